@@ -1,2 +1,96 @@
-//! Placeholder.
-fn main() {}
+//! The project's recipes. `cargo xtask --help` lists them; CI calls the same ones.
+
+mod build;
+mod check;
+mod command;
+mod setup;
+mod test;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use setup::Part;
+
+/// The recipes of this repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Arguments {
+    #[command(subcommand)]
+    recipe: Recipe,
+}
+
+#[derive(Subcommand)]
+enum Recipe {
+    /// Install what the demo and the tests need: Envoy, Postgres 15 and 18, SPIRE, the wasm target
+    ///
+    /// Every step is skipped when its work is done, and can be repeated. Downloads are pinned by
+    /// hash and land in `.tools/`; only Debian packages are installed into the system.
+    Setup {
+        /// Only these parts [default: all but cargo-deny]
+        #[arg(value_enum)]
+        parts: Vec<Part>,
+    },
+    /// Build the programs and the Wasm filters
+    Build,
+    /// Set up what is missing, build, and tell the story client → api → Postgres with real processes
+    ///
+    /// Every cell of the table at the end is computed from observed traffic, logs or SQL; a wrong
+    /// value makes the exit code 1.
+    Demo {
+        /// Leave everything running at the end and print how to talk to it (stop with Ctrl-C)
+        #[arg(long)]
+        keep: bool,
+        /// Take the identities from a real SPIRE server and agent instead of dev-agent
+        #[arg(long)]
+        spire: bool,
+        /// Keep the logs of all processes in this directory
+        #[arg(long, value_name = "DIR")]
+        log_dir: Option<PathBuf>,
+    },
+    /// Run every test of the workspace, the end-to-end ones with real processes
+    Test {
+        /// Handed on to `cargo test`, e.g. `-p pgwire` or `-- name_of_a_test`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Check format, lints, the rules of the architecture, licences and dependencies
+    Check,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().recipe {
+        Recipe::Setup { parts } if parts.is_empty() => setup::ensure(Part::FOR_TESTS),
+        Recipe::Setup { parts } => setup::ensure(&parts),
+        Recipe::Build => setup::ensure(&[Part::WasmTarget]).and_then(|()| build::everything()),
+        Recipe::Demo { keep, spire, log_dir } => demo(keep, spire, log_dir),
+        Recipe::Test { arguments } => test::run(&arguments),
+        Recipe::Check => check::run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demo(keep: bool, spire: bool, log_dir: Option<PathBuf>) -> anyhow::Result<()> {
+    setup::ensure(Part::FOR_DEMO)?;
+    if spire {
+        setup::ensure(&[Part::Spire])?;
+    }
+    build::everything()?;
+    let mut demo = command::Run::new(build::program("demo"));
+    if keep {
+        demo = demo.arg("--keep");
+    }
+    if spire {
+        demo = demo.arg("--spire");
+    }
+    if let Some(directory) = log_dir {
+        demo = demo.arg("--log-dir").arg(std::path::absolute(directory)?);
+    }
+    demo.succeed()
+}
