@@ -1,1 +1,27 @@
-//! Placeholder.
+//! The start-up phase of the Postgres protocol, as pure functions on bytes.
+//!
+//! Everything here is total: any input gives a value or a [`PacketError`], never a panic. Nothing here decides; the filter
+//! does. The source of the rules is the PostgreSQL manual, "Message Flow" and "Message Formats", and
+//! `ProcessStartupPacket` and `process_postgres_switches` in PostgreSQL 15 to 18.
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+mod backend;
+mod error_response;
+mod options;
+mod packet;
+mod startup;
+
+pub use backend::{BackendMessage, BackendMessages, BackendStreamError, ends_in_ready_for_query};
+pub use error_response::{ErrorResponse, SqlState};
+pub use options::{OptionsError, Setting, parse_options};
+pub use packet::{
+    CancelRequest, Frame, GSSENC_REQUEST, MAX_STARTUP_PACKET, Packet, PacketError, ProtocolVersion,
+    SSL_REQUEST, TERMINATE, read_packet, version_probe,
+};
+pub use startup::{Parameter, StartupMessage, StartupTooLong, encode_startup};
+
+/// What Postgres keeps of a user, database or application name; it cuts the rest off in silence (`NAMEDATALEN - 1`).
+pub const MAX_NAME: usize = 63;

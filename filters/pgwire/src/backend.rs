@@ -1,0 +1,190 @@
+//! What a server says between the start-up packet and its first `ReadyForQuery`.
+
+/// `BackendKeyData` holds a process id and a key of at most 256 bytes.
+const MAX_KEY_DATA: usize = 4 + 256;
+/// Enough of an `ErrorResponse` to hold its SQLSTATE, which stands in front.
+const MAX_ERROR: usize = 256;
+
+/// A message that the filter cares about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BackendMessage {
+    /// What a later `CancelRequest` must repeat.
+    KeyData {
+        /// Process id of the backend.
+        pid: u32,
+        /// Its secret.
+        key: Vec<u8>,
+    },
+    /// The first `ReadyForQuery`: the session has begun.
+    Ready,
+    /// The server refused; its SQLSTATE.
+    Error {
+        /// Five characters, or fewer if the server sent fewer.
+        sqlstate: String,
+    },
+}
+
+/// The server's bytes are not protocol 3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackendStreamError;
+
+impl std::fmt::Display for BackendStreamError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("a message of the server has a length below 4")
+    }
+}
+
+impl std::error::Error for BackendStreamError {}
+
+/// Reads a server's messages from chunks of any size, keeping no more than the few bytes it needs.
+#[derive(Debug, Default)]
+pub struct BackendMessages {
+    /// The header of the message at hand, until it has its five bytes.
+    header: Vec<u8>,
+    /// Its type and how much of its body is still to come.
+    body: Option<(u8, usize)>,
+    /// The part of the body that is worth keeping.
+    kept: Vec<u8>,
+}
+
+impl BackendMessages {
+    /// Takes the next chunk and gives what became whole with it. Stops reading at the first `Ready`.
+    pub fn push(&mut self, mut chunk: &[u8]) -> Result<Vec<BackendMessage>, BackendStreamError> {
+        let mut messages = Vec::new();
+        loop {
+            let (kind, remaining) = match self.body {
+                Some(body) => body,
+                None => match self.read_header(&mut chunk)? {
+                    Some(body) => body,
+                    None => return Ok(messages),
+                },
+            };
+            let (part, rest) = chunk.split_at_checked(remaining).unwrap_or((chunk, &[]));
+            let room = limit(kind).saturating_sub(self.kept.len());
+            self.kept.extend(part.iter().take(room));
+            chunk = rest;
+            if part.len() < remaining {
+                self.body = Some((kind, remaining - part.len()));
+                return Ok(messages);
+            }
+            self.body = None;
+            let kept = std::mem::take(&mut self.kept);
+            match kind {
+                b'K' => messages.extend(key_data(&kept)),
+                b'E' => messages.push(BackendMessage::Error { sqlstate: sqlstate(&kept) }),
+                b'Z' => {
+                    messages.push(BackendMessage::Ready);
+                    return Ok(messages);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn read_header(
+        &mut self,
+        chunk: &mut &[u8],
+    ) -> Result<Option<(u8, usize)>, BackendStreamError> {
+        while let Some((&byte, rest)) = chunk.split_first() {
+            self.header.push(byte);
+            *chunk = rest;
+            if let &[kind, a, b, c, d] = self.header.as_slice() {
+                self.header.clear();
+                let length =
+                    u32::from_be_bytes([a, b, c, d]).checked_sub(4).ok_or(BackendStreamError)?;
+                let body = (kind, usize::try_from(length).map_err(|_| BackendStreamError)?);
+                self.body = Some(body);
+                return Ok(Some(body));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn limit(kind: u8) -> usize {
+    match kind {
+        b'K' => MAX_KEY_DATA,
+        b'E' => MAX_ERROR,
+        _ => 0,
+    }
+}
+
+fn key_data(body: &[u8]) -> Option<BackendMessage> {
+    let (pid, key) = body.split_first_chunk::<4>()?;
+    Some(BackendMessage::KeyData { pid: u32::from_be_bytes(*pid), key: key.to_vec() })
+}
+
+fn sqlstate(body: &[u8]) -> String {
+    body.split(|&byte| byte == 0)
+        .find_map(|field| field.strip_prefix(b"C"))
+        .map(|code| String::from_utf8_lossy(code).into_owned())
+        .unwrap_or_default()
+}
+
+/// Does this chunk end where a session is between two queries? A row may end in the same six bytes, so this serves to end
+/// a session, not to follow one.
+pub fn ends_in_ready_for_query(chunk: &[u8]) -> bool {
+    matches!(chunk, [.., b'Z', 0, 0, 0, 5, b'I' | b'T' | b'E'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session_start() -> Vec<u8> {
+        [
+            b"R\0\0\0\x08\0\0\0\0".as_slice(),
+            b"S\0\0\0\x16application_name\0\0",
+            b"K\0\0\0\x0c\0\0\x01\x02abcd",
+            b"Z\0\0\0\x05I",
+            b"T anything at all",
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn every_split_finds_the_key_and_the_end_of_the_start_up() {
+        let expected =
+            [BackendMessage::KeyData { pid: 258, key: b"abcd".to_vec() }, BackendMessage::Ready];
+        let bytes = session_start();
+        let after_ready = "T anything at all".len();
+        for split in 0..bytes.len() - after_ready {
+            let mut messages = BackendMessages::default();
+            let mut found = messages.push(&bytes[..split]).unwrap();
+            found.extend(messages.push(&bytes[split..]).unwrap());
+            assert_eq!(found, expected, "split at {split}");
+        }
+    }
+
+    #[test]
+    fn byte_by_byte() {
+        let mut messages = BackendMessages::default();
+        let bytes = session_start();
+        let mut found = Vec::new();
+        for byte in &bytes[..bytes.len() - 17] {
+            found.extend(messages.push(&[*byte]).unwrap());
+        }
+        assert_eq!(found.len(), 2);
+    }
+
+    #[test]
+    fn an_error_tells_its_state_however_long_it_is() {
+        let body = [b"SFATAL\0VFATAL\0C28000\0M".as_slice(), &[b'x'; 5000], b"\0\0"].concat();
+        let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
+        let found =
+            BackendMessages::default().push(&[b"E", length.as_slice(), &body].concat()).unwrap();
+        assert_eq!(found, [BackendMessage::Error { sqlstate: "28000".into() }]);
+    }
+
+    #[test]
+    fn a_length_below_four_is_an_error() {
+        assert_eq!(BackendMessages::default().push(b"R\0\0\0\x03"), Err(BackendStreamError));
+    }
+
+    #[test]
+    fn the_boundary_between_queries() {
+        assert!(ends_in_ready_for_query(b"CZ\0\0\0\x05T"));
+        assert!(!ends_in_ready_for_query(b"Z\0\0\0\x05X"));
+        assert!(!ends_in_ready_for_query(b"\0\0\0\x05I"));
+    }
+}
