@@ -113,9 +113,9 @@ impl Rollover {
         &self.active
     }
 
-    /// Every generation that the bundle contains.
+    /// Every generation that the bundle contains, the oldest first.
     pub(crate) fn trusted(&self) -> impl Iterator<Item = &Authority> {
-        [Some(&self.active), self.prepared.as_ref(), self.retiring.as_ref()].into_iter().flatten()
+        [self.retiring.as_ref(), Some(&self.active), self.prepared.as_ref()].into_iter().flatten()
     }
 
     /// Makes the next generation and trusts it. Nothing is signed by it yet.
