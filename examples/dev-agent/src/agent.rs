@@ -10,47 +10,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::authority::{Authority, Rollover, RolloverError};
-use crate::jwt;
-use crate::svid::{Leaf, Variant, X509Svid, concatenated, trust_domain_of};
-
-/// What a workload is: the identities behind one socket, never empty.
-#[derive(Clone, Debug)]
-pub(crate) struct Registration {
-    pub(crate) identities: Vec<SpiffeId>,
-    /// DNS SANs of each of its SVIDs.
-    pub(crate) dns: Vec<String>,
-}
-
-/// What a Workload API socket serves at one moment. Replaced whole, so that a leaf never comes without its bundle.
-#[derive(Clone)]
-pub(crate) struct View {
-    pub(crate) identity: Identity,
-    pub(crate) trust: Arc<Trust>,
-    renew_at: Option<Instant>,
-}
-
-/// Whether the workload is somebody.
-#[derive(Clone)]
-pub(crate) enum Identity {
-    Issued(Vec<(SpiffeId, Arc<X509Svid>)>),
-    /// Every call is answered with `PermissionDenied`.
-    Withdrawn,
-}
-
-/// What verifies peers: the own trust domain's keys and those of the federated ones.
-pub(crate) struct Trust {
-    pub(crate) x509: BTreeMap<TrustDomain, Vec<u8>>,
-    pub(crate) jwks: BTreeMap<TrustDomain, Vec<u8>>,
-}
-
-/// How the sockets behave.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Conduct {
-    /// False: calls are accepted and never answered, open streams stay silent.
-    pub(crate) answering: bool,
-    /// False: nobody listens.
-    pub(crate) listening: bool,
-}
+use crate::keys::Keys;
+use crate::svid::{Leaf, Variant, X509Svid};
+use crate::view::{Conduct, Identity, Registration, View};
 
 /// A change that cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -74,11 +36,6 @@ pub(crate) enum Refusal {
 struct Workload {
     registration: Registration,
     view: watch::Sender<View>,
-}
-
-struct Keys {
-    own: Rollover,
-    foreign: BTreeMap<TrustDomain, Authority>,
 }
 
 /// The in-memory SPIFFE authority.
@@ -108,11 +65,11 @@ impl Agent {
             own: Rollover::new(trust_domain.clone(), intermediate)?,
             foreign: BTreeMap::new(),
         };
-        let trust = trust(&trust_domain, &keys);
+        let trust = keys.trust();
         let mut workloads = BTreeMap::new();
         for (name, registration) in registrations {
             let view = View {
-                identity: issue(keys.own.active(), &registration, svid_ttl, Variant::Valid, None)?,
+                identity: keys.issue_all(&registration, svid_ttl, Variant::Valid, None)?,
                 trust: Arc::clone(&trust),
                 renew_at: Some(Instant::now() + svid_ttl / 2),
             };
@@ -204,8 +161,7 @@ impl Agent {
     ) -> Result<X509Svid, Refusal> {
         let Registration { identities, dns } = &self.workload(name)?.registration;
         let leaf = Leaf { id: &identities[0], dns, ttl: ttl.unwrap_or(self.svid_ttl) };
-        let keys = self.keys();
-        Ok(X509Svid::issue(signer(&keys, variant, other)?, &leaf, variant, other)?)
+        self.keys().issue(&leaf, variant, other)
     }
 
     /// The own trust domain's X.509 bundle as PEM.
@@ -227,7 +183,7 @@ impl Agent {
         let workload = self.workload(name)?;
         let keys = self.keys();
         let identity =
-            issue(keys.own.active(), &workload.registration, self.svid_ttl, Variant::Valid, None)?;
+            keys.issue_all(&workload.registration, self.svid_ttl, Variant::Valid, None)?;
         self.serve(workload, identity, Some(Instant::now() + self.svid_ttl / 2));
         Ok(())
     }
@@ -271,7 +227,7 @@ impl Agent {
 
     /// Closes every connection. With `stay_away` the sockets are gone until `resume`.
     pub(crate) fn drop_connections(&self, stay_away: bool) {
-        self.conduct.send_modify(|conduct| conduct.listening = !stay_away);
+        self.conduct.send_modify(|conduct| conduct.listening &= !stay_away);
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *connections, self.stop.child_token()).cancel();
     }
@@ -326,9 +282,8 @@ impl Agent {
             None => self.workloads.values().filter(|workload| workload.is_granted()).collect(),
         };
         let keys = self.keys();
-        let signer = signer(&keys, variant, other)?;
         for workload in chosen {
-            let identity = issue(signer, &workload.registration, ttl, variant, other)?;
+            let identity = keys.issue_all(&workload.registration, ttl, variant, other)?;
             self.serve(workload, identity, renew_at);
         }
         Ok(())
@@ -343,7 +298,7 @@ impl Agent {
     }
 
     fn publish_trust(&self, keys: &Keys) {
-        let trust = trust(&self.trust_domain, keys);
+        let trust = keys.trust();
         for workload in self.workloads.values() {
             workload.view.send_modify(|view| view.trust = Arc::clone(&trust));
         }
@@ -370,44 +325,4 @@ impl Workload {
     fn is_granted(&self) -> bool {
         matches!(self.view.borrow().identity, Identity::Issued(_))
     }
-}
-
-fn issue(
-    signer: &Authority,
-    registration: &Registration,
-    ttl: Duration,
-    variant: Variant,
-    other: Option<&str>,
-) -> Result<Identity, Refusal> {
-    let mut svids = Vec::new();
-    for id in &registration.identities {
-        let leaf = Leaf { id, dns: &registration.dns, ttl };
-        svids.push((id.clone(), Arc::new(X509Svid::issue(signer, &leaf, variant, other)?)));
-    }
-    Ok(Identity::Issued(svids))
-}
-
-/// The CA that signs a variant: ours, except for identities of a federated trust domain.
-fn signer<'a>(
-    keys: &'a Keys,
-    variant: Variant,
-    other: Option<&str>,
-) -> Result<&'a Authority, Refusal> {
-    if variant != Variant::Federated {
-        return Ok(keys.own.active());
-    }
-    trust_domain_of(other)
-        .and_then(|foreign| keys.foreign.get(&foreign))
-        .ok_or_else(|| Refusal::NotFederated(other.unwrap_or("(no --other)").to_owned()))
-}
-
-fn trust(own: &TrustDomain, keys: &Keys) -> Arc<Trust> {
-    let mut trust = Trust { x509: BTreeMap::new(), jwks: BTreeMap::new() };
-    trust.x509.insert(own.clone(), concatenated(keys.own.trusted().map(Authority::root)));
-    trust.jwks.insert(own.clone(), jwt::jwks(keys.own.trusted().map(Authority::jwt)));
-    for (foreign, authority) in &keys.foreign {
-        trust.x509.insert(foreign.clone(), concatenated([authority.root()]));
-        trust.jwks.insert(foreign.clone(), jwt::jwks([authority.jwt()]));
-    }
-    Arc::new(trust)
 }

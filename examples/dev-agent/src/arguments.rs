@@ -8,8 +8,8 @@ use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 use spiffe::{SpiffeId, TrustDomain};
 
-use crate::agent::Registration;
 use crate::command::Command;
+use crate::view::Registration;
 
 /// In-memory SPIFFE authority with a Workload API socket per workload.
 ///

@@ -108,6 +108,11 @@ impl Rollover {
         Ok(Self { trust_domain, intermediate, active, prepared: None, retiring: None })
     }
 
+    /// Whose generations these are.
+    pub(crate) fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
     /// The generation that signs.
     pub(crate) fn active(&self) -> &Authority {
         &self.active

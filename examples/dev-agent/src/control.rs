@@ -8,10 +8,11 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::{Agent, Identity, Refusal};
+use crate::agent::{Agent, Refusal};
 use crate::authority::Rollover;
 use crate::command::{CaStep, Command, Reply, Status, SvidStatus, WorkloadStatus};
 use crate::svid::X509Svid;
+use crate::view::Identity;
 
 /// Answers on the control socket until `stop`.
 pub(crate) async fn serve(listener: UnixListener, agent: Arc<Agent>, stop: CancellationToken) {

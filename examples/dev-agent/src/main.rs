@@ -7,10 +7,12 @@ mod command;
 mod control;
 mod ctl;
 mod jwt;
+mod keys;
 mod proto;
 mod serve;
 mod subscription;
 mod svid;
+mod view;
 mod workload_api;
 
 use std::io::IsTerminal;

@@ -8,16 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use futures::stream::poll_fn;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
-use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
-use crate::agent::{Agent, Registration};
+use crate::agent::Agent;
 use crate::arguments::ServeArguments;
 use crate::control;
+use crate::view::Registration;
 use crate::workload_api::WorkloadApi;
 
 /// The name of the control socket in the agent's directory.
@@ -124,21 +125,23 @@ async fn serve_workload(
     loop {
         let connections = agent.connections();
         let service = WorkloadApi::service(Arc::clone(&agent), name.clone(), connections.clone());
+        let incoming =
+            poll_fn(|context| listener.poll_accept(context).map_ok(|(stream, _)| stream).map(Some));
         Server::builder()
             .add_service(service)
-            .serve_with_incoming_shutdown(
-                UnixListenerStream::new(listener),
-                connections.cancelled_owned(),
-            )
+            .serve_with_incoming_shutdown(incoming, connections.cancelled_owned())
             .await?;
-        remove_socket(&socket)?;
-        let Some(listening) =
-            stop.run_until_cancelled(conduct.wait_for(|conduct| conduct.listening)).await
-        else {
+        if stop.is_cancelled() {
             return Ok(());
-        };
-        listening?;
-        listener = bind(&socket, socket_mode)?;
+        }
+        if !conduct.borrow().listening {
+            drop(listener);
+            remove_socket(&socket)?;
+            let resumed = conduct.wait_for(|conduct| conduct.listening);
+            let Some(resumed) = stop.run_until_cancelled(resumed).await else { return Ok(()) };
+            resumed?;
+            listener = bind(&socket, socket_mode)?;
+        }
     }
 }
 

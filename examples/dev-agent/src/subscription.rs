@@ -5,7 +5,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::agent::{Conduct, View};
+use crate::view::{Conduct, View};
 
 /// What a stream follows.
 pub(crate) struct Subscription {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::{Request, Response, Status};
 
-use crate::agent::{Agent, Identity, View};
+use crate::agent::Agent;
 use crate::jwt;
 use crate::proto::spiffe_workload_api_server::{SpiffeWorkloadApi, SpiffeWorkloadApiServer};
 use crate::proto::{
@@ -19,6 +19,7 @@ use crate::proto::{
     X509svid, X509svidRequest, X509svidResponse,
 };
 use crate::subscription::Subscription;
+use crate::view::{Identity, View};
 
 type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 

@@ -146,7 +146,6 @@ async fn a_dropped_connection_ends_and_the_sockets_may_stay_away() {
 
     agent.ctl(&["drop"]);
     assert!(ended(&mut stream).await);
-    agent.wait_until(|| agent.socket("client").exists()).await;
     agent.client("client").await.fetch_x509_svid().await.unwrap();
 }
 
