@@ -1,0 +1,96 @@
+//! Where identities come from, and the care taken of them before anyone sees them.
+//!
+//! A source (today the SPIFFE Workload API) writes what it holds into a `watch` of [`Report`]. The [`custodian`] is
+//! the one reader: it checks every key pair, holds back what peers cannot know yet, drops what expired, and is the one
+//! writer of the `watch` of [`Identities`] that the rest of the server reads.
+
+mod custodian;
+mod custody;
+mod default_svid;
+mod moment;
+mod rotation;
+mod svid;
+#[cfg(test)]
+mod test_authority;
+pub mod workload_api;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use spiffe::{SpiffeId, TrustDomain, X509Bundle, X509Context};
+
+pub use custodian::Custodian;
+pub use custody::{Custody, CustodySettings};
+pub use moment::Moment;
+pub use svid::{Svid, SvidFault};
+
+/// What a source says at this moment.
+#[derive(Debug, Clone, Default)]
+pub enum Report {
+    /// Not connected, and nothing ever received. Holds why.
+    #[default]
+    Starting,
+    /// The first connection has not succeeded yet.
+    Waiting(String),
+    /// Connected; this is everything the source holds for us.
+    Issued(Arc<X509Context>),
+    /// Connected, and the source says that we have no identity.
+    Withdrawn(String),
+    /// The connection is lost; what was issued last stays in force until it expires.
+    Lost(String),
+}
+
+/// The identities that may be served now: valid, matching, and known to the peers.
+#[derive(Debug, Clone, Default)]
+pub struct SvidSnapshot {
+    /// By SPIFFE ID.
+    pub svids: BTreeMap<SpiffeId, Arc<Svid>>,
+    /// By trust domain; never empty bundles.
+    pub bundles: BTreeMap<TrustDomain, Arc<X509Bundle>>,
+    /// The SVID served under the default name; a key of `svids`.
+    pub default: Option<SpiffeId>,
+}
+
+impl SvidSnapshot {
+    /// The default SVID.
+    pub fn default_svid(&self) -> Option<&Arc<Svid>> {
+        self.default.as_ref().and_then(|id| self.svids.get(id))
+    }
+
+    fn same_as(&self, other: &Self) -> bool {
+        self.default == other.default
+            && self.bundles == other.bundles
+            && self.svids.len() == other.svids.len()
+            && self
+                .svids
+                .iter()
+                .all(|(id, svid)| other.svids.get(id).is_some_and(|its| its.same_as(svid)))
+    }
+}
+
+/// The custodian's published state.
+#[derive(Debug, Clone, Default)]
+pub struct Identities {
+    /// What may be served.
+    pub snapshot: Arc<SvidSnapshot>,
+    /// Why the default SVID is missing, or why nothing newer arrives. `None` while all is well.
+    pub trouble: Option<String>,
+}
+
+impl Identities {
+    /// Why no default SVID can be served; `None` when one can.
+    pub fn missing(&self) -> Option<String> {
+        self.snapshot.default_svid().is_none().then(|| {
+            self.trouble.clone().unwrap_or_else(|| "no identity has been issued yet".into())
+        })
+    }
+}
+
+/// Writes a time as logs and `/readyz` show it: UTC, to the second.
+fn utc(time: SystemTime) -> String {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    x509_parser::time::ASN1Time::from_timestamp(seconds)
+        .map_or_else(|_| seconds.to_string(), |time| time.to_string())
+}

@@ -1,0 +1,189 @@
+//! One identity, checked before anything else may touch it.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rustls::crypto::ring::sign::any_supported_type;
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use spiffe::{SpiffeId, X509Svid};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::utc;
+
+/// An X.509 SVID whose key belongs to its certificate and whose chain parses. Its Debug shows no key.
+#[derive(Debug)]
+pub struct Svid {
+    document: Arc<X509Svid>,
+    serial: String,
+    not_before: SystemTime,
+    not_after: SystemTime,
+}
+
+/// Why an SVID must not be served.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SvidFault {
+    /// Envoy would refuse it.
+    #[error("the private key does not belong to the certificate: {0}")]
+    Mismatch(String),
+    /// Envoy could not read it.
+    #[error("certificate {position} of the chain cannot be read: {reason}")]
+    Unreadable {
+        /// 0 is the leaf.
+        position: usize,
+        /// What the parser found.
+        reason: String,
+    },
+    /// Peers would refuse it.
+    #[error(
+        "it expired at {0}: accepted is a certificate that is valid now; a clock that is ahead looks the same"
+    )]
+    Expired(String),
+    /// Peers would refuse it for now.
+    #[error(
+        "it is not valid before {from}, in {seconds} s: the clock of this host or of the issuer is off"
+    )]
+    NotYetValid {
+        /// The leaf's notBefore.
+        from: String,
+        /// How long that is.
+        seconds: u64,
+    },
+}
+
+impl Svid {
+    /// Checks that the key fits the leaf and that every certificate of the chain parses. Time is asked later, by
+    /// [`Svid::check_validity`], since it goes on.
+    pub fn check(document: Arc<X509Svid>) -> Result<Self, SvidFault> {
+        let mut validity: Option<(SystemTime, SystemTime)> = None;
+        let mut serial = String::new();
+        for (position, certificate) in document.cert_chain().iter().enumerate() {
+            let (_, parsed) = X509Certificate::from_der(certificate.as_bytes())
+                .map_err(|e| SvidFault::Unreadable { position, reason: e.to_string() })?;
+            let (from, to) = (
+                time(parsed.validity().not_before.timestamp()),
+                time(parsed.validity().not_after.timestamp()),
+            );
+            validity = Some(validity.map_or((from, to), |(f, t)| (f.max(from), t.min(to))));
+            if position == 0 {
+                serial = parsed.tbs_certificate.raw_serial_as_string();
+            }
+        }
+        let (not_before, not_after) = validity
+            .ok_or(SvidFault::Unreadable { position: 0, reason: "the chain is empty".into() })?;
+        check_key(&document)?;
+        Ok(Self { document, serial, not_before, not_after })
+    }
+
+    /// Checks that the whole chain is valid at `now`.
+    pub fn check_validity(&self, now: SystemTime) -> Result<(), SvidFault> {
+        if now >= self.not_after {
+            return Err(SvidFault::Expired(utc(self.not_after)));
+        }
+        match self.not_before.duration_since(now) {
+            Ok(wait) if !wait.is_zero() => Err(SvidFault::NotYetValid {
+                from: utc(self.not_before),
+                seconds: wait.as_secs().max(1),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The SPIFFE ID, the leaf's only URI SAN.
+    pub fn id(&self) -> &SpiffeId {
+        self.document.spiffe_id()
+    }
+
+    /// The source's remark on what this SVID is for.
+    pub fn hint(&self) -> Option<&str> {
+        self.document.hint()
+    }
+
+    /// The leaf's serial number, hex in pairs.
+    pub fn serial(&self) -> &str {
+        &self.serial
+    }
+
+    /// From when on the whole chain is valid.
+    pub fn not_before(&self) -> SystemTime {
+        self.not_before
+    }
+
+    /// When the first certificate of the chain expires.
+    pub fn not_after(&self) -> SystemTime {
+        self.not_after
+    }
+
+    /// The certificates in DER, leaf first.
+    pub fn chain(&self) -> impl Iterator<Item = &[u8]> {
+        self.document.cert_chain().iter().map(spiffe::cert::Certificate::as_bytes)
+    }
+
+    /// The private key, PKCS#8 in DER. Whoever copies it zeroizes the copy.
+    pub fn key(&self) -> &[u8] {
+        self.document.private_key().as_bytes()
+    }
+
+    /// Whether both are the same document, key, hint and all.
+    pub fn same_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.document, &other.document) || self.document == other.document
+    }
+}
+
+/// Asks rustls whether the key signs for the leaf, without copying the key.
+fn check_key(document: &X509Svid) -> Result<(), SvidFault> {
+    let chain =
+        document.cert_chain().iter().map(|c| CertificateDer::from(c.as_bytes().to_vec())).collect();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(document.private_key().as_bytes()));
+    let key = any_supported_type(&key).map_err(|e| SvidFault::Mismatch(e.to_string()))?;
+    CertifiedKey::new(chain, key).keys_match().map_err(|e| SvidFault::Mismatch(e.to_string()))
+}
+
+fn time(seconds: i64) -> SystemTime {
+    u64::try_from(seconds).map_or(SystemTime::UNIX_EPOCH, |seconds| {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, SystemTime};
+
+    use spiffe::X509Svid;
+
+    use super::super::test_authority::Authority;
+    use super::{Svid, SvidFault};
+
+    #[test]
+    fn a_key_of_another_certificate_is_refused() {
+        let authority = Authority::new("example.org");
+        let (chain, _) = authority.pair("/a", Duration::from_secs(60));
+        let (_, key) = authority.pair("/a", Duration::from_secs(60));
+        let document = X509Svid::parse_from_der(&chain, &key).expect("both parse");
+        assert!(matches!(Svid::check(Arc::new(document)), Err(SvidFault::Mismatch(_))));
+    }
+
+    #[test]
+    fn validity_is_judged_at_a_moment() {
+        let svid = Authority::new("example.org").svid("/a", Duration::from_secs(60));
+        let svid = Svid::check(svid).expect("fits");
+        let now = SystemTime::now();
+        assert_eq!(svid.check_validity(now), Ok(()));
+        assert!(matches!(
+            svid.check_validity(now + Duration::from_secs(61)),
+            Err(SvidFault::Expired(_))
+        ));
+        let early = svid.check_validity(now - Duration::from_secs(3600)).expect_err("too early");
+        assert!(early.to_string().contains("clock"), "{early}");
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        let svid = Svid::check(Authority::new("example.org").svid("/a", Duration::from_secs(60)))
+            .expect("fits");
+        let shown = format!("{svid:?}");
+        let key: Vec<String> = svid.key()[..8].iter().map(u8::to_string).collect();
+        assert!(!shown.contains(&key.join(", ")), "{shown}");
+    }
+}
