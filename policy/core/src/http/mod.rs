@@ -1,0 +1,14 @@
+//! What is asked over HTTP: the facts of a request, and the decision about it.
+
+mod ambiguity;
+mod decision;
+mod host;
+mod path;
+mod request;
+
+pub use ambiguity::Ambiguity;
+pub use decision::{HttpDecision, HttpDenial};
+pub use path::{RequestPath, Target};
+pub use request::{Header, HttpRequest};
+
+pub(crate) use request::HttpFacts;

@@ -1,0 +1,194 @@
+//! The facts of a request, gathered once.
+
+use super::Ambiguity;
+use super::host::host_of;
+use super::path::{RequestPath, Target};
+
+/// One header line: its name and its value.
+pub type Header<'a> = (&'a [u8], &'a [u8]);
+
+/// Headers by which some servers replace what was asked for.
+const OVERRIDE_HEADERS: [&[u8]; 5] = [
+    b"x-original-url",
+    b"x-rewrite-url",
+    b"x-http-method",
+    b"x-http-method-override",
+    b"x-method-override",
+];
+
+/// A request as Envoy shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpRequest<'a> {
+    /// All header lines in order, with the pseudo-headers (`:method`, `:path`, `:authority`,
+    /// `:protocol`), names in lower case.
+    pub headers: &'a [Header<'a>],
+    /// The port that the connection came in at, where the filter knows it. An allow with `ports`
+    /// doesn't match without it; a deny with `ports` does.
+    pub port: Option<u16>,
+}
+
+impl HttpRequest<'_> {
+    /// Whether the request is gRPC by its content type, so that a denial must be a gRPC status.
+    pub fn is_grpc(&self) -> bool {
+        const GRPC: &[u8] = b"application/grpc";
+        values(self.headers, b"content-type").next().is_some_and(|value| {
+            let (kind, rest) = value.split_at_checked(GRPC.len()).unwrap_or_default();
+            kind.eq_ignore_ascii_case(GRPC) && matches!(rest.first(), None | Some(b'+'))
+        })
+    }
+}
+
+/// The values of the header `name`, a line each.
+fn values<'a>(headers: &'a [Header<'a>], name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
+    headers
+        .iter()
+        .filter(move |(found, _)| found.eq_ignore_ascii_case(name))
+        .map(|(_, value)| *value)
+}
+
+/// A request that has one reading only.
+#[derive(Clone, Copy)]
+pub(crate) struct HttpFacts<'a> {
+    pub(crate) method: &'a [u8],
+    pub(crate) target: Target<'a>,
+    pub(crate) host: Option<&'a str>,
+    pub(crate) port: Option<u16>,
+    /// The protocol of an extended CONNECT.
+    protocol: Option<&'a [u8]>,
+    upgrades: bool,
+    headers: &'a [Header<'a>],
+}
+
+impl<'a> HttpFacts<'a> {
+    /// Reads the facts, or says why the request is refused.
+    pub(crate) fn parse(request: &HttpRequest<'a>) -> Result<Self, Ambiguity> {
+        let headers = request.headers;
+        let mut method = None;
+        let mut path = None;
+        let mut authority = None;
+        let mut protocol = None;
+        let mut upgrades = false;
+        for &(name, value) in headers {
+            let (slot, ambiguity) = match name {
+                b":method" => (&mut method, Ambiguity::Method),
+                b":path" => (&mut path, Ambiguity::NotAbsolute),
+                b":authority" => (&mut authority, Ambiguity::Authority),
+                b":protocol" => (&mut protocol, Ambiguity::Method),
+                name if name.eq_ignore_ascii_case(b"upgrade") => {
+                    upgrades = true;
+                    continue;
+                }
+                name if OVERRIDE_HEADERS.iter().any(|header| is_twin(name, header)) => {
+                    return Err(Ambiguity::OverrideHeader);
+                }
+                _ => continue,
+            };
+            if slot.replace(value).is_some() {
+                return Err(ambiguity);
+            }
+        }
+        let method = method.filter(|method| !method.is_empty()).ok_or(Ambiguity::Method)?;
+        let target = match path {
+            _ if method == b"CONNECT" && protocol.is_none() => Target::Connect,
+            Some(b"*") if method == b"OPTIONS" => Target::Asterisk,
+            Some(path) => Target::Path(RequestPath::parse(path)?),
+            None => return Err(Ambiguity::NotAbsolute),
+        };
+        let host = host_of(authority.unwrap_or_default())?;
+        upgrades |= protocol.is_some();
+        Ok(Self { method, target, host, port: request.port, protocol, upgrades, headers })
+    }
+
+    /// The values of the header `name`, a line each.
+    pub(crate) fn values(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        values(self.headers, name.as_bytes())
+    }
+
+    /// Whether the request asks for another protocol.
+    pub(crate) const fn is_upgrade(&self) -> bool {
+        self.upgrades
+    }
+
+    /// The protocols asked for: those of all `Upgrade` lines, and an extended CONNECT's.
+    pub(crate) fn upgrades(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.values("upgrade")
+            .flat_map(|value| value.split(|&b| b == b','))
+            .map(<[u8]>::trim_ascii)
+            .chain(self.protocol)
+    }
+}
+
+/// Whether two header names differ by case and by `_` for `-` only: some servers take them for one.
+fn is_twin(name: &[u8], header: &[u8]) -> bool {
+    let fold = |b: &u8| if *b == b'_' { b'-' } else { b.to_ascii_lowercase() };
+    name.len() == header.len() && name.iter().map(fold).eq(header.iter().map(fold))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::path::Target;
+    use super::{Ambiguity, Header, HttpFacts, HttpRequest};
+
+    fn refused(headers: &[Header<'_>]) -> Option<Ambiguity> {
+        HttpFacts::parse(&HttpRequest { headers, port: None }).err()
+    }
+
+    #[test]
+    fn ambiguous_requests() {
+        let get: Header<'_> = (b":method", b"GET");
+        let path: Header<'_> = (b":path", b"/a");
+        assert_eq!(refused(&[get, path]), None);
+        assert_eq!(refused(&[path]), Some(Ambiguity::Method));
+        assert_eq!(refused(&[get, get, path]), Some(Ambiguity::Method));
+        assert_eq!(refused(&[(b":method", b""), path]), Some(Ambiguity::Method));
+        assert_eq!(refused(&[get]), Some(Ambiguity::NotAbsolute));
+        assert_eq!(refused(&[get, path, path]), Some(Ambiguity::NotAbsolute));
+        assert_eq!(refused(&[get, (b":path", b"*")]), Some(Ambiguity::NotAbsolute));
+        assert_eq!(refused(&[get, path, (b":authority", b"u@h")]), Some(Ambiguity::Authority));
+        let host: Header<'_> = (b":authority", b"h");
+        assert_eq!(refused(&[get, path, host, host]), Some(Ambiguity::Authority));
+        for name in [
+            "x-original-url",
+            "X-Original-URL",
+            "x_original_url",
+            "x-rewrite-url",
+            "x-http-method",
+            "x-http-method-override",
+            "x-method-override",
+            "X_Method_Override",
+        ] {
+            let header = (name.as_bytes(), &b"/b"[..]);
+            assert_eq!(refused(&[get, path, header]), Some(Ambiguity::OverrideHeader), "{name}");
+        }
+        assert_eq!(refused(&[get, path, (b"x-original-urls", b"/b")]), None);
+    }
+
+    #[test]
+    fn targets() {
+        let target = |headers: &[Header<'_>], expected: fn(Target<'_>) -> bool| {
+            HttpFacts::parse(&HttpRequest { headers, port: None }).is_ok_and(|f| expected(f.target))
+        };
+        let connect: Header<'_> = (b":method", b"CONNECT");
+        assert!(target(&[(b":method", b"OPTIONS"), (b":path", b"*")], |t| t == Target::Asterisk));
+        assert!(target(&[connect], |t| t == Target::Connect));
+        assert!(target(&[connect, (b":path", b"h:1")], |t| t == Target::Connect));
+        let extended = [connect, (b":protocol", b"websocket"), (b":path", b"/a")];
+        assert!(target(&extended, |t| matches!(t, Target::Path(_))));
+        assert_eq!(refused(&[connect, (b":protocol", b"websocket")]), Some(Ambiguity::NotAbsolute));
+    }
+
+    #[test]
+    fn grpc() {
+        for (content_type, expected) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("Application/gRPC", true),
+            ("application/grpc-web", false),
+            ("application/json", false),
+        ] {
+            let headers = [(&b"content-type"[..], content_type.as_bytes())];
+            let request = HttpRequest { headers: &headers, port: None };
+            assert_eq!(request.is_grpc(), expected, "{content_type}");
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The decision about a request.
+
+use std::cmp::Ordering;
+
+use super::Policy;
+use crate::http::{HttpDecision, HttpDenial, HttpFacts, HttpRequest, Target};
+use crate::identity::SpiffeId;
+use crate::names::{RoleName, UpgradeProtocol};
+use crate::pattern::{HostPattern, IdPattern, PathPattern};
+use crate::peer::NoIdentity;
+use crate::slice::{Effect, HeaderCondition, HttpRule, Mode};
+
+impl Policy {
+    /// Decides about a request of the caller `peer`.
+    ///
+    /// Ambiguous requests are refused before anything else; a caller without identity is denied;
+    /// then any matching deny wins over every allow; of the matching allows the heaviest decides
+    /// what the API is told; without one, the request is denied.
+    pub fn decide_http(
+        &self,
+        peer: Result<SpiffeId<'_>, NoIdentity>,
+        request: &HttpRequest<'_>,
+    ) -> HttpDecision<'_> {
+        self.evaluate(peer, request, |rule| rule.mode == Mode::Enforce)
+    }
+
+    /// What would be decided with the shadow rules enforced, where that differs from
+    /// [`decide_http`](Self::decide_http). For counting and logging only.
+    pub fn shadow_http(
+        &self,
+        peer: Result<SpiffeId<'_>, NoIdentity>,
+        request: &HttpRequest<'_>,
+    ) -> Option<HttpDecision<'_>> {
+        if !self.has_shadow_rules {
+            return None;
+        }
+        let shadow = self.evaluate(peer, request, |_| true);
+        (shadow != self.decide_http(peer, request)).then_some(shadow)
+    }
+
+    fn evaluate(
+        &self,
+        peer: Result<SpiffeId<'_>, NoIdentity>,
+        request: &HttpRequest<'_>,
+        counts: impl Fn(&HttpRule) -> bool,
+    ) -> HttpDecision<'_> {
+        let facts = match HttpFacts::parse(request) {
+            Ok(facts) => facts,
+            Err(ambiguity) => return HttpDecision::Refuse(ambiguity),
+        };
+        let id = match peer {
+            Ok(id) => id,
+            Err(no_identity) => return HttpDecision::Deny(HttpDenial::NoIdentity(no_identity)),
+        };
+        if facts.target == Target::Connect {
+            return HttpDecision::Deny(HttpDenial::Connect);
+        }
+        let heaviest = |effect| {
+            let rules = self.http.iter().filter(|rule| rule.effect == effect && counts(rule));
+            heaviest_match(rules, id, &facts)
+        };
+        if let Some(rule) = heaviest(Effect::Deny) {
+            return HttpDecision::Deny(HttpDenial::Rule(rule.name.as_str()));
+        }
+        match heaviest(Effect::Allow) {
+            Some(rule) => HttpDecision::Allow {
+                rule: rule.name.as_str(),
+                db_role: rule.db_role.as_ref().map(RoleName::as_str),
+            },
+            None => HttpDecision::Deny(HttpDenial::NoRule),
+        }
+    }
+}
+
+/// The heaviest of the rules that match; of equal ones the first.
+fn heaviest_match<'p>(
+    rules: impl Iterator<Item = &'p HttpRule>,
+    id: SpiffeId<'_>,
+    facts: &HttpFacts<'_>,
+) -> Option<&'p HttpRule> {
+    let mut best: Option<(&HttpRule, Weight<'_>)> = None;
+    for rule in rules {
+        let Some(weight) = Weight::of_match(rule, id, facts) else { continue };
+        if best.as_ref().is_none_or(|(_, heaviest)| weight.compare(heaviest).is_gt()) {
+            best = Some((rule, weight));
+        }
+    }
+    best.map(|(rule, _)| rule)
+}
+
+/// How narrowly a rule matches a request: by its heaviest alternative.
+struct Weight<'p> {
+    path: Option<&'p PathPattern>,
+    from: &'p IdPattern,
+    host: Option<&'p HostPattern>,
+    lists_methods: bool,
+    other_conditions: usize,
+}
+
+impl<'p> Weight<'p> {
+    /// The weight with which `rule` matches, if it does.
+    ///
+    /// Path, caller, host and method are matched apart, so the heaviest alternative is the
+    /// heaviest of each.
+    fn of_match(rule: &'p HttpRule, id: SpiffeId<'_>, facts: &HttpFacts<'_>) -> Option<Self> {
+        let lists_methods = rule.methods.is_some();
+        let methods = rule.methods.as_deref();
+        if methods.is_some_and(|list| !list.iter().any(|m| m.as_str().as_bytes() == facts.method)) {
+            return None;
+        }
+        let path = match &rule.paths {
+            None => None,
+            Some(paths) => Some(
+                paths
+                    .iter()
+                    .filter(|path| path.matches(facts.target))
+                    .max_by(|a, b| a.compare_weight(b))?,
+            ),
+        };
+        let from = heaviest_id(&rule.from, id)?;
+        let host = match &rule.hosts {
+            None => None,
+            Some(hosts) => {
+                let asked = facts.host?;
+                Some(
+                    hosts
+                        .iter()
+                        .filter(|host| host.matches(asked))
+                        .max_by(|a, b| a.compare_weight(b))?,
+                )
+            }
+        };
+        if !(port_matches(rule, facts)
+            && upgrade_matches(rule, facts)
+            && headers_match(rule, facts))
+        {
+            return None;
+        }
+        let other_conditions = rule.other_conditions();
+        Some(Self { path, from, host, lists_methods, other_conditions })
+    }
+
+    fn compare(&self, other: &Self) -> Ordering {
+        compare_optional(self.path, other.path, PathPattern::compare_weight)
+            .then_with(|| self.from.compare_weight(other.from))
+            .then_with(|| compare_optional(self.host, other.host, HostPattern::compare_weight))
+            .then_with(|| self.lists_methods.cmp(&other.lists_methods))
+            .then_with(|| self.other_conditions.cmp(&other.other_conditions))
+    }
+}
+
+impl HttpRule {
+    /// The number of conditions besides path, caller, host and method: the last part of the weight.
+    pub fn other_conditions(&self) -> usize {
+        let lists = [self.ports.is_some(), self.upgrades.is_some()];
+        self.headers.len().saturating_add(lists.into_iter().filter(|listed| *listed).count())
+    }
+}
+
+/// The heaviest of the patterns that hold `id`.
+pub(super) fn heaviest_id<'p>(
+    patterns: &'p [IdPattern],
+    id: SpiffeId<'_>,
+) -> Option<&'p IdPattern> {
+    patterns.iter().filter(|pattern| pattern.matches(id)).max_by(|a, b| a.compare_weight(b))
+}
+
+/// Compares two conditions of which an absent one is the lightest.
+fn compare_optional<T>(a: Option<&T>, b: Option<&T>, compare: fn(&T, &T) -> Ordering) -> Ordering {
+    match (a, b) {
+        (Some(a), Some(b)) => compare(a, b),
+        (a, b) => a.is_some().cmp(&b.is_some()),
+    }
+}
+
+fn port_matches(rule: &HttpRule, facts: &HttpFacts<'_>) -> bool {
+    match (&rule.ports, facts.port) {
+        (None, _) => true,
+        (Some(ports), Some(port)) => ports.contains(&port),
+        // Not known: what isn't shown isn't allowed.
+        (Some(_), None) => rule.effect == Effect::Deny,
+    }
+}
+
+fn upgrade_matches(rule: &HttpRule, facts: &HttpFacts<'_>) -> bool {
+    let listed = |protocol: &[u8]| {
+        let is = |name: &UpgradeProtocol| protocol.eq_ignore_ascii_case(name.as_str().as_bytes());
+        rule.upgrades.iter().flatten().any(is)
+    };
+    match rule.effect {
+        Effect::Allow => facts.upgrades().all(listed),
+        Effect::Deny => {
+            rule.upgrades.is_none() || (facts.is_upgrade() && facts.upgrades().any(listed))
+        }
+    }
+}
+
+fn headers_match(rule: &HttpRule, facts: &HttpFacts<'_>) -> bool {
+    rule.headers.iter().all(|(name, condition)| {
+        let mut values = facts.values(name.as_str()).peekable();
+        let listed = |value: &[u8], list: &[String]| list.iter().any(|l| l.as_bytes() == value);
+        match condition {
+            HeaderCondition::Absent => values.peek().is_none(),
+            HeaderCondition::Present => values.peek().is_some(),
+            HeaderCondition::Equals(list) if rule.effect == Effect::Deny => {
+                values.any(|value| listed(value, list))
+            }
+            HeaderCondition::Equals(list) => {
+                values.peek().is_some() && values.all(|value| listed(value, list))
+            }
+        }
+    })
+}

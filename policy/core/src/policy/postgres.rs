@@ -1,0 +1,92 @@
+//! The decision about a connection to Postgres.
+
+use super::Policy;
+use super::http::heaviest_id;
+use crate::identity::SpiffeId;
+use crate::names::{DatabaseName, RoleName};
+use crate::pattern::IdPattern;
+use crate::peer::NoIdentity;
+use crate::postgres::{
+    PostgresDecision, PostgresDenial, Session, StartupRequest, refused_parameter,
+};
+use crate::slice::PostgresRule;
+
+impl Policy {
+    /// Whether any Postgres rule names `id`: what can be said of a peer before its start-up packet.
+    pub fn admits_postgres_peer(&self, id: SpiffeId<'_>) -> bool {
+        self.postgres.iter().any(|rule| heaviest_id(&rule.from, id).is_some())
+    }
+
+    /// Decides about a connection of `peer`.
+    ///
+    /// Of the rules that match caller and database, the one with the heaviest `from` decides alone,
+    /// then an exact database over `*`. Rules are never united.
+    pub fn decide_postgres<'a>(
+        &'a self,
+        peer: Result<SpiffeId<'a>, NoIdentity>,
+        request: &StartupRequest<'a>,
+    ) -> PostgresDecision<'a> {
+        let (user, database) = match request.user_and_database() {
+            Ok(found) => found,
+            Err(refusal) => return PostgresDecision::Refuse(refusal),
+        };
+        let id = match peer {
+            Ok(id) => id,
+            Err(no_identity) => {
+                return PostgresDecision::Deny(PostgresDenial::NoIdentity(no_identity));
+            }
+        };
+        let rule = match self.heaviest_postgres(id, database) {
+            Some(rule) => rule,
+            None if self.admits_postgres_peer(id) => {
+                return PostgresDecision::Deny(PostgresDenial::Database);
+            }
+            None => return PostgresDecision::Deny(PostgresDenial::NoRule),
+        };
+        let Some(login) = role_for(rule, user) else {
+            return PostgresDecision::Deny(PostgresDenial::User { rule: rule.name.as_str() });
+        };
+        if let Some(name) = refused_parameter(rule, request) {
+            let rule = rule.name.as_str();
+            return PostgresDecision::Deny(PostgresDenial::Parameter { rule, name });
+        }
+        PostgresDecision::Allow(Session {
+            rule,
+            role: login.as_str(),
+            database,
+            spiffe_id: id.as_str(),
+            request: *request,
+        })
+    }
+
+    fn heaviest_postgres(&self, id: SpiffeId<'_>, database: &[u8]) -> Option<&PostgresRule> {
+        let mut best: Option<(&PostgresRule, &IdPattern, bool)> = None;
+        for rule in &self.postgres {
+            let Some(from) = heaviest_id(&rule.from, id) else { continue };
+            let exact = rule
+                .databases
+                .iter()
+                .any(|name| name.as_str().as_bytes() == database && !name.is_any());
+            if !exact && !rule.databases.iter().any(DatabaseName::is_any) {
+                continue;
+            }
+            let heavier = best.is_none_or(|(_, heaviest, heaviest_is_exact)| {
+                from.compare_weight(heaviest).then(exact.cmp(&heaviest_is_exact)).is_gt()
+            });
+            if heavier {
+                best = Some((rule, from, exact));
+            }
+        }
+        best.map(|(rule, ..)| rule)
+    }
+}
+
+/// The role that a connection gets which asks for `user`, if the rule lets it.
+fn role_for<'p>(rule: &'p PostgresRule, user: &[u8]) -> Option<&'p RoleName> {
+    match &rule.may_act_as {
+        None => Some(&rule.login_role),
+        Some(others) => std::iter::once(&rule.login_role)
+            .chain(others)
+            .find(|role| role.as_str().as_bytes() == user),
+    }
+}

@@ -1,0 +1,75 @@
+use crate::{Slice, SliceError};
+
+const WORKLOAD: &str = "spiffe://example.org/ns/api-ns/sa/api";
+
+#[test]
+fn canonical_form() {
+    let written = format!(
+        r#"{{ "workload": "{WORKLOAD}", "format": 1, "expiry_grace": 60, "filter": {{ "denial_detail": "class" }},
+        "postgres": [
+            {{ "name": "p", "from": ["**"], "databases": ["b", "a"], "login_role": "r", "on_svid_expiry": "end",
+               "replication": false, "settings": {{ "b": "1", "a": "é" }}, "max_session": 60 }} ],
+        "http": [
+            {{ "name": "z", "from": ["spiffe://b/x", "spiffe://a/x"], "effect": "allow", "mode": "enforce",
+               "paths": ["/b/{{id}}", "/a/"], "methods": ["PUT", "GET"], "ports": [443, 80] }},
+            {{ "name": "a", "from": ["**"], "effect": "deny", "headers": {{ "x-b": "absent", "x-a": {{ "equals": ["2", "1"] }} }} }} ] }}"#
+    );
+    let canonical = concat!(
+        r#"{"format":1,"http":[{"effect":"deny","from":["**"],"headers":{"x-a":{"equals":["1","2"]},"x-b":"absent"},"name":"a"},"#,
+        r#"{"from":["spiffe://a/x","spiffe://b/x"],"methods":["GET","PUT"],"name":"z","paths":["/a","/b/*"],"ports":[80,443]}],"#,
+        r#""postgres":[{"databases":["a","b"],"from":["**"],"login_role":"r","max_session":60,"name":"p","settings":{"a":"1","b":"1"}}],"#,
+        r#""workload":"spiffe://example.org/ns/api-ns/sa/api"}"#,
+    )
+    .replacen(r#""a":"1","b":"1""#, r#""a":"é","b":"1""#, 1);
+    let slice = Slice::from_json(written.as_bytes()).unwrap();
+    assert_eq!(slice.to_json(), canonical);
+    assert_eq!(Slice::from_json(canonical.as_bytes()).unwrap().to_json(), canonical);
+    assert!(slice.http_only().postgres.is_empty());
+    assert!(slice.postgres_only().http.is_empty());
+    assert_eq!(
+        Slice::deny_all(WORKLOAD).to_json(),
+        format!(r#"{{"format":1,"workload":"{WORKLOAD}"}}"#)
+    );
+}
+
+#[test]
+fn unreadable_slices() {
+    let slice = |rest: &str| format!(r#"{{"format":1,"workload":"{WORKLOAD}"{rest}}}"#);
+    for (json, fault) in [
+        (String::new(), "EOF"),
+        ("[]".to_owned(), "invalid length"),
+        ("null".to_owned(), "invalid type"),
+        ("{}".to_owned(), "missing field `format`"),
+        (r#"{"format":1}"#.to_owned(), "missing field `workload`"),
+        (slice("x"), "expected `,` or `}`"),
+        (slice(r#","jwt":1"#), "unknown field `jwt`"),
+        (slice(r#","http":[{"name":"a","from":["**"],"jwt":{}}]"#), "unknown field `jwt`"),
+        (slice(r#","http":[{"name":"a"}]"#), "missing field `from`"),
+        (slice(r#","http":[{"name":"a","from":["/x"]}]"#), "a pattern over SPIFFE IDs"),
+        (slice(r#","http":[{"name":"a","from":[]}]"#), "empty list `from`"),
+        (slice(r#","http":[{"name":"a","from":["**"],"methods":[]}]"#), "empty list `methods`"),
+        (
+            slice(r#","http":[{"name":"a","from":["**"],"effect":"ALLOW"}]"#),
+            "unknown variant `ALLOW`",
+        ),
+        (slice(r#","http":[{"name":"a","from":["**"],"db_role":"none"}]"#), "key words"),
+        (
+            slice(r#","http":[{"name":"a","from":["**"]},{"name":"a","from":["**"]}]"#),
+            "two rules named `a`",
+        ),
+        (slice(r#","http":[{"name":"a","from":["**"],"name":"b"}]"#), "duplicate field `name`"),
+        (
+            slice(
+                r#","postgres":[{"name":"a","from":["**"],"databases":["*"],"login_role":"r","effect":"deny"}]"#,
+            ),
+            "unknown field `effect`",
+        ),
+        (slice(r#","expiry_grace":1.5"#), "invalid type"),
+        (slice(r#","expiry_grace":-1"#), "invalid value"),
+    ] {
+        let error = Slice::from_json(json.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains(fault), "{json}\n{error}");
+    }
+    assert_eq!(Slice::from_json(br#"{"format":2,"new":1}"#), Err(SliceError::Format(2)));
+    assert!(Slice::from_json(b"\xff").is_err());
+}
