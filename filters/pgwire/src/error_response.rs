@@ -1,60 +1,29 @@
 //! The message by which a server says no.
 
-/// The classes of refusal that the filter knows (PostgreSQL manual, appendix A).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SqlState {
-    /// `28000`: this identity may not, or not as this user.
-    InvalidAuthorization,
-    /// `3D000`: no rule gives this identity this database.
-    InvalidCatalogName,
-    /// `42501`: a parameter that the client may not set.
-    InsufficientPrivilege,
-    /// `08P01`: bytes that are not the protocol.
-    ProtocolViolation,
-    /// `0A000`: something that is not offered here.
-    FeatureNotSupported,
-    /// `57P01`: the session's reason has ended.
-    AdminShutdown,
-}
-
-impl SqlState {
-    /// The five characters of the protocol.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::InvalidAuthorization => "28000",
-            Self::InvalidCatalogName => "3D000",
-            Self::InsufficientPrivilege => "42501",
-            Self::ProtocolViolation => "08P01",
-            Self::FeatureNotSupported => "0A000",
-            Self::AdminShutdown => "57P01",
-        }
-    }
-}
-
 /// A fatal error for the client. Bytes of the peer may stand in the texts: NULs are taken out when it is encoded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ErrorResponse {
-    /// Class of the error.
-    pub state: SqlState,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ErrorResponse<'a> {
+    /// Class of the error: the five characters of SQLSTATE (PostgreSQL manual, appendix A).
+    pub sqlstate: &'a str,
     /// One line: what is wrong.
-    pub message: String,
+    pub message: &'a str,
     /// More about this case; empty for none.
-    pub detail: String,
+    pub detail: &'a str,
     /// What to do; empty for none.
-    pub hint: String,
+    pub hint: &'a str,
 }
 
-impl ErrorResponse {
+impl ErrorResponse<'_> {
     /// The message's bytes, type and length included.
     pub fn encode(&self) -> Vec<u8> {
         let mut body = Vec::new();
         for (field, text) in [
             (b'S', "FATAL"),
             (b'V', "FATAL"),
-            (b'C', self.state.code()),
-            (b'M', &self.message),
-            (b'D', &self.detail),
-            (b'H', &self.hint),
+            (b'C', self.sqlstate),
+            (b'M', self.message),
+            (b'D', self.detail),
+            (b'H', self.hint),
         ] {
             if !text.is_empty() {
                 body.push(field);
@@ -78,12 +47,8 @@ mod tests {
 
     #[test]
     fn fields_stand_in_order_and_empty_ones_are_left_out() {
-        let error = ErrorResponse {
-            state: SqlState::InvalidAuthorization,
-            message: "no\0 way".into(),
-            detail: String::new(),
-            hint: "ask".into(),
-        };
+        let error =
+            ErrorResponse { sqlstate: "28000", message: "no\0 way", detail: "", hint: "ask" };
         assert_eq!(
             error.encode(),
             b"E\0\0\0\x27SFATAL\0VFATAL\0C28000\0Mno way\0Hask\0\0".as_slice()

@@ -15,13 +15,10 @@ mod packet;
 mod startup;
 
 pub use backend::{BackendMessage, BackendMessages, BackendStreamError, ends_in_ready_for_query};
-pub use error_response::{ErrorResponse, SqlState};
+pub use error_response::ErrorResponse;
 pub use options::{OptionsError, Setting, parse_options};
 pub use packet::{
     CancelRequest, Frame, GSSENC_REQUEST, MAX_STARTUP_PACKET, Packet, PacketError, ProtocolVersion,
     SSL_REQUEST, TERMINATE, read_packet, version_probe,
 };
 pub use startup::{Parameter, StartupMessage, StartupTooLong, encode_startup};
-
-/// What Postgres keeps of a user, database or application name; it cuts the rest off in silence (`NAMEDATALEN - 1`).
-pub const MAX_NAME: usize = 63;

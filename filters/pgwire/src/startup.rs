@@ -3,14 +3,10 @@
 use crate::packet::{MAX_STARTUP_PACKET, PacketError, ProtocolVersion};
 
 /// A key and its value, neither with a NUL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Parameter<'a> {
-    /// As sent: Postgres takes `user`, `database`, `options` and `replication` literally, every other name is a GUC
-    /// and compared without regard to case.
-    pub key: &'a [u8],
-    /// May be empty.
-    pub value: &'a [u8],
-}
+///
+/// Postgres takes the keys `user`, `database`, `options` and `replication` literally; every other one is a GUC and compared
+/// without regard to case.
+pub type Parameter<'a> = (&'a [u8], &'a [u8]);
 
 /// What a client asks for when it opens a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +50,7 @@ impl<'a> StartupMessage<'a> {
             }
             let (value, after_value) =
                 c_string(after_key).ok_or(PacketError::Layout("a key has no value"))?;
-            parameters.push(Parameter { key, value });
+            parameters.push((key, value));
             rest = after_value;
         }
     }
@@ -64,8 +60,8 @@ impl<'a> StartupMessage<'a> {
         self.parameters
             .iter()
             .rev()
-            .find(|parameter| parameter.key == key.as_bytes())
-            .map(|parameter| parameter.value)
+            .find(|(known, _)| *known == key.as_bytes())
+            .map(|(_, value)| *value)
     }
 }
 
@@ -84,7 +80,7 @@ pub fn encode_startup<'p>(
     let mut packet = vec![0, 0, 0, 0];
     packet.extend(version.major.to_be_bytes());
     packet.extend(version.minor.to_be_bytes());
-    for Parameter { key, value } in parameters {
+    for (key, value) in parameters {
         if key.is_empty() || key.contains(&0) || value.contains(&0) {
             continue;
         }
@@ -112,7 +108,7 @@ mod tests {
     const V3: ProtocolVersion = ProtocolVersion { major: 3, minor: 0 };
 
     fn parameter<'a>(key: &'a str, value: &'a str) -> Parameter<'a> {
-        Parameter { key: key.as_bytes(), value: value.as_bytes() }
+        (key.as_bytes(), value.as_bytes())
     }
 
     #[test]
