@@ -1,1 +1,46 @@
-//! Placeholder.
+//! End-to-end tests of Signet: a harness of real processes, and the story they tell.
+//!
+//! Nothing here is a stand-in: Envoy, Postgres, SPIRE or dev-agent, sds-server and the example
+//! programs run as children, in a private directory, on loopback addresses and Unix sockets of
+//! their own, and end with the value that holds them. [`Mesh`] puts up the whole flow; [`story`]
+//! walks through it and returns what it saw, so that a test can assert it and the demo can print it.
+
+mod accounts;
+mod api;
+pub mod bootstrap;
+mod dev_agent;
+mod envoy;
+mod fetched;
+pub mod http;
+mod identity;
+mod mesh;
+mod policy;
+pub mod postgres;
+mod process;
+mod programs;
+mod sds_server;
+mod spire;
+mod stage;
+pub mod startup;
+pub mod story;
+pub mod tls;
+mod wait;
+mod workload;
+
+pub use accounts::{Account, Accounts};
+pub use api::Api;
+pub use bootstrap::Bootstrap;
+pub use dev_agent::DevAgent;
+pub use envoy::Envoy;
+pub use fetched::FetchedSvid;
+pub use identity::{IdentitySource, SourceKind};
+pub use mesh::{Mesh, MeshPlan};
+pub use policy::PolicyFile;
+pub use postgres::{Postgres, PostgresVersion};
+pub use process::{Launch, Process};
+pub use programs::Programs;
+pub use sds_server::SdsServer;
+pub use spire::Spire;
+pub use stage::Stage;
+pub use wait::{PATIENCE, until};
+pub use workload::{TRUST_DOMAIN, Workload};

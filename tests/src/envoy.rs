@@ -1,0 +1,107 @@
+//! A real Envoy, run from a bootstrap of `envoy/`.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::{Bootstrap, Launch, PATIENCE, Process, Stage, http::Ask, until};
+
+/// An Envoy and the directory of its sockets.
+#[derive(Debug)]
+pub struct Envoy {
+    process: Process,
+    directory: PathBuf,
+}
+
+impl Envoy {
+    /// Starts an Envoy whose sockets lie in `directory`; it is not awaited.
+    pub fn start(
+        stage: &Stage,
+        name: &str,
+        bootstrap: &Bootstrap,
+        directory: &Path,
+    ) -> Result<Self> {
+        let configuration = bootstrap.write(directory)?;
+        let program = stage.within_reach(&stage.programs.envoy()?)?;
+        let process = Launch::new(name, program, &stage.accounts.mesh)
+            .arg("--config-path")
+            .arg(configuration)
+            .args(["--disable-hot-restart", "--concurrency", "2"])
+            .args(["--log-level", "info", "--file-flush-interval-msec", "50"])
+            .start(stage)?;
+        Ok(Self { process, directory: directory.to_path_buf() })
+    }
+
+    /// Asks Envoy whether it accepts a bootstrap; the error is Envoy's own.
+    pub fn validate(
+        stage: &Stage,
+        name: &str,
+        bootstrap: &Bootstrap,
+        directory: &Path,
+    ) -> Result<()> {
+        let program = stage.within_reach(&stage.programs.envoy()?)?;
+        Launch::new(name, program, &stage.accounts.mesh)
+            .args(["--mode", "validate", "--disable-hot-restart", "--log-level", "warning"])
+            .arg("--config-path")
+            .arg(bootstrap.write(directory)?)
+            .output()?;
+        Ok(())
+    }
+
+    /// Waits until it is ready: all secrets and filters are there.
+    pub async fn ready(&mut self) -> Result<()> {
+        let admin = self.admin_socket();
+        let process = &mut self.process;
+        until("Envoy's /ready", PATIENCE, async || {
+            process.alive()?;
+            let reply = Ask::get("/ready").unix(&admin).await?;
+            if reply.status != 200 {
+                bail!("{} {}", reply.status, reply.body.trim());
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// A page of the admin interface.
+    pub async fn admin(&self, page: &str) -> Result<String> {
+        Ok(Ask::get(page).unix(&self.admin_socket()).await?.body)
+    }
+
+    /// A counter or gauge by its whole name; one that does not exist yet is 0.
+    pub async fn stat(&self, name: &str) -> Result<u64> {
+        let pattern = name.replace('.', "\\.");
+        let page = self.admin(&format!("/stats?format=json&filter=^{pattern}$")).await?;
+        let page: Value = serde_json::from_str(&page).context("Envoy's /stats is not JSON")?;
+        Ok(page["stats"][0]["value"].as_u64().unwrap_or(0))
+    }
+
+    /// Every access log line so far.
+    pub fn access_log(&self) -> Vec<Value> {
+        self.process.stdout().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Waits for an access log line, among those after the first `seen`, that is as wanted.
+    pub async fn logged(&self, seen: usize, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+        until("a line of the access log", Duration::from_secs(10), async || {
+            let lines = self.access_log();
+            let line = lines.iter().skip(seen).find(|line| wanted(line));
+            line.cloned().with_context(|| format!("{} new lines", lines.len().saturating_sub(seen)))
+        })
+        .await
+    }
+
+    /// What Envoy itself logged.
+    pub fn log(&self) -> String {
+        self.process.stderr()
+    }
+
+    /// The admin interface's Unix socket.
+    pub fn admin_socket(&self) -> PathBuf {
+        self.directory.join("admin.sock")
+    }
+}

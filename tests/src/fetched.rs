@@ -1,0 +1,98 @@
+//! An SVID in the hands of a test: what an attacker or a driver with direct TLS would hold.
+
+use std::{
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result, bail};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
+use serde_json::Value;
+use x509_parser::{extensions::GeneralName, parse_x509_certificate};
+
+use crate::until;
+
+/// A certificate chain with its key.
+#[derive(Debug)]
+pub struct FetchedSvid {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+/// What a leaf certificate says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaf {
+    /// The serial number, in hex.
+    pub serial: String,
+    /// The first URI among the subject's alternative names.
+    pub spiffe_id: String,
+    /// When it ends.
+    pub not_after: SystemTime,
+}
+
+impl FetchedSvid {
+    /// Reads what the program `fetch-svid` printed.
+    pub(crate) fn read(printed: &str) -> Result<Self> {
+        let printed: Value = serde_json::from_str(printed).context("fetch-svid printed no JSON")?;
+        let chain = printed["chain"].as_array().context("fetch-svid printed no chain")?;
+        let chain = chain.iter().map(|certificate| Ok(bytes(certificate)?.into()));
+        let key = PrivatePkcs8KeyDer::from(bytes(&printed["key"])?);
+        Ok(Self { chain: chain.collect::<Result<_>>()?, key: key.into() })
+    }
+
+    /// Reads a chain and its key from PEM files.
+    pub fn from_pem(chain: &Path, key: &Path) -> Result<Self> {
+        let read = CertificateDer::pem_file_iter(chain)
+            .and_then(Iterator::collect)
+            .with_context(|| format!("no certificates in {}", chain.display()))?;
+        let key = PrivateKeyDer::from_pem_file(key)
+            .with_context(|| format!("no key in {}", key.display()))?;
+        Ok(Self { chain: read, key })
+    }
+
+    /// The chain, leaf first, and the key.
+    pub fn parts(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        (self.chain.clone(), self.key.clone_key())
+    }
+
+    /// What the leaf says.
+    pub fn leaf(&self) -> Result<Leaf> {
+        Leaf::read(self.chain.first().context("the chain is empty")?)
+    }
+
+    /// Waits until the leaf has expired.
+    pub async fn expired(&self) -> Result<()> {
+        let leaf = self.leaf()?;
+        let remaining = leaf.not_after.duration_since(SystemTime::now()).unwrap_or_default();
+        until("the SVID expires", remaining + Duration::from_secs(2), async || {
+            // A certificate is still good in the very second that it names.
+            if SystemTime::now() <= leaf.not_after + Duration::from_secs(1) {
+                bail!("it is good until {:?}", leaf.not_after);
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Leaf {
+    /// Reads a certificate.
+    pub fn read(certificate: &[u8]) -> Result<Self> {
+        let (_, certificate) = parse_x509_certificate(certificate).context("no certificate")?;
+        let names = certificate.subject_alternative_name()?.context("no alternative name")?;
+        let uri = names.value.general_names.iter().find_map(|name| match name {
+            GeneralName::URI(uri) => Some((*uri).to_owned()),
+            _ => None,
+        });
+        let not_after = u64::try_from(certificate.validity().not_after.timestamp())?;
+        Ok(Self {
+            serial: format!("{:x}", certificate.serial),
+            spiffe_id: uri.context("no URI among the alternative names")?,
+            not_after: UNIX_EPOCH + Duration::from_secs(not_after),
+        })
+    }
+}
+
+fn bytes(digits: &Value) -> Result<Vec<u8>> {
+    Ok(hex::decode(digits.as_str().context("no hex digits")?)?)
+}

@@ -1,0 +1,282 @@
+//! The whole flow, put up from the repository's own files:
+//!
+//! ```text
+//! client, report ─▶ client-proxy ══mTLS══▶ api-proxy ─▶ API ─▶ api-proxy ══mTLS══▶ db-proxy ─▶ Postgres
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::{
+    Api, Bootstrap, Envoy, IdentitySource, PolicyFile, Postgres, PostgresVersion, SdsServer,
+    SourceKind, Stage, TRUST_DOMAIN, Workload,
+};
+
+/// A change to one Envoy's configuration.
+type Mutation = Box<dyn FnOnce(&mut Value) + Send>;
+
+/// What to put up, and what to do wrong.
+pub struct MeshPlan {
+    source: SourceKind,
+    postgres: PostgresVersion,
+    svid_ttl: u32,
+    max_connection_duration: u32,
+    logs: Option<PathBuf>,
+    mutations: Vec<(Workload, Mutation)>,
+    identities: BTreeMap<Workload, Workload>,
+    upstreams: BTreeMap<Workload, SocketAddr>,
+    policy: Option<String>,
+    narrate: fn(&str),
+}
+
+impl MeshPlan {
+    /// Everything as it should be, with SVIDs that live for a minute.
+    pub fn new(source: SourceKind, postgres: PostgresVersion) -> Self {
+        Self {
+            source,
+            postgres,
+            svid_ttl: 60,
+            max_connection_duration: 60,
+            logs: None,
+            mutations: Vec::new(),
+            identities: BTreeMap::new(),
+            upstreams: BTreeMap::new(),
+            policy: None,
+            narrate: |_| {},
+        }
+    }
+
+    /// The life of an SVID in seconds. Default 60.
+    #[must_use]
+    pub fn svid_ttl(mut self, seconds: u32) -> Self {
+        self.svid_ttl = seconds;
+        self
+    }
+
+    /// The age in seconds at which a pooled connection is replaced. Default 60.
+    #[must_use]
+    pub fn max_connection_duration(mut self, seconds: u32) -> Self {
+        self.max_connection_duration = seconds;
+        self
+    }
+
+    /// Keeps the logs in this directory.
+    #[must_use]
+    pub fn logs(mut self, directory: Option<PathBuf>) -> Self {
+        self.logs = directory;
+        self
+    }
+
+    /// Is told each step.
+    #[must_use]
+    pub fn narrated_by(mut self, narrate: fn(&str)) -> Self {
+        self.narrate = narrate;
+        self
+    }
+
+    /// Takes a wall out: changes the configuration of this workload's Envoy.
+    #[must_use]
+    pub fn mutate(
+        mut self,
+        workload: Workload,
+        change: impl FnOnce(&mut Value) + Send + 'static,
+    ) -> Self {
+        self.mutations.push((workload, Box::new(change)));
+        self
+    }
+
+    /// Gives the sidecar of `place` the identity of `holder`.
+    #[must_use]
+    pub fn certificate_of(mut self, place: Workload, holder: Workload) -> Self {
+        self.identities.insert(place, holder);
+        self
+    }
+
+    /// Starts with another policy than the demo's.
+    #[must_use]
+    pub fn policy(mut self, text: impl Into<String>) -> Self {
+        self.policy = Some(text.into());
+        self
+    }
+
+    /// Sends what is meant for `place` to another address.
+    #[must_use]
+    pub fn upstream_of(mut self, place: Workload, address: SocketAddr) -> Self {
+        self.upstreams.insert(place, address);
+        self
+    }
+
+    /// Puts it up and waits until all of it is ready.
+    pub async fn start(self) -> Result<Mesh> {
+        let stage = Stage::set(self.logs.clone())?;
+        self.start_on(stage).await
+    }
+
+    /// The same on a stage that is already set.
+    pub async fn start_on(mut self, stage: Stage) -> Result<Mesh> {
+        let policy = PolicyFile::demo(&stage)?;
+        if let Some(text) = &self.policy {
+            policy.write(text)?;
+        }
+        (self.narrate)("identity source and Postgres");
+        let (source, postgres) = tokio::join!(
+            IdentitySource::start(&stage, self.source, self.svid_ttl),
+            Postgres::start(&stage, self.postgres)
+        );
+        let (source, postgres) = (source?, postgres?);
+        (self.narrate)("one sds-server and one Envoy per workload, and the API");
+        let ports = Ports::choose(&stage)?;
+        let mut sidecars = BTreeMap::new();
+        for workload in Workload::ALL {
+            let directory = stage.directory(workload.name(), &stage.accounts.mesh)?;
+            let holder = self.identities.get(&workload).copied().unwrap_or(workload);
+            let server = SdsServer::start(
+                &stage,
+                &source,
+                workload.name(),
+                holder,
+                policy.path(),
+                &directory,
+            )?;
+            let mut bootstrap = self.bootstrap(&stage, workload, &directory, &ports, &postgres)?;
+            let (chosen, others) =
+                self.mutations.drain(..).partition(|(mutated, _)| *mutated == workload);
+            self.mutations = others;
+            let chosen: Vec<(Workload, Mutation)> = chosen;
+            for (_, change) in chosen {
+                bootstrap = bootstrap.mutate(change)?;
+            }
+            let name = format!("{}-envoy", workload.name());
+            let envoy = Envoy::start(&stage, &name, &bootstrap, &directory)?;
+            sidecars.insert(workload, Sidecar { envoy, server, directory });
+        }
+        let mut api = Api::start(&stage, &sidecars[&Workload::Api].directory)?;
+        for (workload, sidecar) in &mut sidecars {
+            let name = workload.name();
+            sidecar.server.ready().await.with_context(|| format!("{name}'s sds-server"))?;
+        }
+        for (workload, sidecar) in &mut sidecars {
+            let name = workload.name();
+            sidecar.envoy.ready().await.with_context(|| format!("{name}'s Envoy"))?;
+        }
+        api.ready().await?;
+        Ok(Mesh { sidecars, api, postgres, source, policy, ports, stage })
+    }
+
+    fn bootstrap(
+        &self,
+        stage: &Stage,
+        workload: Workload,
+        directory: &Path,
+        ports: &Ports,
+        postgres: &Postgres,
+    ) -> Result<Bootstrap> {
+        let file = match workload {
+            Workload::Client | Workload::Report => "client-proxy",
+            Workload::Api => "api-proxy",
+            Workload::Db => "db-proxy",
+        };
+        let ingress = |place: Workload| -> SocketAddr {
+            let ours = (stage.address, ports.ingress(place)).into();
+            self.upstreams.get(&place).copied().unwrap_or(ours)
+        };
+        Ok(Bootstrap::read(&stage.programs, file)?
+            .with("NODE_ID", workload.name())
+            .with("RUN_DIR", directory.display())
+            .with("SDS_SOCKET", SdsServer::socket(directory).display())
+            .with("TRUST_DOMAIN", TRUST_DOMAIN)
+            .with("API_SPIFFE_ID", Workload::Api.spiffe_id())
+            .with("API_HOST", ingress(Workload::Api).ip())
+            .with("API_PORT", ingress(Workload::Api).port())
+            .with("API_SOCKET", directory.join("api.sock").display())
+            .with("DB_SPIFFE_ID", Workload::Db.spiffe_id())
+            .with("DB_HOST", ingress(Workload::Db).ip())
+            .with("DB_PORT", ingress(Workload::Db).port())
+            .with("INGRESS_HOST", stage.address)
+            .with("INGRESS_PORT", ports.ingress(workload))
+            .with("POSTGRES_SOCKET", postgres.socket().display())
+            .with("MAX_CONNECTION_DURATION", format!("{}s", self.max_connection_duration))
+            .with("OPS_HOST", stage.address)
+            .with("METRICS_PORT", stage.free_port()?)
+            .with("PROBES_PORT", stage.free_port()?))
+    }
+}
+
+/// Where the Envoys wait for each other.
+#[derive(Debug)]
+struct Ports {
+    api: u16,
+    db: u16,
+}
+
+impl Ports {
+    fn choose(stage: &Stage) -> Result<Self> {
+        Ok(Self { api: stage.free_port()?, db: stage.free_port()? })
+    }
+
+    /// The ingress of a workload; those without one share a number that nobody uses.
+    fn ingress(&self, workload: Workload) -> u16 {
+        match workload {
+            Workload::Api => self.api,
+            Workload::Db => self.db,
+            Workload::Client | Workload::Report => 0,
+        }
+    }
+}
+
+/// What stands beside a workload.
+#[derive(Debug)]
+pub struct Sidecar {
+    /// Its Envoy.
+    pub envoy: Envoy,
+    /// Its sds-server.
+    pub server: SdsServer,
+    /// The directory of their sockets; a Postgres driver takes it for a host.
+    pub directory: PathBuf,
+}
+
+/// The whole flow, running. Its parts end in the order in which they stand here.
+#[derive(Debug)]
+pub struct Mesh {
+    sidecars: BTreeMap<Workload, Sidecar>,
+    /// The API.
+    pub api: Api,
+    /// The database.
+    pub postgres: Postgres,
+    /// Where identities come from.
+    pub source: IdentitySource,
+    /// The policy that all servers watch.
+    pub policy: PolicyFile,
+    ports: Ports,
+    /// Directory, addresses and accounts.
+    pub stage: Stage,
+}
+
+impl Mesh {
+    /// What stands beside a workload.
+    pub fn sidecar(&self, workload: Workload) -> &Sidecar {
+        &self.sidecars[&workload]
+    }
+
+    /// The same, to stop and start its parts.
+    pub fn sidecar_mut(&mut self, workload: Workload) -> (&mut Sidecar, &Stage) {
+        let sidecar = self.sidecars.get_mut(&workload);
+        (sidecar.unwrap_or_else(|| unreachable!("every workload has a sidecar")), &self.stage)
+    }
+
+    /// The Unix socket on which a caller's sidecar takes HTTP for the API.
+    pub fn http_socket(&self, caller: Workload) -> PathBuf {
+        self.sidecar(caller).directory.join("http.sock")
+    }
+
+    /// Where a workload's Envoy waits for mTLS.
+    pub fn ingress(&self, workload: Workload) -> SocketAddr {
+        (self.stage.address, self.ports.ingress(workload)).into()
+    }
+}

@@ -1,0 +1,137 @@
+//! A real Postgres, on a Unix socket only, that knows its clients by their user (`peer`).
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+use rustix::process::Signal;
+use tokio_postgres::{Client, Config, NoTls};
+
+use crate::{Launch, PATIENCE, Process, Stage, until};
+
+/// The two ends of the supported range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PostgresVersion {
+    /// Debian's.
+    V15,
+    /// The newest.
+    V18,
+}
+
+/// A running server with the databases of `examples/db`, configured by the files there.
+#[derive(Debug)]
+pub struct Postgres {
+    process: Process,
+    directory: PathBuf,
+    psql: PathBuf,
+}
+
+impl Postgres {
+    /// Makes a cluster, starts it, and loads `examples/db`.
+    pub async fn start(stage: &Stage, version: PostgresVersion) -> Result<Self> {
+        let installation = stage.within_reach(&stage.programs.postgres(version)?)?;
+        let owner = &stage.accounts.postgres;
+        let directory = stage.directory("postgres", owner)?;
+        let data = directory.join("data");
+        Launch::new("initdb", installation.join("bin/initdb"), owner)
+            .args(["--no-sync", "--encoding=UTF8", "--locale=C", "--username=postgres"])
+            .args(["--auth=peer", "--pgdata"])
+            .arg(&data)
+            .output()?;
+        let example = stage.within_reach(&stage.programs.repository_file("examples/db")?)?;
+        configure(stage, &example, &data, &directory)?;
+        let process = Launch::new("postgres", installation.join("bin/postgres"), owner)
+            .arg("-D")
+            .arg(&data)
+            .stopped_by(Signal::INT)
+            .start(stage)?;
+        let mut postgres = Self { process, directory, psql: stage.programs.psql()? };
+        postgres.accepts_connections(stage).await?;
+        postgres.administer(stage, "postgres", "--file", &example.join("setup.sql"))?;
+        Ok(postgres)
+    }
+
+    /// The directory of its socket, which drivers take for a host.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The Unix socket itself.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join(".s.PGSQL.5432")
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        self.process.stderr()
+    }
+
+    /// How many backends were forked so far, from Postgres' own log.
+    pub fn backends_forked(&self) -> usize {
+        self.log().matches("connection received").count()
+    }
+
+    /// What the administrator's psql prints for some SQL: values only, past every proxy.
+    pub fn sql(&self, stage: &Stage, database: &str, sql: &str) -> Result<String> {
+        Ok(self.administer(stage, database, "--command", sql)?.trim().to_owned())
+    }
+
+    fn administer(
+        &self,
+        stage: &Stage,
+        database: &str,
+        how: &str,
+        what: impl AsRef<OsStr>,
+    ) -> Result<String> {
+        Launch::new("psql", &self.psql, &stage.accounts.postgres)
+            .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
+            .args(["--set=ON_ERROR_STOP=1", "--username=postgres", "--dbname", database, "--host"])
+            .arg(&self.directory)
+            .arg(how)
+            .arg(what)
+            .output()
+    }
+
+    async fn accepts_connections(&mut self, stage: &Stage) -> Result<()> {
+        until("Postgres accepts connections", PATIENCE, async || {
+            self.process.alive()?;
+            self.sql(stage, "postgres", "select").map(drop)
+        })
+        .await
+    }
+}
+
+/// A session on the Unix socket in `directory`, be it Postgres' own or a sidecar's.
+pub async fn connect(directory: &Path, user: &str, database: &str) -> Result<Client> {
+    let mut config = Config::new();
+    config.host_path(directory).user(user).dbname(database);
+    let (client, connection) = config.connect(NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+/// Installs the example's configuration; beside it only what a test needs to be quick and alone.
+fn configure(stage: &Stage, example: &Path, data: &Path, directory: &Path) -> Result<()> {
+    let accounts = &stage.accounts;
+    let mut settings = fs::read_to_string(data.join("postgresql.conf"))?;
+    settings += &fs::read_to_string(example.join("postgresql.conf"))?;
+    settings += &format!("unix_socket_directories = '{}'\n", directory.display());
+    settings += "fsync = off\nshared_buffers = 32MB\n";
+    fs::write(data.join("postgresql.conf"), settings)?;
+
+    let map = fs::read_to_string(example.join("pg_ident.conf"))?;
+    let mut map = map.replace("${ENVOY_USER}", &accounts.mesh.name);
+    let mut clients = String::new();
+    if accounts.postgres.name != "postgres" {
+        // Not run as root: whoever runs this administers the database.
+        clients += "local all postgres peer map=harness\n";
+        map += &format!("harness {} postgres\n", accounts.postgres.name);
+    }
+    clients += &fs::read_to_string(example.join("pg_hba.conf"))?;
+    fs::write(data.join("pg_hba.conf"), clients)?;
+    fs::write(data.join("pg_ident.conf"), map)?;
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! A real sds-server, as the sidecar of one workload.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+use crate::{IdentitySource, Launch, PATIENCE, Process, Stage, Workload, http::Ask, until};
+
+/// A running server.
+#[derive(Debug)]
+pub struct SdsServer {
+    process: Option<Process>,
+    directory: PathBuf,
+}
+
+impl SdsServer {
+    /// Starts a server that holds the identity of `workload`; it is not awaited.
+    pub fn start(
+        stage: &Stage,
+        source: &IdentitySource,
+        name: &str,
+        workload: Workload,
+        policy: &Path,
+        directory: &Path,
+    ) -> Result<Self> {
+        let configuration = directory.join("sds-server.yaml");
+        fs::write(&configuration, configured(stage, source, workload, policy, directory)?)?;
+        let program = source.program(stage, workload, "sds-server")?;
+        let process = Launch::new(format!("{name}-sds-server"), program, &stage.accounts.mesh)
+            .arg("--config")
+            .arg(configuration)
+            .env("RUST_LOG", "info")
+            .start(stage)?;
+        Ok(Self { process: Some(process), directory: directory.to_path_buf() })
+    }
+
+    /// A page of its admin listener: `/livez`, `/readyz`, `/metrics`.
+    pub async fn admin(&self, page: &str) -> Result<crate::http::Reply> {
+        Ask::get(page).unix(&self.directory.join("sds-admin.sock")).await
+    }
+
+    /// Waits until it is ready.
+    pub async fn ready(&mut self) -> Result<()> {
+        until("sds-server's /readyz", PATIENCE, async || {
+            self.process.as_mut().context("sds-server is not running")?.alive()?;
+            let reply = self.admin("/readyz").await?;
+            if reply.status != 200 {
+                bail!("{} {}", reply.status, reply.body.trim());
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// The sum of a metric over all its labels; 0 if it is not there.
+    pub async fn metric(&self, name: &str) -> Result<f64> {
+        let page = self.admin("/metrics").await?.body;
+        let lines = page.lines().filter(|line| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+        });
+        let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        Ok(values.sum())
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        self.process.as_ref().map(Process::stderr).unwrap_or_default()
+    }
+
+    /// Ends it without a warning.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.as_mut().context("sds-server is not running")?.kill()
+    }
+
+    /// Starts it again after [`SdsServer::kill`].
+    pub fn restart(&mut self, stage: &Stage) -> Result<()> {
+        let ended = self.process.take().context("sds-server was never started")?;
+        self.process = Some(ended.restart(stage)?);
+        Ok(())
+    }
+
+    /// The Unix socket that Envoy asks.
+    pub fn socket(directory: &Path) -> PathBuf {
+        directory.join("sds.sock")
+    }
+}
+
+fn configured(
+    stage: &Stage,
+    source: &IdentitySource,
+    workload: Workload,
+    policy: &Path,
+    directory: &Path,
+) -> Result<String> {
+    let at = directory.display();
+    let filter = |name: &str| -> Result<(PathBuf, String)> {
+        let wasm = stage.within_reach(&stage.programs.filter(name)?)?;
+        let digest = hex::encode(Sha256::digest(fs::read(&wasm)?));
+        Ok((wasm, digest))
+    };
+    let (http, http_digest) = filter("spiffe_authz")?;
+    let (postgres, postgres_digest) = filter("pg_role")?;
+    Ok(format!(
+        r#"source:
+  workload_api: {{ socket: "unix://{api}" }}
+listen: {{ path: {at}/sds.sock, mode: "0660" }}
+admin: {{ listen: "unix://{at}/sds-admin.sock" }}
+policy: {{ file: {policy} }}
+filters:
+  http: {{ wasm: {http}, sha256: {http_digest}, denial_detail: rule }}
+  postgres: {{ wasm: {postgres}, sha256: {postgres_digest}, denial_detail: rule }}
+process: {{ dumpable: {dumpable} }}
+"#,
+        api = source.socket(workload).display(),
+        policy = policy.display(),
+        http = http.display(),
+        postgres = postgres.display(),
+        dumpable = source.needs_dumpable_workloads(stage),
+    ))
+}

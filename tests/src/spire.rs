@@ -1,0 +1,203 @@
+//! A real SPIRE server and agent, on Unix sockets and loopback.
+//!
+//! Workloads are told apart by the path of their program (`unix:path`), so each has hard links of
+//! its own to the programs that ask for its identity.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use crate::{Account, Launch, PATIENCE, Process, Stage, TRUST_DOMAIN, Workload, until};
+
+/// The programs that act for a workload.
+const ACTING: [&str; 2] = ["sds-server", "fetch-svid"];
+
+/// The name that registrations give to the agent.
+const AGENT_ID: &str = "spiffe://example.org/node";
+
+/// A running server and agent, with the workloads registered.
+#[derive(Debug)]
+pub struct Spire {
+    agent: Option<Process>,
+    // After the agent, which it outlives.
+    _server: Process,
+    directory: PathBuf,
+}
+
+impl Spire {
+    /// Starts both and registers every workload. `svid_ttl` in seconds.
+    pub async fn start(stage: &Stage, svid_ttl: u32) -> Result<Self> {
+        let account = &stage.accounts.harness;
+        let directory = stage.directory("spire", account)?;
+        let server = start_server(stage, account, &directory, svid_ttl).await?;
+        let bundle = control(stage, &directory, &["bundle", "show"])?;
+        fs::write(directory.join("bundle.pem"), bundle)?;
+        register(stage, &directory, svid_ttl)?;
+        let generated = control(
+            stage,
+            &directory,
+            &["token", "generate", "-output", "json", "-spiffeID", AGENT_ID],
+        )?;
+        let generated: serde_json::Value = serde_json::from_str(&generated)?;
+        let token = generated["value"].as_str().context("SPIRE generated no join token")?;
+        let agent = start_agent(stage, account, &directory, token)?;
+        let mut spire = Self { agent: Some(agent), _server: server, directory };
+        spire.answers(stage).await?;
+        Ok(spire)
+    }
+
+    /// The Workload API, one for all.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join("agent.sock")
+    }
+
+    /// A program that acts for a workload, by its path.
+    pub fn program(stage: &Stage, workload: Workload, name: &str) -> PathBuf {
+        stage.path().join("acting").join(workload.name()).join(name)
+    }
+
+    /// Ends the agent without a warning.
+    pub fn kill_agent(&mut self) -> Result<()> {
+        self.agent.as_mut().context("the SPIRE agent is not running")?.kill()
+    }
+
+    /// Starts the agent again, with the keys that it kept.
+    pub async fn restart_agent(&mut self, stage: &Stage) -> Result<()> {
+        let ended = self.agent.take().context("the SPIRE agent was never started")?;
+        self.agent = Some(ended.restart(stage)?);
+        self.answers(stage).await
+    }
+
+    /// Waits until each workload gets its identity.
+    async fn answers(&mut self, stage: &Stage) -> Result<()> {
+        for workload in Workload::ALL {
+            let fetch = Self::program(stage, workload, "fetch-svid");
+            let socket = self.socket();
+            until("SPIRE's agent knows the workloads", PATIENCE, async || {
+                self.agent.as_mut().context("the SPIRE agent is not running")?.alive()?;
+                let launch = Launch::new("fetch-svid", &fetch, &stage.accounts.mesh);
+                launch.arg(&socket).output().map(drop)
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+async fn start_server(
+    stage: &Stage,
+    account: &Account,
+    directory: &Path,
+    svid_ttl: u32,
+) -> Result<Process> {
+    let at = directory.display();
+    let configuration = format!(
+        r#"server {{
+  bind_address = "{address}"
+  bind_port = {port}
+  socket_path = "{at}/server.sock"
+  trust_domain = "{TRUST_DOMAIN}"
+  data_dir = "{at}"
+  log_level = "INFO"
+  ca_ttl = "24h"
+  default_x509_svid_ttl = "{svid_ttl}s"
+}}
+plugins {{
+  DataStore "sql" {{ plugin_data {{ database_type = "sqlite3", connection_string = "{at}/server.sqlite3" }} }}
+  NodeAttestor "join_token" {{ plugin_data {{}} }}
+  KeyManager "memory" {{ plugin_data {{}} }}
+}}
+"#,
+        address = stage.address,
+        port = write_port(stage, directory)?,
+    );
+    let path = directory.join("server.conf");
+    fs::write(&path, configuration)?;
+    let program = stage.programs.spire_server()?;
+    let launch = Launch::new("spire-server", program, account).args(["run", "-config"]).arg(&path);
+    let mut process = launch.start(stage)?;
+    until("SPIRE's server answers", PATIENCE, async || {
+        process.alive()?;
+        control(stage, directory, &["healthcheck"]).map(drop)
+    })
+    .await?;
+    Ok(process)
+}
+
+fn start_agent(stage: &Stage, account: &Account, directory: &Path, token: &str) -> Result<Process> {
+    let at = directory.display();
+    let port = fs::read_to_string(directory.join("port"))?;
+    let configuration = format!(
+        r#"agent {{
+  server_address = "{address}"
+  server_port = {port}
+  socket_path = "{at}/agent.sock"
+  trust_domain = "{TRUST_DOMAIN}"
+  trust_bundle_path = "{at}/bundle.pem"
+  data_dir = "{at}/agent"
+  log_level = "INFO"
+}}
+plugins {{
+  NodeAttestor "join_token" {{ plugin_data {{}} }}
+  KeyManager "disk" {{ plugin_data {{ directory = "{at}/agent" }} }}
+  WorkloadAttestor "unix" {{ plugin_data {{ discover_workload_path = true }} }}
+}}
+"#,
+        address = stage.address,
+    );
+    fs::create_dir_all(directory.join("agent"))?;
+    let path = directory.join("agent.conf");
+    fs::write(&path, configuration)?;
+    Launch::new("spire-agent", stage.programs.spire_agent()?, account)
+        .args(["run", "-config"])
+        .arg(&path)
+        .args(["-joinToken", token])
+        .start(stage)
+}
+
+/// Links each workload's programs and registers their paths.
+fn register(stage: &Stage, directory: &Path, svid_ttl: u32) -> Result<()> {
+    let mut entries = Vec::new();
+    for workload in Workload::ALL {
+        for name in ACTING {
+            let link = Spire::program(stage, workload, name);
+            stage.link(&stage.programs.own(name)?, &link)?;
+            entries.push(json!({
+                "parent_id": AGENT_ID,
+                "spiffe_id": workload.spiffe_id(),
+                "x509_svid_ttl": svid_ttl,
+                "selectors": [{ "type": "unix", "value": format!("path:{}", link.display()) }],
+            }));
+        }
+    }
+    let path = directory.join("entries.json");
+    fs::write(&path, json!({ "entries": entries }).to_string())?;
+    control(stage, directory, &["entry", "create", "-data", &path.to_string_lossy()])?;
+    Ok(())
+}
+
+/// One of the server's own commands.
+fn control(stage: &Stage, directory: &Path, command: &[&str]) -> Result<String> {
+    let (words, options) = command.split_at(command.len().min(2));
+    let (words, options) = match command {
+        ["healthcheck", rest @ ..] => (&command[..1], rest),
+        _ => (words, options),
+    };
+    Launch::new("spire-server", stage.programs.spire_server()?, &stage.accounts.harness)
+        .args(words)
+        .arg("-socketPath")
+        .arg(directory.join("server.sock"))
+        .args(options)
+        .output()
+}
+
+/// Chooses the server's port and notes it for the agent.
+fn write_port(stage: &Stage, directory: &Path) -> Result<u16> {
+    let port = stage.free_port()?;
+    fs::write(directory.join("port"), port.to_string())?;
+    Ok(port)
+}

@@ -1,0 +1,122 @@
+//! The start-up phase of the Postgres protocol, by hand: packets as no driver would send them.
+
+use anyhow::{Context, Result, bail};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+const PROTOCOL_3_0: i32 = 0x0003_0000;
+const SSL_REQUEST: i32 = 80_877_103;
+
+/// How the other side answered a StartupMessage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// An ErrorResponse, by its SQLSTATE and message.
+    Refused {
+        /// Five characters, e.g. `28000`.
+        sqlstate: String,
+        /// What a person reads.
+        message: String,
+    },
+    /// It lets us in (`AuthenticationOk`).
+    Welcome,
+    /// The connection ended without a word.
+    Silence,
+}
+
+impl Answer {
+    /// The SQLSTATE of a refusal, else an empty string.
+    pub fn sqlstate(&self) -> &str {
+        match self {
+            Self::Refused { sqlstate, .. } => sqlstate,
+            Self::Welcome | Self::Silence => "",
+        }
+    }
+}
+
+/// A StartupMessage of protocol 3.0 with these parameters, in this order, repeated ones too.
+pub fn message(parameters: &[(&str, &str)]) -> Vec<u8> {
+    let mut body = PROTOCOL_3_0.to_be_bytes().to_vec();
+    for (key, value) in parameters {
+        for text in [key, value] {
+            body.extend_from_slice(text.as_bytes());
+            body.push(0);
+        }
+    }
+    body.push(0);
+    with_length(body)
+}
+
+/// An SSLRequest.
+pub fn ssl_request() -> Vec<u8> {
+    with_length(SSL_REQUEST.to_be_bytes().to_vec())
+}
+
+fn with_length(body: Vec<u8>) -> Vec<u8> {
+    let length = u32::try_from(body.len() + 4).unwrap_or(u32::MAX);
+    [length.to_be_bytes().to_vec(), body].concat()
+}
+
+/// Sends the pieces one after another, each on its own, and reads the answer.
+pub async fn ask(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    pieces: &[&[u8]],
+) -> Result<Answer> {
+    for (number, piece) in pieces.iter().enumerate() {
+        if number > 0 {
+            // Nothing tells when the other side has read a piece, so let it.
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+        // A refusal may come, and the connection end, before the last piece is sent.
+        if stream.write_all(piece).await.is_err() || stream.flush().await.is_err() {
+            break;
+        }
+    }
+    read_answer(stream).await
+}
+
+/// Reads the one byte that answers an SSLRequest.
+pub async fn read_byte(stream: &mut (impl AsyncRead + Unpin)) -> Result<u8> {
+    stream.read_u8().await.context("the SSLRequest got no answer")
+}
+
+/// Reads the first message of the other side.
+pub async fn read_answer(stream: &mut (impl AsyncRead + Unpin)) -> Result<Answer> {
+    let Ok(kind) = stream.read_u8().await else { return Ok(Answer::Silence) };
+    let length = stream.read_u32().await.context("the answer has no length")?;
+    let mut body = vec![0; length.saturating_sub(4).min(65_536) as usize];
+    stream.read_exact(&mut body).await.context("the answer broke off")?;
+    match kind {
+        b'R' => Ok(Answer::Welcome),
+        b'E' => Ok(refusal(&body)),
+        other => bail!("an answer of type {:?}; accepted are R and E", char::from(other)),
+    }
+}
+
+/// The fields of an ErrorResponse: a letter, a text, NUL; the last is a lone NUL.
+fn refusal(body: &[u8]) -> Answer {
+    let field = |letter: u8| {
+        let text = body.split(|byte| *byte == 0).find_map(|field| field.strip_prefix(&[letter]));
+        String::from_utf8_lossy(text.unwrap_or_default()).into_owned()
+    };
+    Answer::Refused { sqlstate: field(b'C'), message: field(b'M') }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_have_the_length_that_they_name() {
+        assert_eq!(ssl_request(), [0, 0, 0, 8, 4, 210, 22, 47]);
+        let packet = message(&[("user", "api")]);
+        assert_eq!(packet.len(), 18);
+        assert_eq!(packet[..4], 18_u32.to_be_bytes());
+    }
+
+    #[tokio::test]
+    async fn refusals_are_read_by_their_fields() {
+        let mut bytes: &[u8] = b"E\0\0\0\x1bSFATAL\0C28000\0Mdenied\0\0";
+        let answer = read_answer(&mut bytes).await.unwrap();
+        assert_eq!(answer, Answer::Refused { sqlstate: "28000".into(), message: "denied".into() });
+        assert_eq!(read_answer(&mut bytes).await.unwrap(), Answer::Silence);
+    }
+}
