@@ -9,7 +9,7 @@
 //! use wasm_host::{FilterModule, HttpFilter, HttpRequest, HttpOutcome};
 //!
 //! let module = FilterModule::load(Path::new("spiffe_authz.wasm"))?;
-//! let mut filter = HttpFilter::start(&module, br#"{"format":1, …}"#)?;
+//! let mut filter = HttpFilter::start(&module, br#"{"format":1,"workload":"spiffe://example.org/api"}"#)?;
 //! let exchange = filter.exchange(&HttpRequest {
 //!     peer: Some(b"1800000000|spiffe://example.org/ns/client-ns/sa/client".to_vec()),
 //!     headers: vec![(b":method".to_vec(), b"GET".to_vec()), (b":path".to_vec(), b"/customers".to_vec())],

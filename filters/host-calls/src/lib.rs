@@ -14,6 +14,7 @@
 
 mod buffers;
 mod clock;
+mod configuration;
 mod error;
 pub mod exports;
 mod headers;
@@ -28,6 +29,7 @@ mod streams;
 
 pub use buffers::{Buffer, read_buffer, write_buffer};
 pub use clock::{set_tick_period_milliseconds, unix_seconds};
+pub use configuration::{Configured, configure};
 pub use error::HostError;
 pub use exports::{Action, ContextId, HttpFilter, NetworkFilter, Vm};
 pub use headers::{HeaderMap, HeaderPairs, header_pairs, remove_header, replace_header};

@@ -6,37 +6,41 @@ use crate::{
     raw,
 };
 
-/// A number that only grows.
+/// A number that only grows. One that Envoy would not define counts nothing: no reason to do anything else.
 #[derive(Clone, Copy, Debug)]
-pub struct Counter(u32);
+pub struct Counter(Option<u32>);
 
-/// A number as it is now.
+/// A number as it is now. One that Envoy would not define shows nothing.
 #[derive(Clone, Copy, Debug)]
-pub struct Gauge(u32);
+pub struct Gauge(Option<u32>);
 
 impl Counter {
     /// Defines it, or finds the one of this name.
-    pub fn define(name: &str) -> Result<Self, HostError> {
-        define(0, name).map(Self)
+    pub fn define(name: &str) -> Self {
+        Self(define(0, name).ok())
     }
 
     /// Counts one.
     pub fn increment(self) {
-        // SAFETY: no pointers. A metric that Envoy refuses is no reason to do anything else.
-        unsafe { raw::proxy_increment_metric(self.0, 1) };
+        if let Some(metric) = self.0 {
+            // SAFETY: no pointers.
+            unsafe { raw::proxy_increment_metric(metric, 1) };
+        }
     }
 }
 
 impl Gauge {
     /// Defines it, or finds the one of this name.
-    pub fn define(name: &str) -> Result<Self, HostError> {
-        define(1, name).map(Self)
+    pub fn define(name: &str) -> Self {
+        Self(define(1, name).ok())
     }
 
     /// Sets its value.
     pub fn record(self, value: u64) {
-        // SAFETY: no pointers. A metric that Envoy refuses is no reason to do anything else.
-        unsafe { raw::proxy_record_metric(self.0, value) };
+        if let Some(metric) = self.0 {
+            // SAFETY: no pointers.
+            unsafe { raw::proxy_record_metric(metric, value) };
+        }
     }
 }
 

@@ -1,0 +1,78 @@
+//! One request: gather the facts, ask the policy, perform the answer.
+
+use host_calls::{
+    Action, HeaderMap, HostError, Level, header_pairs, log, property, set_wasm_property,
+    unix_seconds,
+};
+use signet_policy::{Header, HttpDecision, HttpRequest, NoIdentity, Peer, SpiffeId};
+
+use crate::{
+    configuration::Configuration,
+    denial::{self, Sent},
+    told_headers::{self, Told},
+};
+
+/// Decides about the request at hand. A host call that fails denies.
+pub(crate) fn decide(configuration: &Configuration) -> Action {
+    perform(configuration).unwrap_or_else(|error| {
+        log(Level::Error, &format!("denied a request: a host call failed: {error}"));
+        denial::answer_broken();
+        Action::Pause
+    })
+}
+
+fn perform(configuration: &Configuration) -> Result<Action, HostError> {
+    let policy = &configuration.policy;
+    let pairs = header_pairs(HeaderMap::Request)?;
+    let headers: Vec<Header<'_>> = pairs.iter().collect();
+    let state = property(&["filter_state", "signet.peer"])?.unwrap_or_default();
+    let peer = identify(&state, policy.expiry_grace());
+    let port = if configuration.reads_port { destination_port()? } else { None };
+    let request = HttpRequest { headers: &headers, port };
+
+    let decision = policy.decide_http(peer, &request);
+    configuration.metrics.count(&decision);
+    note(&decision)?;
+    let sent = || Sent::new(&headers, peer);
+    if let Some(shadow) = policy.shadow_http(peer, &request) {
+        configuration.metrics.count_shadow();
+        log(Level::Info, &format!("shadow: {}: {shadow} instead of {decision}", sent()));
+    }
+    match (decision, peer) {
+        (HttpDecision::Allow { rule, db_role }, Ok(id)) => {
+            let told = Told { spiffe_id: id.as_str(), rule, db_role };
+            told_headers::tell(&policy.filter().headers, &pairs, &told)?;
+            Ok(Action::Continue)
+        }
+        (decision, _) => {
+            let sent = sent();
+            log(Level::Warn, &format!("{sent}: {decision}"));
+            denial::answer(policy.filter().denial_detail, &decision, &sent, request.is_grpc())?;
+            Ok(Action::Pause)
+        }
+    }
+}
+
+/// Who calls, by what the listener wrote. A clock that cannot be read makes every certificate expired.
+fn identify(state: &[u8], grace: u64) -> Result<SpiffeId<'_>, NoIdentity> {
+    Peer::from_filter_state(state)?.check_expiry(unix_seconds().unwrap_or(u64::MAX), grace)
+}
+
+fn destination_port() -> Result<Option<u16>, HostError> {
+    let port = property(&["destination", "port"])?;
+    let port = port.as_deref().and_then(<[u8]>::first_chunk::<8>).copied().map(u64::from_le_bytes);
+    Ok(port.and_then(|port| u16::try_from(port).ok()))
+}
+
+/// Writes the decision where access logs find it.
+fn note(decision: &HttpDecision<'_>) -> Result<(), HostError> {
+    set_wasm_property("signet.decision", decision.verdict())?;
+    set_wasm_property("signet.reason", decision.reason())?;
+    if let Some(rule) = decision.rule() {
+        set_wasm_property("signet.rule", rule)?;
+    }
+    if let HttpDecision::Allow { db_role: Some(role), .. } = decision {
+        set_wasm_property("signet.role", role)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,236 @@
+//! spiffe_authz.wasm, as built, through its whole life: configurations, decisions, what the API and the caller are told.
+
+mod modules;
+
+use wasm_host::{Exchange, HostError, HttpFilter, HttpOutcome, HttpRequest, LocalResponse};
+
+const POLICY: &str = r#"{
+    "format": 1,
+    "workload": "spiffe://example.org/api",
+    "http": [
+        {"name": "reads", "from": ["spiffe://example.org/client"], "methods": ["GET"], "paths": ["/customers"], "db_role": "customers_reader"},
+        {"name": "plain", "from": ["spiffe://example.org/client"], "methods": ["PUT"]},
+        {"name": "no-audit", "effect": "deny", "from": ["**"], "paths": ["/audit/**"]},
+        {"name": "writes", "mode": "shadow", "from": ["spiffe://example.org/client"], "methods": ["POST"]}
+    ]
+}"#;
+const PEER: &str = "2000000000|spiffe://example.org/client";
+const NOW: u64 = 1_900_000_000;
+
+fn start(configuration: &str) -> HttpFilter {
+    let mut filter =
+        HttpFilter::start(&modules::filter("spiffe_authz.wasm"), configuration.as_bytes()).unwrap();
+    filter.set_unix_seconds(NOW);
+    filter
+}
+
+fn request(peer: Option<&str>, method: &str, path: &str, headers: &[(&str, &str)]) -> HttpRequest {
+    let all =
+        [(":method", method), (":path", path), (":authority", "api"), ("x-request-id", "id-1")];
+    let bytes =
+        |(name, value): &(&str, &str)| (name.as_bytes().to_vec(), value.as_bytes().to_vec());
+    HttpRequest {
+        peer: peer.map(|peer| peer.as_bytes().to_vec()),
+        headers: all.iter().chain(headers).map(bytes).collect(),
+        ..HttpRequest::default()
+    }
+}
+
+fn ask(
+    filter: &mut HttpFilter,
+    peer: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> Exchange {
+    filter.exchange(&request(Some(peer), method, path, headers)).unwrap()
+}
+
+fn forwarded(exchange: &Exchange) -> Vec<(&str, &str)> {
+    let HttpOutcome::Forwarded { headers, .. } = &exchange.outcome else {
+        panic!("not forwarded: {exchange:?}");
+    };
+    let text = |bytes| std::str::from_utf8(bytes).unwrap();
+    headers.iter().map(|(name, value)| (text(name), text(value))).collect()
+}
+
+fn answered(exchange: &Exchange) -> &LocalResponse {
+    let HttpOutcome::Answered(response) = &exchange.outcome else {
+        panic!("not answered: {exchange:?}");
+    };
+    response
+}
+
+fn state<'a>(exchange: &'a Exchange, key: &str) -> Option<&'a str> {
+    exchange.filter_state.get(key).map(|value| std::str::from_utf8(value).unwrap())
+}
+
+#[test]
+fn an_allowed_request_tells_the_api_who_and_as_whom() {
+    let mut filter = start(POLICY);
+    let exchange = ask(&mut filter, PEER, "GET", "/customers?page=2", &[]);
+    let headers = forwarded(&exchange);
+    assert!(headers.contains(&("x-spiffe-id", "spiffe://example.org/client")));
+    assert!(headers.contains(&("x-db-role", "customers_reader")));
+    assert!(headers.contains(&("x-signet-rule", "reads")));
+    assert!(headers.contains(&(":path", "/customers?page=2")));
+    assert_eq!(state(&exchange, "wasm.signet.decision"), Some("allow"));
+    assert_eq!(state(&exchange, "wasm.signet.rule"), Some("reads"));
+    assert_eq!(state(&exchange, "wasm.signet.role"), Some("customers_reader"));
+    assert_eq!(filter.metric("signet_http_allowed"), Some(1));
+}
+
+#[test]
+fn forged_headers_and_trailers_never_arrive() {
+    let mut filter = start(POLICY);
+    let forged = [
+        ("x-spiffe-id", "spiffe://example.org/admin"),
+        ("x-spiffe-id", "again"),
+        ("x_spiffe_id", "twin"),
+        ("x-db-role", "postgres"),
+        ("x_db_role", "postgres"),
+        ("x_db-role", "postgres"),
+        ("x-signet-rule", "any"),
+        ("x-envoy-original-path", "/admin"),
+        ("x-kept", "yes"),
+    ];
+    let mut request = request(Some(PEER), "PUT", "/anything", &forged);
+    request.trailers = vec![
+        (b"x-db-role".to_vec(), b"postgres".to_vec()),
+        (b"x_spiffe_id".to_vec(), b"forged".to_vec()),
+        (b"grpc-trace".to_vec(), b"kept".to_vec()),
+    ];
+    let exchange = filter.exchange(&request).unwrap();
+    let ours: Vec<_> = forwarded(&exchange)
+        .into_iter()
+        .filter(|(name, _)| name.starts_with('x') && *name != "x-request-id")
+        .collect();
+    // The rule has no db_role, so the API is told none.
+    assert_eq!(
+        ours,
+        [
+            ("x-kept", "yes"),
+            ("x-spiffe-id", "spiffe://example.org/client"),
+            ("x-signet-rule", "plain")
+        ]
+    );
+    let HttpOutcome::Forwarded { trailers, .. } = &exchange.outcome else { unreachable!() };
+    assert_eq!(*trailers, [(b"grpc-trace".to_vec(), b"kept".to_vec())]);
+}
+
+#[test]
+fn a_denial_tells_the_class_to_the_caller_and_the_rule_to_the_log() {
+    let mut filter = start(POLICY);
+    let exchange = ask(&mut filter, PEER, "GET", "/audit/1", &[]);
+    let response = answered(&exchange);
+    assert_eq!((response.status, response.details.as_str()), (403, "signet.deny.denied_by_rule"));
+    assert_eq!(
+        String::from_utf8_lossy(&response.body),
+        "{\"error\":\"denied\",\"method\":\"GET\",\"path\":\"/audit/1\",\"request_id\":\"id-1\"}\n"
+    );
+    assert_eq!(
+        exchange.logs.iter().map(|line| line.text.as_str()).collect::<Vec<_>>(),
+        ["request id-1: GET /audit/1 from spiffe://example.org/client: denied by rule `no-audit`"]
+    );
+    assert_eq!(state(&exchange, "wasm.signet.rule"), Some("no-audit"));
+
+    let default = ask(&mut filter, PEER, "DELETE", "/customers", &[]);
+    assert_eq!(answered(&default).details, "signet.deny.no_rule");
+    assert!(default.logs[0].text.ends_with("no rule allows it"));
+    assert_eq!(state(&default, "wasm.signet.rule"), None);
+    assert_eq!(filter.metric("signet_http_denied"), Some(2));
+}
+
+#[test]
+fn the_caller_learns_the_rule_where_the_policy_says_so() {
+    let told = POLICY.replacen('{', r#"{"filter": {"denial_detail": "rule"}, "#, 1);
+    let exchange = ask(&mut start(&told), PEER, "GET", "/audit/1", &[]);
+    assert!(String::from_utf8_lossy(&answered(&exchange).body).contains(r#""rule":"no-audit""#));
+}
+
+#[test]
+fn grpc_callers_get_a_grpc_status() {
+    let mut filter = start(POLICY);
+    let grpc = [("content-type", "application/grpc+proto")];
+    let denied = ask(&mut filter, PEER, "POST", "/audit/x", &grpc);
+    assert_eq!((answered(&denied).grpc_status, answered(&denied).headers.len()), (Some(7), 0));
+    let refused = ask(&mut filter, PEER, "POST", "/a//b", &grpc);
+    assert_eq!(answered(&refused).grpc_status, Some(3));
+}
+
+#[test]
+fn ambiguous_requests_are_refused_and_counted_apart() {
+    let mut filter = start(POLICY);
+    for path in ["/a/../customers", "/customers//", "/%2e%2e/customers", "/customers;x", "/a\\b"] {
+        let exchange = ask(&mut filter, PEER, "GET", path, &[]);
+        assert_eq!(answered(&exchange).status, 400, "{path}");
+        assert_eq!(state(&exchange, "wasm.signet.decision"), Some("refuse"));
+    }
+    assert_eq!(filter.metric("signet_http_ambiguous"), Some(5));
+}
+
+#[test]
+fn without_one_valid_identity_nothing_is_allowed() {
+    let mut filter = start(POLICY);
+    let expired = format!("{}|spiffe://example.org/client", NOW - 61);
+    for (peer, reason) in [
+        (None, "no_certificate"),
+        (Some("-|-"), "no_certificate"),
+        (Some("2000000000|-"), "no_uri_san"),
+        (
+            Some("2000000000|spiffe://example.org/client,spiffe://example.org/admin"),
+            "several_uri_sans",
+        ),
+        (Some("2000000000|https://example.org/client"), "invalid_spiffe_id"),
+        (Some(expired.as_str()), "certificate_expired"),
+    ] {
+        let exchange = filter.exchange(&request(peer, "GET", "/customers", &[])).unwrap();
+        assert_eq!(answered(&exchange).status, 403, "{peer:?}");
+        assert_eq!(state(&exchange, "wasm.signet.reason"), Some(reason));
+    }
+    assert_eq!(filter.metric("signet_http_no_identity"), Some(6));
+    let in_grace = format!("{}|spiffe://example.org/client", NOW - 60);
+    forwarded(&ask(&mut filter, &in_grace, "GET", "/customers", &[]));
+}
+
+#[test]
+fn a_header_that_is_not_utf_8_is_no_trap() {
+    let mut filter = start(POLICY);
+    let mut request = request(Some(PEER), "GET", "/customers", &[]);
+    request.headers.push((b"x-any".to_vec(), vec![0xff, 0xfe]));
+    let exchange = filter.exchange(&request).unwrap();
+    assert!(matches!(exchange.outcome, HttpOutcome::Forwarded { .. }));
+}
+
+#[test]
+fn shadow_rules_are_counted_and_change_nothing() {
+    let mut filter = start(POLICY);
+    let exchange = ask(&mut filter, PEER, "POST", "/customers", &[]);
+    assert_eq!(answered(&exchange).status, 403);
+    assert_eq!(filter.metric("signet_http_shadow_differs"), Some(1));
+    assert!(exchange.logs[0].text.contains("shadow"));
+}
+
+#[test]
+fn a_bad_first_configuration_denies_everything() {
+    for configuration in ["", "{}", "not json", r#"{"format": 99, "workload": "x"}"#] {
+        let mut filter = start(configuration);
+        assert!(filter.logs()[0].text.starts_with("denying everything"), "{:?}", filter.logs());
+        let exchange = ask(&mut filter, PEER, "GET", "/customers", &[]);
+        assert_eq!(state(&exchange, "wasm.signet.reason"), Some("no_rule"));
+    }
+}
+
+#[test]
+fn a_bad_later_configuration_is_refused_and_the_last_good_one_stays() {
+    let mut filter = start(POLICY);
+    let refused =
+        filter.configure(b"{\"format\": 1, \"workload\": \"x\", \"htpp\": []}").unwrap_err();
+    assert!(
+        matches!(&refused, HostError::ConfigurationRefused { log } if log.contains("htpp")),
+        "{refused}"
+    );
+    forwarded(&ask(&mut filter, PEER, "GET", "/customers", &[]));
+    filter.configure(br#"{"format": 1, "workload": "x"}"#).unwrap();
+    answered(&ask(&mut filter, PEER, "GET", "/customers", &[]));
+}
