@@ -1,4 +1,4 @@
-//! spiffe_authz.wasm, as built, through its whole life: configurations, decisions, what the API and the caller are told.
+//! `spiffe_authz.wasm`, as built, through its whole life: configurations, decisions, what the API and the caller are told.
 
 mod modules;
 

@@ -1,0 +1,163 @@
+//! The judgement of one start-up packet: plain values in, plain values out.
+
+use std::borrow::Cow;
+
+use pgwire::{
+    ErrorResponse, OptionsError, Parameter, StartupMessage, encode_startup, parse_options,
+};
+use signet_policy::{
+    DenialDetail, NoIdentity, OnSvidExpiry, Policy, PostgresDecision, PostgresDenial, SpiffeId,
+    StartupRequest,
+};
+
+/// Longest part of the client's own words that is repeated to it or in the log, in bytes.
+const SHOWN: usize = 63;
+
+/// A start-up that goes on to Postgres.
+#[derive(Debug)]
+pub(crate) struct Allowed {
+    /// The packet that Postgres gets.
+    pub(crate) packet: Vec<u8>,
+    pub(crate) rule: String,
+    pub(crate) role: String,
+    /// For the log: what is allowed, and to what it was asked.
+    pub(crate) account: String,
+    /// Longest life of the session, in seconds.
+    pub(crate) max_session: Option<u64>,
+    /// Whether the session ends with the SVID that opened it.
+    pub(crate) ends_with_svid: bool,
+}
+
+/// A start-up, or anything before it, that gets an error.
+#[derive(Debug)]
+pub(crate) struct Denied {
+    /// The `ErrorResponse` for the client.
+    pub(crate) error: Vec<u8>,
+    pub(crate) verdict: &'static str,
+    pub(crate) reason: &'static str,
+    pub(crate) rule: Option<String>,
+    /// For the log.
+    pub(crate) account: String,
+    pub(crate) has_identity: bool,
+}
+
+impl Denied {
+    /// For bytes that are not the protocol, or that this place does not take.
+    pub(crate) fn refused(
+        sqlstate: &str,
+        reason: &'static str,
+        message: &str,
+        session: &str,
+    ) -> Self {
+        Self {
+            error: error(sqlstate, message, &format!("session {session}")),
+            verdict: "refuse",
+            reason,
+            rule: None,
+            account: message.to_owned(),
+            has_identity: true,
+        }
+    }
+}
+
+/// Decides about a start-up. `session` names the connection in logs.
+pub(crate) fn judge(
+    policy: &Policy,
+    peer: Result<SpiffeId<'_>, NoIdentity>,
+    message: &StartupMessage<'_>,
+    session: &str,
+) -> Result<Allowed, Denied> {
+    let settings = parse_options(message.last("options").unwrap_or_default())
+        .map_err(|fault| refused_options(&fault, session))?;
+    let options: Vec<Parameter<'_>> = settings
+        .iter()
+        .map(|setting| (setting.name.as_slice(), setting.value.as_slice()))
+        .collect();
+    let request = StartupRequest { parameters: &message.parameters, options: &options };
+
+    let decision = policy.decide_postgres(peer, &request);
+    let asked = asked(message);
+    let PostgresDecision::Allow(allowed) = &decision else {
+        return Err(denied(policy, &decision, message, &asked, session));
+    };
+    let packet =
+        encode_startup(message.version, allowed.startup_parameters()).map_err(|fault| {
+            Denied::refused("08P01", "startup_too_long", &fault.to_string(), session)
+        })?;
+    Ok(Allowed {
+        packet,
+        rule: allowed.rule.name.to_string(),
+        role: allowed.role.to_owned(),
+        account: format!("{decision} ({asked})"),
+        max_session: allowed.rule.max_session,
+        ends_with_svid: allowed.rule.on_svid_expiry == OnSvidExpiry::End,
+    })
+}
+
+/// What the client asked for.
+fn asked(message: &StartupMessage<'_>) -> String {
+    let user = shown(message.last("user").unwrap_or_default());
+    let database =
+        message.last("database").map_or(Cow::Borrowed(&*user), |name| shown(name).into());
+    format!("user \"{user}\", database \"{database}\"")
+}
+
+fn shown(bytes: &[u8]) -> String {
+    bytes.get(..SHOWN).unwrap_or(bytes).escape_ascii().to_string()
+}
+
+fn denied(
+    policy: &Policy,
+    decision: &PostgresDecision<'_>,
+    message: &StartupMessage<'_>,
+    asked: &str,
+    session: &str,
+) -> Denied {
+    let text = match decision {
+        PostgresDecision::Deny(PostgresDenial::NoIdentity(no_identity)) => no_identity.to_string(),
+        PostgresDecision::Deny(PostgresDenial::Database) => {
+            let database = message.last("database").or_else(|| message.last("user"));
+            format!("access to database \"{}\" denied", shown(database.unwrap_or_default()))
+        }
+        PostgresDecision::Deny(PostgresDenial::User { .. }) => {
+            format!("access as user \"{}\" denied", shown(message.last("user").unwrap_or_default()))
+        }
+        PostgresDecision::Deny(PostgresDenial::Parameter { name, .. }) => {
+            format!("parameter \"{}\" may not be set at start-up", shown(name))
+        }
+        PostgresDecision::Refuse(_) => decision.to_string(),
+        PostgresDecision::Deny(PostgresDenial::NoRule) | PostgresDecision::Allow(_) => {
+            "access denied".to_owned()
+        }
+    };
+    let mut detail = format!("{asked}, session {session}");
+    if policy.filter().denial_detail == DenialDetail::Rule {
+        detail = format!("{decision}: {detail}");
+    }
+    Denied {
+        error: error(decision.sqlstate().unwrap_or("28000"), &text, &detail),
+        verdict: decision.verdict(),
+        reason: decision.reason(),
+        rule: decision.rule().map(str::to_owned),
+        account: format!("{decision} ({asked})"),
+        has_identity: !matches!(decision, PostgresDecision::Deny(PostgresDenial::NoIdentity(_))),
+    }
+}
+
+fn refused_options(fault: &OptionsError, session: &str) -> Denied {
+    match fault {
+        OptionsError::Switch(switch) => {
+            let message = format!("switch \"{}\" may not be set at start-up", shown(switch));
+            Denied::refused("42501", "options_switch", &message, session)
+        }
+        OptionsError::NoValue(setting) => {
+            let message =
+                format!("setting \"{}\" in options has no name or no value", shown(setting));
+            Denied::refused("08P01", "options_malformed", &message, session)
+        }
+    }
+}
+
+fn error(sqlstate: &str, message: &str, detail: &str) -> Vec<u8> {
+    ErrorResponse { sqlstate, message: &format!("signet: {message}"), detail, hint: "" }.encode()
+}

@@ -1,0 +1,118 @@
+//! The contexts of one VM.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use host_calls::{
+    Action, Configured, ContextId, HostError, Level, NetworkFilter, Vm, configure, log,
+    set_effective_context,
+};
+use signet_policy::Slice;
+
+use crate::{configuration::Configuration, session::Session, timer};
+
+/// Root contexts, and the sessions of them all. No borrow is held during a call that may end in another callback.
+#[derive(Debug, Default)]
+pub(crate) struct PgRole {
+    roots: RefCell<BTreeMap<ContextId, Rc<Configuration>>>,
+    sessions: RefCell<BTreeMap<ContextId, Rc<RefCell<Session>>>>,
+    /// What new connections get. Sessions under an older one are judged again by it.
+    newest: RefCell<Option<Rc<Configuration>>>,
+}
+
+impl PgRole {
+    fn install(&self, root: ContextId, configuration: Configuration) {
+        let configuration = Rc::new(configuration);
+        self.roots.borrow_mut().insert(root, Rc::clone(&configuration));
+        self.newest.replace(Some(configuration));
+    }
+
+    fn session(&self, connection: ContextId) -> Option<Rc<RefCell<Session>>> {
+        self.sessions.borrow().get(&connection).map(Rc::clone)
+    }
+
+    /// Lets a session act. A failing host call ends it. `None`: it is unknown, or in the midst of another callback.
+    fn act(
+        &self,
+        connection: ContextId,
+        act: impl FnOnce(&mut Session) -> Result<(), HostError>,
+    ) -> Option<()> {
+        let session = self.session(connection)?;
+        let mut session = session.try_borrow_mut().ok()?;
+        if let Err(error) = act(&mut session) {
+            let hung_up = session.hang_up(&format!("a host call failed: {error}"));
+            if let Err(error) = hung_up {
+                log(Level::Error, &format!("cannot close connection {connection}: {error}"));
+            }
+        }
+        Some(())
+    }
+}
+
+impl Vm for PgRole {
+    fn on_context_create(&self, context: ContextId, parent: ContextId) {
+        if parent == 0 {
+            return;
+        }
+        let configuration = self.roots.borrow().get(&parent).map(Rc::clone);
+        let configuration = configuration.unwrap_or_else(|| Rc::new(Configuration::deny_all()));
+        let session = Rc::new(RefCell::new(Session::new(configuration)));
+        self.sessions.borrow_mut().insert(context, session);
+    }
+
+    fn on_configure(&self, root: ContextId, size: usize) -> bool {
+        match configure(size, Slice::from_json) {
+            Configured::Accepted(slice) => self.install(root, Configuration::new(slice)),
+            Configured::DenyAll => self.install(root, Configuration::deny_all()),
+            Configured::Refused => return false,
+        }
+        // Without the timer nothing would ever be closed for its age.
+        timer::start().is_ok()
+    }
+
+    fn on_delete(&self, context: ContextId) {
+        self.roots.borrow_mut().remove(&context);
+        self.sessions.borrow_mut().remove(&context);
+    }
+}
+
+impl NetworkFilter for PgRole {
+    fn on_new_connection(&self, _: ContextId) -> Action {
+        Action::Pause
+    }
+
+    fn on_downstream_data(&self, connection: ContextId, size: usize, end: bool) -> Action {
+        self.act(connection, |session| session.on_client_bytes(size, end));
+        Action::Pause
+    }
+
+    fn on_upstream_data(&self, connection: ContextId, size: usize, end: bool) -> Action {
+        match self.act(connection, |session| session.on_server_bytes(size, end)) {
+            Some(()) => Action::Continue,
+            None => Action::Pause,
+        }
+    }
+
+    fn on_downstream_close(&self, connection: ContextId) {
+        if let Some(session) = self.session(connection)
+            && let Ok(mut session) = session.try_borrow_mut()
+        {
+            session.on_close();
+        }
+    }
+
+    fn on_upstream_close(&self, _: ContextId) {}
+
+    fn on_tick(&self, _: ContextId) {
+        let Some(newest) = self.newest.borrow().clone() else { return };
+        let now = timer::now();
+        let connections: Vec<ContextId> = self.sessions.borrow().keys().copied().collect();
+        for connection in connections {
+            self.act(connection, |session| {
+                set_effective_context(connection)?;
+                session.on_tick(now, &newest)
+            });
+        }
+    }
+}
