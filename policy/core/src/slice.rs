@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::identity::SpiffeId;
 use crate::names::{
     DatabaseName, HeaderName, Method, ParameterName, RoleName, RuleName, UpgradeProtocol,
 };
@@ -243,9 +244,9 @@ impl Slice {
     /// Writes the canonical wire form: RFC 8785, sets sorted, defaults omitted.
     pub fn to_json(&self) -> String {
         let mut slice = self.clone();
-        slice.http.iter_mut().for_each(HttpRule::sort);
+        slice.http.iter_mut().for_each(HttpRule::sort_sets);
         slice.http.sort_by(|a, b| a.name.cmp(&b.name));
-        slice.postgres.iter_mut().for_each(PostgresRule::sort);
+        slice.postgres.iter_mut().for_each(PostgresRule::sort_sets);
         slice.postgres.sort_by(|a, b| a.name.cmp(&b.name));
         // Strings, integers and maps with string keys: there is nothing that JSON can't hold.
         serde_json::to_string(&slice).unwrap_or_default()
@@ -265,6 +266,12 @@ impl Slice {
 
     /// What the types of the fields can't say.
     fn check(&self) -> Result<(), SliceError> {
+        if let Err(error) = SpiffeId::parse(&self.workload) {
+            return Err(SliceError::Invalid(format!(
+                "workload `{}`: {error}",
+                self.workload.escape_debug()
+            )));
+        }
         let mut names: Vec<&RuleName> = self.http.iter().map(|rule| &rule.name).collect();
         names.extend(self.postgres.iter().map(|rule| &rule.name));
         names.sort();
@@ -307,7 +314,8 @@ impl HttpRule {
         .find_map(|(list, empty)| empty.then_some(list))
     }
 
-    fn sort(&mut self) {
+    /// Sorts the lists, which are sets: the canonical order.
+    pub fn sort_sets(&mut self) {
         self.from.sort();
         sort_optional(&mut self.methods);
         sort_optional(&mut self.paths);
@@ -337,7 +345,8 @@ impl PostgresRule {
         .find_map(|(list, empty)| empty.then_some(list))
     }
 
-    fn sort(&mut self) {
+    /// Sorts the lists, which are sets: the canonical order.
+    pub fn sort_sets(&mut self) {
         self.from.sort();
         self.databases.sort();
         sort_optional(&mut self.may_act_as);

@@ -1,0 +1,122 @@
+//! Test cases: what is asked, by whom, and what should be decided.
+
+use std::fmt;
+
+/// One request or connection, and perhaps what is expected of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// The caller's SPIFFE ID.
+    pub from: String,
+    /// The destination's SPIFFE ID.
+    pub to: String,
+    /// What is asked.
+    pub ask: Ask,
+    /// What should be decided. A case that is only to be decided has none.
+    pub expect: Option<Expectation>,
+    /// The line of the text in which the case stands, from 1.
+    pub line: usize,
+    /// The case in words, with the names as they were written.
+    pub title: String,
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// A request.
+    Http(HttpAsk),
+    /// A connection.
+    Postgres(PostgresAsk),
+}
+
+/// An HTTP request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpAsk {
+    /// The method, as it is.
+    pub method: String,
+    /// The path and query, as they are.
+    pub path: String,
+    /// The `:authority`.
+    pub host: Option<String>,
+    /// More headers, a line each.
+    pub headers: Vec<(String, String)>,
+    /// The port that the connection comes in at.
+    pub port: Option<u16>,
+    /// The protocol that an `Upgrade` asks for.
+    pub upgrade: Option<String>,
+}
+
+impl HttpAsk {
+    /// Splits `METHOD PATH` at the first space.
+    pub fn of_request(request: &str) -> Option<Self> {
+        let (method, path) = request.split_once(' ')?;
+        let valid = !method.is_empty() && !path.is_empty();
+        valid.then(|| Self { method: method.to_owned(), path: path.to_owned(), ..Self::default() })
+    }
+
+    /// All header lines of the request, with its pseudo-headers.
+    pub fn header_lines(&self) -> Vec<(&str, &str)> {
+        let mut lines = vec![(":method", self.method.as_str())];
+        // The target of a plain CONNECT is its authority.
+        if self.method == "CONNECT" && self.upgrade.is_none() {
+            lines.push((":authority", self.host.as_deref().unwrap_or(&self.path)));
+        } else {
+            lines.push((":path", &self.path));
+            lines.extend(self.host.as_deref().map(|host| (":authority", host)));
+        }
+        if let Some(protocol) = &self.upgrade {
+            lines.extend([("connection", "upgrade"), ("upgrade", protocol.as_str())]);
+        }
+        lines.extend(self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        lines
+    }
+}
+
+/// A connection to Postgres.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostgresAsk {
+    /// The database.
+    pub database: String,
+    /// The user, if the client names one: else the login role of the rule that decides.
+    pub user: Option<String>,
+    /// More start-up parameters, `options` included.
+    pub parameters: Vec<(String, String)>,
+}
+
+/// What should be decided. What isn't said isn't compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expectation {
+    /// The decision itself.
+    pub verdict: Verdict,
+    /// The rule that decides; `Some(None)` is the default deny.
+    pub rule: Option<Option<String>>,
+    /// The role: what the API is told, or what the connection becomes.
+    pub role: Option<Option<String>>,
+}
+
+/// A decision without its reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Forwarded.
+    Allow,
+    /// Denied by the policy.
+    Deny,
+    /// Not judged: ambiguous or malformed.
+    Refuse,
+}
+
+impl Verdict {
+    /// `allow`, `deny` or `refuse`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Refuse => "refuse",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,164 @@
+//! Whom a rule is about: the entries of `from` and `to`, and the names that stand for identities.
+
+use std::collections::BTreeMap;
+
+use signet_policy::{IdPattern, PatternError, SpiffeId};
+
+use super::Reader;
+use crate::fault::{Fault, did_you_mean};
+use crate::node::{Node, Value, span_of};
+
+/// What `/…` and workload names mean in one document.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names {
+    /// The trust domain, then its aliases.
+    pub(crate) trust_domains: Vec<String>,
+    /// Each workload's name, and its identity as it is written. `None` where that is faulty: the
+    /// fault is told once, not at each use.
+    pub(crate) workloads: BTreeMap<String, Option<String>>,
+}
+
+impl Names {
+    /// All patterns that an identity stands for: `/…` is one for each trust domain.
+    fn expand(&self, identity: &str) -> Result<Vec<IdPattern>, PatternError> {
+        if !identity.starts_with('/') {
+            return IdPattern::parse(identity).map(|pattern| vec![pattern]);
+        }
+        let absolute = |domain: &String| IdPattern::parse(&format!("spiffe://{domain}{identity}"));
+        self.trust_domains.iter().map(absolute).collect()
+    }
+}
+
+/// Whether a text may name a workload: `[a-z][a-z0-9_-]*`.
+fn is_workload_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
+}
+
+const ENTRY: &str =
+    "accepted: the name of a workload, `/…` in this trust domain, `spiffe://…`, or `**`";
+
+impl Reader<'_> {
+    /// Reads `workloads:` into `names`.
+    pub(crate) fn workloads(&mut self, node: &Node, names: &mut Names) {
+        let Value::Map(map) = &node.value else {
+            let help = "accepted: names and their SPIFFE IDs, such as `api: /ns/shop/sa/api`";
+            self.wrong_kind(node, "workloads", "a mapping", help);
+            return;
+        };
+        for (key, value) in map {
+            let Some(name) = self.text(key, "workloads") else { continue };
+            if !is_workload_name(name) {
+                let message = format!("workload `{}` has no valid name", name.escape_debug());
+                let help = "a name begins with `a-z`, and goes on with `a-z`, `0-9`, `_` and `-`";
+                self.fault(Fault::new(span_of(key), message, "not a name", help));
+                continue;
+            }
+            if names.workloads.contains_key(name) {
+                let message = format!("workload `{name}` is named twice");
+                self.fault(Fault::new(span_of(key), message, "here again", "name each once"));
+                continue;
+            }
+            let identity = self.identity(value, names);
+            names.workloads.insert(name.to_owned(), identity);
+        }
+    }
+
+    /// Reads the identity that a workload's name stands for.
+    fn identity(&mut self, node: &Node, names: &Names) -> Option<String> {
+        let identity = self.text(node, "workloads")?;
+        let help = "accepted: `/…` in this trust domain, or `spiffe://…`, where a segment may be `*` \
+                    and the last `**`";
+        if identity.starts_with('/') || identity.starts_with("spiffe://") {
+            match names.expand(identity) {
+                Ok(_) => return Some(identity.to_owned()),
+                Err(error) => {
+                    let message = format!("`{}` is no SPIFFE ID", identity.escape_debug());
+                    self.fault(Fault::new(
+                        span_of(node),
+                        message,
+                        "not an identity",
+                        error.to_string(),
+                    ));
+                }
+            }
+        } else {
+            let message = format!("`{}` is no SPIFFE ID", identity.escape_debug());
+            self.fault(Fault::new(span_of(node), message, "not an identity", help));
+        }
+        None
+    }
+
+    /// Reads the entries of `from` or `to`, each expanded to absolute patterns. Sorted.
+    pub(crate) fn entries(
+        &mut self,
+        node: &Node,
+        what: &str,
+        names: &Names,
+    ) -> Option<Vec<IdPattern>> {
+        let lists = self.list(node, what, |reader, item| reader.entry(item, what, names))?;
+        let mut patterns = lists.concat();
+        patterns.sort();
+        // Two entries may share a pattern without being the same, through an alias.
+        patterns.dedup();
+        Some(patterns)
+    }
+
+    fn entry(&mut self, node: &Node, what: &str, names: &Names) -> Option<Vec<IdPattern>> {
+        let entry = self.text(node, what)?;
+        let identity =
+            if is_workload_name(entry) { self.named(node, entry, names)? } else { entry };
+        if !(identity == "**" || identity.starts_with('/') || identity.starts_with("spiffe://")) {
+            let message = format!("`{what}` names `{}`", entry.escape_debug());
+            self.fault(Fault::new(span_of(node), message, "not an identity", ENTRY));
+            return None;
+        }
+        match names.expand(identity) {
+            Ok(patterns) => Some(patterns),
+            Err(error) => {
+                let message = format!("`{what}` names `{}`", entry.escape_debug());
+                self.fault(Fault::new(
+                    span_of(node),
+                    message,
+                    "not an identity",
+                    error.to_string(),
+                ));
+                None
+            }
+        }
+    }
+
+    /// The identity that a workload's name stands for.
+    fn named<'d>(&mut self, node: &Node, name: &str, names: &'d Names) -> Option<&'d str> {
+        if let Some(identity) = names.workloads.get(name) {
+            return identity.as_deref();
+        }
+        let meant = did_you_mean(name, names.workloads.keys().map(String::as_str))
+            .map_or(String::new(), |meant| format!("did you mean `{meant}`? "));
+        self.fault(Fault::new(
+            span_of(node),
+            format!("unknown workload `{name}`"),
+            "not under `workloads`",
+            meant + ENTRY,
+        ));
+        None
+    }
+
+    /// Reads the one identity of a test case: a workload's name, `/…` or `spiffe://…`, no pattern.
+    pub(crate) fn concrete(&mut self, node: &Node, what: &str, names: &Names) -> Option<String> {
+        let entry = self.text(node, what)?;
+        let identity =
+            if is_workload_name(entry) { self.named(node, entry, names)? } else { entry };
+        let absolute = match (identity.starts_with('/'), names.trust_domains.first()) {
+            (true, Some(domain)) => format!("spiffe://{domain}{identity}"),
+            _ => identity.to_owned(),
+        };
+        if let Err(error) = SpiffeId::parse(&absolute) {
+            let message = format!("`{what}` is `{}`", entry.escape_debug());
+            let help = format!("one identity is accepted, no pattern: {error}");
+            self.fault(Fault::new(span_of(node), message, "not one identity", help));
+            return None;
+        }
+        Some(absolute)
+    }
+}
