@@ -1,12 +1,13 @@
 //! JWT-SVIDs: signed, published as JWKS, verified.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use rcgen::KeyPair;
 use serde_json::{Map, Value, json};
-use spiffe::SpiffeId;
+use spiffe::{SpiffeId, TrustDomain};
 
 use crate::svid::epoch_seconds;
 
@@ -58,42 +59,42 @@ pub(crate) fn jwks<'a>(keys: impl IntoIterator<Item = &'a JwtKey>) -> Vec<u8> {
 /// Why a token is not a JWT-SVID that we vouch for.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JwtError {
-    #[error("the token cannot be verified")]
+    #[error("the token cannot be verified: {0}")]
     Invalid(#[from] jsonwebtoken::errors::Error),
-    #[error("the token's key {0:?} is not in the bundle")]
-    UnknownKey(Option<String>),
     #[error("the token's subject {0} is not a SPIFFE ID")]
     Subject(Value),
+    #[error("the trust domain {0} is not trusted")]
+    TrustDomain(TrustDomain),
+    #[error("the token's key {0:?} is not in the bundle")]
+    UnknownKey(Option<String>),
 }
 
-/// Verifies a token against the JWKS document of its trust domain, and returns its subject and claims.
+/// Verifies a token against the JWKS document of its subject's trust domain, and returns subject and claims.
 pub(crate) fn verify(
     token: &str,
     audience: &str,
-    jwks: &[u8],
+    bundles: &BTreeMap<TrustDomain, Vec<u8>>,
 ) -> Result<(SpiffeId, Map<String, Value>), JwtError> {
+    // Read before it is verified, only to know whose keys must verify it.
+    let id = subject(&jsonwebtoken::dangerous::insecure_decode_claims(token)?)?;
+    let bundle = bundles
+        .get(id.trust_domain())
+        .ok_or_else(|| JwtError::TrustDomain(id.trust_domain().clone()))?;
+    let keys: JwkSet = serde_json::from_slice(bundle).expect("we wrote the JWKS document");
     let key_id = jsonwebtoken::decode_header(token)?.kid;
-    let set: JwkSet = serde_json::from_slice(jwks).expect("we wrote the JWKS document");
-    let key = key_id
-        .as_deref()
-        .and_then(|id| set.find(id))
-        .ok_or(JwtError::UnknownKey(key_id.clone()))?;
+    let key = key_id.as_deref().and_then(|id| keys.find(id));
+    let key = DecodingKey::from_jwk(key.ok_or(JwtError::UnknownKey(key_id.clone()))?)?;
     let mut validation = Validation::new(Algorithm::ES256);
     validation.leeway = 0;
     validation.set_audience(&[audience]);
     validation.set_required_spec_claims(&["sub", "aud", "exp"]);
-    let claims = jsonwebtoken::decode::<Map<String, Value>>(
-        token,
-        &DecodingKey::from_jwk(key)?,
-        &validation,
-    )?
-    .claims;
-    let subject = claims.get("sub").cloned().unwrap_or_default();
-    let id = subject
-        .as_str()
-        .and_then(|text| SpiffeId::new(text).ok())
-        .ok_or(JwtError::Subject(subject))?;
-    Ok((id, claims))
+    Ok((id, jsonwebtoken::decode(token, &key, &validation)?.claims))
+}
+
+fn subject(claims: &Map<String, Value>) -> Result<SpiffeId, JwtError> {
+    let subject = claims.get("sub").unwrap_or(&Value::Null);
+    let id = subject.as_str().and_then(|text| SpiffeId::new(text).ok());
+    id.ok_or_else(|| JwtError::Subject(subject.clone()))
 }
 
 /// JSON as protobuf's `Struct` has it.
@@ -122,18 +123,25 @@ fn as_value(json: Value) -> prost_types::Value {
 mod tests {
     use super::*;
 
+    fn bundles(trust_domain: &str, key: &JwtKey) -> BTreeMap<TrustDomain, Vec<u8>> {
+        BTreeMap::from([(TrustDomain::new(trust_domain).unwrap(), jwks([key]))])
+    }
+
     #[test]
-    fn a_token_verifies_for_its_audience_and_key_only() {
+    fn a_token_verifies_for_its_audience_and_its_trust_domains_key_only() {
         let key = JwtKey::new().unwrap();
         let id = SpiffeId::new("spiffe://example.org/client").unwrap();
         let token = key.sign(&id, &["api".to_owned()], Duration::from_mins(1)).unwrap();
+        let own = bundles("example.org", &key);
 
-        let (subject, claims) = verify(&token, "api", &jwks([&key])).unwrap();
-        assert_eq!(subject, id);
-        assert_eq!(claims["aud"], json!(["api"]));
-        assert!(matches!(verify(&token, "db", &jwks([&key])), Err(JwtError::Invalid(_))));
-        let stranger = JwtKey::new().unwrap();
-        assert!(matches!(verify(&token, "api", &jwks([&stranger])), Err(JwtError::UnknownKey(_))));
+        let (subject, claims) = verify(&token, "api", &own).unwrap();
+        assert_eq!((subject, &claims["aud"]), (id, &json!(["api"])));
+        assert!(matches!(verify(&token, "db", &own), Err(JwtError::Invalid(_))));
+        assert!(matches!(verify("no token", "api", &own), Err(JwtError::Invalid(_))));
+        let stranger = bundles("example.org", &JwtKey::new().unwrap());
+        assert!(matches!(verify(&token, "api", &stranger), Err(JwtError::UnknownKey(_))));
+        let foreign = bundles("partner.example", &key);
+        assert!(matches!(verify(&token, "api", &foreign), Err(JwtError::TrustDomain(_))));
     }
 
     #[test]

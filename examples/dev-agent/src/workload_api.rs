@@ -141,9 +141,8 @@ impl SpiffeWorkloadApi for WorkloadApi {
         request: Request<ValidateJwtsvidRequest>,
     ) -> Result<Response<ValidateJwtsvidResponse>, Status> {
         let ValidateJwtsvidRequest { audience, svid } = request.into_inner();
-        let own = self.agent.trust_domain().clone();
         let verified = self.subscribe()?.once(|view| {
-            let (id, claims) = jwt::verify(&svid, &audience, &view.trust.jwks[&own])
+            let (id, claims) = jwt::verify(&svid, &audience, &view.trust.jwks)
                 .map_err(|error| Status::invalid_argument(error.to_string()))?;
             Ok(ValidateJwtsvidResponse {
                 spiffe_id: id.to_string(),

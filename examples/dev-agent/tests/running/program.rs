@@ -80,6 +80,19 @@ fn sockets_and_minted_files_are_private() {
 }
 
 #[test]
+fn an_identity_of_a_federated_trust_domain_can_be_minted() {
+    let agent = Agent::start(&[CLIENT]);
+    let out = tempfile::tempdir().unwrap();
+    let out = out.path().to_str().unwrap();
+    let id = "spiffe://partner.example/client";
+    let mint = ["mint", "--workload=client", "--variant=federated", "--other", id, "--out", out];
+    let refused = agent.try_ctl(&mint);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("is not federated"));
+    agent.ctl(&["federate", "--trust-domain", "partner.example"]);
+    assert_eq!(agent.ctl(&mint)["written"], out);
+}
+
+#[test]
 fn what_cannot_be_done_is_refused_with_what_can() {
     let agent = Agent::start(&[CLIENT, "--workload=api=/api"]);
     for (command, expected) in [
