@@ -21,7 +21,7 @@ impl Api {
         let process = Launch::new("api", program, &stage.accounts.mesh)
             .args(["--listen", &format!("unix:{}", socket.display())])
             .arg("--database")
-            .arg(directory)
+            .arg(format!("host={} user=api dbname=customers", directory.display()))
             .env("RUST_LOG", "info")
             .start(stage)?;
         Ok(Self { process, socket })

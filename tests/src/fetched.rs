@@ -8,7 +8,11 @@ use std::{
 use anyhow::{Context, Result, bail};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
 use serde_json::Value;
-use x509_parser::{extensions::GeneralName, parse_x509_certificate};
+use x509_parser::{
+    certificate::X509Certificate,
+    extensions::{GeneralName, ParsedExtension},
+    parse_x509_certificate,
+};
 
 use crate::until;
 
@@ -28,6 +32,8 @@ pub struct Leaf {
     pub spiffe_id: String,
     /// When it ends.
     pub not_after: SystemTime,
+    /// The identifier of the key that signed it, in hex; empty if it names none.
+    pub authority: String,
 }
 
 impl FetchedSvid {
@@ -89,8 +95,29 @@ impl Leaf {
             serial: format!("{:x}", certificate.serial),
             spiffe_id: uri.context("no URI among the alternative names")?,
             not_after: UNIX_EPOCH + Duration::from_secs(not_after),
+            authority: authority_key(&certificate),
         })
     }
+}
+
+fn authority_key(certificate: &X509Certificate<'_>) -> String {
+    let named =
+        certificate.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::AuthorityKeyIdentifier(authority) => authority.key_identifier.as_ref(),
+            _ => None,
+        });
+    named.map(|key| hex::encode(key.0)).unwrap_or_default()
+}
+
+/// The identifier of a CA's own key, in hex; empty if it names none.
+pub(crate) fn subject_key(authority: &[u8]) -> Result<String> {
+    let (_, certificate) = parse_x509_certificate(authority).context("no certificate")?;
+    let named =
+        certificate.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::SubjectKeyIdentifier(key) => Some(hex::encode(key.0)),
+            _ => None,
+        });
+    Ok(named.unwrap_or_default())
 }
 
 fn bytes(digits: &Value) -> Result<Vec<u8>> {

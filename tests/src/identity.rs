@@ -19,7 +19,7 @@ pub enum SourceKind {
 #[derive(Debug)]
 pub enum IdentitySource {
     /// `examples/dev-agent`.
-    DevAgent(DevAgent),
+    DevAgent(Box<DevAgent>),
     /// SPIRE's server and agent.
     Spire(Box<Spire>),
 }
@@ -28,7 +28,9 @@ impl IdentitySource {
     /// Starts a source that knows every workload. `svid_ttl` in seconds.
     pub async fn start(stage: &Stage, kind: SourceKind, svid_ttl: u32) -> Result<Self> {
         Ok(match kind {
-            SourceKind::DevAgent => Self::DevAgent(DevAgent::start(stage, svid_ttl).await?),
+            SourceKind::DevAgent => {
+                Self::DevAgent(Box::new(DevAgent::start(stage, svid_ttl).await?))
+            }
             SourceKind::Spire => Self::Spire(Box::new(Spire::start(stage, svid_ttl).await?)),
         })
     }
@@ -59,6 +61,14 @@ impl IdentitySource {
         let program = self.program(stage, workload, "fetch-svid")?;
         let launch = Launch::new("fetch-svid", program, &stage.accounts.mesh);
         FetchedSvid::read(&launch.arg(self.socket(workload)).output()?)
+    }
+
+    /// The keys of SPIRE's CAs, as its server names them; nothing where the source is another.
+    pub fn authorities(&self, stage: &Stage) -> Result<Option<Vec<String>>> {
+        match self {
+            Self::DevAgent(_) => Ok(None),
+            Self::Spire(spire) => spire.authorities(stage).map(Some),
+        }
     }
 
     /// Makes all SVIDs new, where the source can be told to; SPIRE renews at half of their life.

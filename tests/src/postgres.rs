@@ -50,7 +50,7 @@ impl Postgres {
             .start(stage)?;
         let mut postgres = Self { process, directory, psql: stage.programs.psql()? };
         postgres.accepts_connections(stage).await?;
-        postgres.administer(stage, "postgres", "--file", &example.join("setup.sql"))?;
+        postgres.administer(stage, "postgres", "--file", example.join("setup.sql"))?;
         Ok(postgres)
     }
 
@@ -116,10 +116,12 @@ pub async fn connect(directory: &Path, user: &str, database: &str) -> Result<Cli
 /// Installs the example's configuration; beside it only what a test needs to be quick and alone.
 fn configure(stage: &Stage, example: &Path, data: &Path, directory: &Path) -> Result<()> {
     let accounts = &stage.accounts;
-    let mut settings = fs::read_to_string(data.join("postgresql.conf"))?;
-    settings += &fs::read_to_string(example.join("postgresql.conf"))?;
-    settings += &format!("unix_socket_directories = '{}'\n", directory.display());
-    settings += "fsync = off\nshared_buffers = 32MB\n";
+    let defaults = fs::read_to_string(data.join("postgresql.conf"))?;
+    let wanted = fs::read_to_string(example.join("postgresql.conf"))?;
+    let at = directory.display();
+    let settings = format!(
+        "{defaults}{wanted}unix_socket_directories = '{at}'\nfsync = off\nshared_buffers = 32MB\n"
+    );
     fs::write(data.join("postgresql.conf"), settings)?;
 
     let map = fs::read_to_string(example.join("pg_ident.conf"))?;
@@ -128,7 +130,7 @@ fn configure(stage: &Stage, example: &Path, data: &Path, directory: &Path) -> Re
     if accounts.postgres.name != "postgres" {
         // Not run as root: whoever runs this administers the database.
         clients += "local all postgres peer map=harness\n";
-        map += &format!("harness {} postgres\n", accounts.postgres.name);
+        map = format!("{map}harness {} postgres\n", accounts.postgres.name);
     }
     clients += &fs::read_to_string(example.join("pg_hba.conf"))?;
     fs::write(data.join("pg_hba.conf"), clients)?;

@@ -3,6 +3,7 @@
 use std::{
     ffi::{OsStr, OsString},
     fs::{self, File},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -109,7 +110,8 @@ impl Launch {
         }
         command.arg("--").arg(&self.program).args(&self.arguments);
         command.envs(self.environment.iter().map(|(key, value)| (key, value)));
-        command.current_dir("/");
+        // A Ctrl-C in the terminal is for us: we end our children in their order.
+        command.current_dir("/").process_group(0);
         command
     }
 }

@@ -9,9 +9,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::json;
 
-use crate::{Account, Launch, PATIENCE, Process, Stage, TRUST_DOMAIN, Workload, until};
+use crate::{
+    Account, Launch, PATIENCE, Process, Stage, TRUST_DOMAIN, Workload, fetched::subject_key, until,
+};
 
 /// The programs that act for a workload.
 const ACTING: [&str; 2] = ["sds-server", "fetch-svid"];
@@ -58,6 +61,13 @@ impl Spire {
     /// A program that acts for a workload, by its path.
     pub fn program(stage: &Stage, workload: Workload, name: &str) -> PathBuf {
         stage.path().join("acting").join(workload.name()).join(name)
+    }
+
+    /// The keys of the server's CAs, in hex.
+    pub fn authorities(&self, stage: &Stage) -> Result<Vec<String>> {
+        let bundle = control(stage, &self.directory, &["bundle", "show"])?;
+        let roots = CertificateDer::pem_slice_iter(bundle.as_bytes());
+        roots.map(|root| subject_key(&root.context("SPIRE's bundle is no PEM")?)).collect()
     }
 
     /// Ends the agent without a warning.

@@ -41,7 +41,7 @@ pub(crate) const RULES: &[Rule] = &[
         name: "the filter state names the end of the peer's certificate and all its URI SANs",
         check: peer_filter_state,
         break_it: |configuration| {
-            rename(configuration, "on_downstream_tls_handshake", "on_new_connection")
+            rename(configuration, "on_downstream_tls_handshake", "on_new_connection");
         },
     },
     Rule {
