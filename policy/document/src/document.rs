@@ -10,7 +10,7 @@ use crate::case::Case;
 use crate::conflict::{http_ties, postgres_ties};
 use crate::fault::{Fault, Faults};
 use crate::node::{self, Node, Value, span_of};
-use crate::read::{Addressed, Names, Reader, case, cases, http_rule, postgres_rule};
+use crate::read::{Addressed, IdentityError, Names, Reader, case, cases, http_rule, postgres_rule};
 
 /// The newest version of the document that this build reads.
 const VERSION: u64 = 1;
@@ -131,6 +131,16 @@ impl PolicyDocument {
     /// The named workloads, and their SPIFFE IDs or patterns as they are written.
     pub fn workloads(&self) -> impl Iterator<Item = (&str, &str)> {
         self.names.workloads.iter().filter_map(|(name, id)| Some((name.as_str(), id.as_deref()?)))
+    }
+
+    /// The SPIFFE ID that `entry` stands for: a workload's name, `/…` in the trust domain, or a
+    /// whole SPIFFE ID.
+    ///
+    /// # Errors
+    /// Where it isn't one identity.
+    pub fn identity(&self, entry: &str) -> Result<String, IdentityError> {
+        // A document without faults has no faulty workloads.
+        self.names.concrete(entry).map(Option::unwrap_or_default)
     }
 
     /// The number of rules, over HTTP and Postgres.

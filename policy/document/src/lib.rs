@@ -30,3 +30,4 @@ mod read;
 pub use case::{Ask, Case, Expectation, HttpAsk, PostgresAsk, Verdict};
 pub use document::PolicyDocument;
 pub use fault::{Fault, Faults};
+pub use read::IdentityError;

@@ -276,8 +276,8 @@ fn faults() {
         (
             test("from: '**', to: api, request: GET /, expect: allow"),
             "'**'",
-            "`from` is `**`",
-            "one identity",
+            "`from`: `**` is not one SPIFFE ID",
+            "no pattern",
         ),
         (
             test("from: client, to: api, request: GET /, expect: allowed"),

@@ -146,11 +146,12 @@ fn tests_and_cases() {
     let cases = document
         .parse_cases(
             "cases.yaml",
-            "- { from: /x, to: db, database: d, user: u, parameters: { a: b } }",
+            "- { from: /x, to: db, database: d, user: u, parameters: { a: b }, expect: deny }",
         )
         .unwrap();
     let Ask::Postgres(ask) = &cases[0].ask else { panic!("{cases:?}") };
     assert_eq!((ask.database.as_str(), ask.user.as_deref()), ("d", Some("u")));
+    assert!(document.parse_cases("cases.yaml", "- { from: /x, to: db, database: d }").is_err());
     assert!(document.parse_case("-", r#"{"from":"nobody","to":"api","request":"GET /"}"#).is_err());
 }
 

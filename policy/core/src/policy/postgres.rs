@@ -59,6 +59,11 @@ impl Policy {
         })
     }
 
+    /// The role that a connection of `id` logs in as when it asks for nothing else.
+    pub fn login_role(&self, id: SpiffeId<'_>, database: &[u8]) -> Option<&str> {
+        self.heaviest_postgres(id, database).map(|rule| rule.login_role.as_str())
+    }
+
     fn heaviest_postgres(&self, id: SpiffeId<'_>, database: &[u8]) -> Option<&PostgresRule> {
         let mut best: Option<(&PostgresRule, &IdPattern, bool)> = None;
         for rule in &self.postgres {

@@ -29,7 +29,21 @@ pub(crate) fn cases(reader: &mut Reader<'_>, node: &Node, names: &Names) -> Vec<
         reader.wrong_kind(node, "tests", "a list", "a list of test cases is accepted");
         return Vec::new();
     };
-    items.iter().filter_map(|item| case(reader, item, names)).collect()
+    items.iter().filter_map(|item| test(reader, item, names)).collect()
+}
+
+/// Reads one case that says what it expects.
+fn test(reader: &mut Reader<'_>, node: &Node, names: &Names) -> Option<Case> {
+    let case = case(reader, node, names)?;
+    if case.expect.is_none() {
+        reader.fault(Fault::new(
+            span_of(node),
+            "a test case has no key `expect`",
+            "tests nothing",
+            "`expect` is required: `allow`, `deny` or `refuse`",
+        ));
+    }
+    Some(case)
 }
 
 /// Reads one case. `None` where it is faulty.

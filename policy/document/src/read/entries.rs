@@ -1,6 +1,7 @@
 //! Whom a rule is about: the entries of `from` and `to`, and the names that stand for identities.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use signet_policy::{IdPattern, PatternError, SpiffeId};
 
@@ -26,6 +27,41 @@ impl Names {
         }
         let absolute = |domain: &String| IdPattern::parse(&format!("spiffe://{domain}{identity}"));
         self.trust_domains.iter().map(absolute).collect()
+    }
+
+    /// The identity that a workload's name stands for; `None` where that is faulty.
+    fn named(&self, name: &str) -> Result<Option<&str>, IdentityError> {
+        if let Some(identity) = self.workloads.get(name) {
+            return Ok(identity.as_deref());
+        }
+        let meant = did_you_mean(name, self.workloads.keys().map(String::as_str))
+            .map_or(String::new(), |meant| format!("did you mean `{meant}`? "));
+        Err(IdentityError { message: format!("unknown workload `{name}`"), help: meant + ENTRY })
+    }
+
+    /// The one SPIFFE ID that an entry stands for; `None` where its workload is faulty.
+    pub(crate) fn concrete(&self, entry: &str) -> Result<Option<String>, IdentityError> {
+        let identity = if is_workload_name(entry) {
+            match self.named(entry)? {
+                Some(identity) => identity,
+                None => return Ok(None),
+            }
+        } else {
+            entry
+        };
+        let absolute = match (identity.starts_with('/'), self.trust_domains.first()) {
+            (true, Some(domain)) => format!("spiffe://{domain}{identity}"),
+            _ => identity.to_owned(),
+        };
+        match SpiffeId::parse(&absolute) {
+            Ok(_) => Ok(Some(absolute)),
+            Err(error) => Err(IdentityError {
+                message: format!("`{}` is not one SPIFFE ID", entry.escape_debug()),
+                help: format!(
+                    "the name of a workload, `/…` or `spiffe://…` is accepted, no pattern: {error}"
+                ),
+            }),
+        }
     }
 }
 
@@ -130,35 +166,45 @@ impl Reader<'_> {
 
     /// The identity that a workload's name stands for.
     fn named<'d>(&mut self, node: &Node, name: &str, names: &'d Names) -> Option<&'d str> {
-        if let Some(identity) = names.workloads.get(name) {
-            return identity.as_deref();
+        match names.named(name) {
+            Ok(identity) => identity,
+            Err(error) => {
+                self.fault(Fault::new(
+                    span_of(node),
+                    error.message,
+                    "not under `workloads`",
+                    error.help,
+                ));
+                None
+            }
         }
-        let meant = did_you_mean(name, names.workloads.keys().map(String::as_str))
-            .map_or(String::new(), |meant| format!("did you mean `{meant}`? "));
-        self.fault(Fault::new(
-            span_of(node),
-            format!("unknown workload `{name}`"),
-            "not under `workloads`",
-            meant + ENTRY,
-        ));
-        None
     }
 
     /// Reads the one identity of a test case: a workload's name, `/…` or `spiffe://…`, no pattern.
     pub(crate) fn concrete(&mut self, node: &Node, what: &str, names: &Names) -> Option<String> {
         let entry = self.text(node, what)?;
-        let identity =
-            if is_workload_name(entry) { self.named(node, entry, names)? } else { entry };
-        let absolute = match (identity.starts_with('/'), names.trust_domains.first()) {
-            (true, Some(domain)) => format!("spiffe://{domain}{identity}"),
-            _ => identity.to_owned(),
-        };
-        if let Err(error) = SpiffeId::parse(&absolute) {
-            let message = format!("`{what}` is `{}`", entry.escape_debug());
-            let help = format!("one identity is accepted, no pattern: {error}");
-            self.fault(Fault::new(span_of(node), message, "not one identity", help));
-            return None;
+        match names.concrete(entry) {
+            Ok(identity) => identity,
+            Err(error) => {
+                let message = format!("`{what}`: {}", error.message);
+                self.fault(Fault::new(span_of(node), message, "not one identity", error.help));
+                None
+            }
         }
-        Some(absolute)
     }
 }
+
+/// A text stands for no identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityError {
+    message: String,
+    help: String,
+}
+
+impl fmt::Display for IdentityError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.message, self.help)
+    }
+}
+
+impl std::error::Error for IdentityError {}

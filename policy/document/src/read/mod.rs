@@ -8,6 +8,7 @@ mod postgres;
 mod scalars;
 
 pub(crate) use case::{case, cases};
+pub use entries::IdentityError;
 pub(crate) use entries::Names;
 pub(crate) use http::http_rule;
 pub(crate) use keys::Keys;
