@@ -30,7 +30,6 @@ pub struct MeshPlan {
     logs: Option<PathBuf>,
     mutations: Vec<(Workload, Mutation)>,
     identities: BTreeMap<Workload, Workload>,
-    upstreams: BTreeMap<Workload, SocketAddr>,
     policy: Option<String>,
     narrate: fn(&str),
 }
@@ -46,7 +45,6 @@ impl MeshPlan {
             logs: None,
             mutations: Vec::new(),
             identities: BTreeMap::new(),
-            upstreams: BTreeMap::new(),
             policy: None,
             narrate: |_| {},
         }
@@ -105,13 +103,6 @@ impl MeshPlan {
         self
     }
 
-    /// Sends what is meant for `place` to another address.
-    #[must_use]
-    pub fn upstream_of(mut self, place: Workload, address: SocketAddr) -> Self {
-        self.upstreams.insert(place, address);
-        self
-    }
-
     /// Puts it up and waits until all of it is ready.
     pub async fn start(self) -> Result<Mesh> {
         let stage = Stage::set(self.logs.clone())?;
@@ -144,7 +135,8 @@ impl MeshPlan {
                 policy.path(),
                 &directory,
             )?;
-            let mut bootstrap = self.bootstrap(&stage, workload, &directory, &ports, &postgres)?;
+            let age = self.max_connection_duration;
+            let mut bootstrap = bootstrap(&stage, workload, &directory, &ports, &postgres, age)?;
             let (chosen, others) =
                 self.mutations.drain(..).partition(|(mutated, _)| *mutated == workload);
             self.mutations = others;
@@ -168,44 +160,41 @@ impl MeshPlan {
         api.ready().await?;
         Ok(Mesh { sidecars, api, postgres, source, policy, ports, stage })
     }
+}
 
-    fn bootstrap(
-        &self,
-        stage: &Stage,
-        workload: Workload,
-        directory: &Path,
-        ports: &Ports,
-        postgres: &Postgres,
-    ) -> Result<Bootstrap> {
-        let file = match workload {
-            Workload::Client | Workload::Report => "client-proxy",
-            Workload::Api => "api-proxy",
-            Workload::Db => "db-proxy",
-        };
-        let ingress = |place: Workload| -> SocketAddr {
-            let ours = (stage.address, ports.ingress(place)).into();
-            self.upstreams.get(&place).copied().unwrap_or(ours)
-        };
-        Ok(Bootstrap::read(&stage.programs, file)?
-            .with("NODE_ID", workload.name())
-            .with("RUN_DIR", directory.display())
-            .with("SDS_SOCKET", SdsServer::socket(directory).display())
-            .with("TRUST_DOMAIN", TRUST_DOMAIN)
-            .with("API_SPIFFE_ID", Workload::Api.spiffe_id())
-            .with("API_HOST", ingress(Workload::Api).ip())
-            .with("API_PORT", ingress(Workload::Api).port())
-            .with("API_SOCKET", directory.join("api.sock").display())
-            .with("DB_SPIFFE_ID", Workload::Db.spiffe_id())
-            .with("DB_HOST", ingress(Workload::Db).ip())
-            .with("DB_PORT", ingress(Workload::Db).port())
-            .with("INGRESS_HOST", stage.address)
-            .with("INGRESS_PORT", ports.ingress(workload))
-            .with("POSTGRES_SOCKET", postgres.socket().display())
-            .with("MAX_CONNECTION_DURATION", format!("{}s", self.max_connection_duration))
-            .with("OPS_HOST", stage.address)
-            .with("METRICS_PORT", stage.free_port()?)
-            .with("PROBES_PORT", stage.free_port()?))
-    }
+/// A file of `envoy/` with the values of one workload.
+fn bootstrap(
+    stage: &Stage,
+    workload: Workload,
+    directory: &Path,
+    ports: &Ports,
+    postgres: &Postgres,
+    max_connection_duration: u32,
+) -> Result<Bootstrap> {
+    let file = match workload {
+        Workload::Client | Workload::Report => "client-proxy",
+        Workload::Api => "api-proxy",
+        Workload::Db => "db-proxy",
+    };
+    Ok(Bootstrap::read(&stage.programs, file)?
+        .with("NODE_ID", workload.name())
+        .with("RUN_DIR", directory.display())
+        .with("SDS_SOCKET", SdsServer::socket(directory).display())
+        .with("TRUST_DOMAIN", TRUST_DOMAIN)
+        .with("API_SPIFFE_ID", Workload::Api.spiffe_id())
+        .with("API_HOST", stage.address)
+        .with("API_PORT", ports.ingress(Workload::Api))
+        .with("API_SOCKET", directory.join("api.sock").display())
+        .with("DB_SPIFFE_ID", Workload::Db.spiffe_id())
+        .with("DB_HOST", stage.address)
+        .with("DB_PORT", ports.ingress(Workload::Db))
+        .with("INGRESS_HOST", stage.address)
+        .with("INGRESS_PORT", ports.ingress(workload))
+        .with("POSTGRES_SOCKET", postgres.socket().display())
+        .with("MAX_CONNECTION_DURATION", format!("{max_connection_duration}s"))
+        .with("OPS_HOST", stage.address)
+        .with("METRICS_PORT", stage.free_port()?)
+        .with("PROBES_PORT", stage.free_port()?))
 }
 
 /// Where the Envoys wait for each other.
@@ -278,5 +267,28 @@ impl Mesh {
     /// Where a workload's Envoy waits for mTLS.
     pub fn ingress(&self, workload: Workload) -> SocketAddr {
         (self.stage.address, self.ports.ingress(workload)).into()
+    }
+
+    /// Starts one more Envoy for the client, with the client's identity, that is sent elsewhere: it
+    /// looks for the API and the database at `upstream`.
+    pub async fn misled_client(
+        &self,
+        name: &str,
+        upstream: SocketAddr,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<(Envoy, PathBuf)> {
+        let directory = self.stage.directory(name, &self.stage.accounts.mesh)?;
+        let client = &self.sidecar(Workload::Client).directory;
+        let file =
+            bootstrap(&self.stage, Workload::Client, &directory, &self.ports, &self.postgres, 60)?
+                .with("SDS_SOCKET", SdsServer::socket(client).display())
+                .with("API_HOST", upstream.ip())
+                .with("API_PORT", upstream.port())
+                .with("DB_HOST", upstream.ip())
+                .with("DB_PORT", upstream.port())
+                .mutate(change)?;
+        let mut envoy = Envoy::start(&self.stage, name, &file, &directory)?;
+        envoy.ready().await?;
+        Ok((envoy, directory))
     }
 }

@@ -80,15 +80,47 @@ pub async fn read_byte(stream: &mut (impl AsyncRead + Unpin)) -> Result<u8> {
 
 /// Reads the first message of the other side.
 pub async fn read_answer(stream: &mut (impl AsyncRead + Unpin)) -> Result<Answer> {
-    let Ok(kind) = stream.read_u8().await else { return Ok(Answer::Silence) };
-    let length = stream.read_u32().await.context("the answer has no length")?;
-    let mut body = vec![0; length.saturating_sub(4).min(65_536) as usize];
-    stream.read_exact(&mut body).await.context("the answer broke off")?;
+    let Ok((kind, body)) = read_message(stream).await else { return Ok(Answer::Silence) };
     match kind {
         b'R' => Ok(Answer::Welcome),
         b'E' => Ok(refusal(&body)),
         other => bail!("an answer of type {:?}; accepted are R and E", char::from(other)),
     }
+}
+
+/// After a [`Answer::Welcome`], asks who the session is in Postgres.
+pub async fn session_user(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<String> {
+    stream.write_all(&query("select session_user::text")).await?;
+    stream.flush().await?;
+    first_value(stream).await
+}
+
+/// Reads on to the first row and returns its first value.
+pub async fn first_value(stream: &mut (impl AsyncRead + Unpin)) -> Result<String> {
+    loop {
+        let (kind, body) = read_message(stream).await?;
+        match kind {
+            // Number of columns, length of the first, its text.
+            b'D' => {
+                return Ok(String::from_utf8_lossy(body.get(6..).unwrap_or_default()).into_owned());
+            }
+            b'E' => bail!("{:?}", refusal(&body)),
+            _ => {}
+        }
+    }
+}
+
+async fn read_message(stream: &mut (impl AsyncRead + Unpin)) -> Result<(u8, Vec<u8>)> {
+    let kind = stream.read_u8().await.context("the session ended")?;
+    let length = stream.read_u32().await.context("the message has no length")?;
+    let mut body = vec![0; length.saturating_sub(4).min(65_536) as usize];
+    stream.read_exact(&mut body).await.context("the message broke off")?;
+    Ok((kind, body))
+}
+
+/// A query message.
+pub fn query(sql: &str) -> Vec<u8> {
+    [b"Q", with_length([sql.as_bytes(), b"\0"].concat()).as_slice()].concat()
 }
 
 /// The fields of an ErrorResponse: a letter, a text, NUL; the last is a lone NUL.

@@ -4,7 +4,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -27,6 +27,7 @@ const REPORT_PAUSE: Duration = Duration::from_millis(150);
 #[derive(Debug)]
 pub struct Load {
     stop: Arc<AtomicBool>,
+    done: Arc<AtomicUsize>,
     callers: JoinSet<Tally>,
 }
 
@@ -45,13 +46,18 @@ impl Load {
     /// The client asks for customers, each time on a new connection to its sidecar; the report job
     /// opens a session and closes it.
     pub fn start(mesh: &Mesh) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let mut callers = JoinSet::new();
         for _ in 0..CALLERS {
-            callers.spawn(ask(mesh.http_socket(Workload::Client), stop.clone()));
+            callers.spawn(ask(mesh.http_socket(Workload::Client), stop.clone(), done.clone()));
         }
         callers.spawn(report(mesh.sidecar(Workload::Report).directory.clone(), stop.clone()));
-        Self { stop, callers }
+        Self { stop, done, callers }
+    }
+
+    /// HTTP requests that ended so far, well or not.
+    pub fn done(&self) -> usize {
+        self.done.load(Ordering::Relaxed)
     }
 
     /// Ends it and counts.
@@ -68,7 +74,7 @@ impl Load {
     }
 }
 
-async fn ask(socket: PathBuf, stop: Arc<AtomicBool>) -> Tally {
+async fn ask(socket: PathBuf, stop: Arc<AtomicBool>, done: Arc<AtomicUsize>) -> Tally {
     let mut tally = Tally::default();
     while !stop.load(Ordering::Relaxed) {
         match Ask::get("/customers").unix(&socket).await {
@@ -76,6 +82,7 @@ async fn ask(socket: PathBuf, stop: Arc<AtomicBool>) -> Tally {
             Ok(reply) => tally.failures.push(format!("{} {}", reply.status, reply.body)),
             Err(error) => tally.failures.push(format!("{error:#}")),
         }
+        done.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(PAUSE).await;
     }
     tally
