@@ -1,2 +1,60 @@
-//! Placeholder.
-fn main() {}
+//! `signet`: checks, tests and explains the mesh policy, with the very filters that Envoy runs.
+
+mod commands;
+mod decision;
+mod error;
+mod filters;
+mod input;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{check, compile, decide, test};
+use crate::output::Format;
+
+/// Signet: SPIFFE identities and one policy, from Envoy up to and into Postgres.
+#[derive(Parser)]
+#[command(name = "signet", version, arg_required_else_help = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check, test and explain a mesh policy
+    #[command(subcommand, arg_required_else_help = true)]
+    Policy(Policy),
+}
+
+#[derive(Subcommand)]
+enum Policy {
+    /// Tell every fault of a policy, or how many rules and workloads it has
+    Check(check::Arguments),
+    /// Run a policy's tests, and more of them from files, through the filters
+    Test(test::Arguments),
+    /// Decide about one request or connection, or about many
+    Decide(Box<decide::Arguments>),
+    /// Print what the filters of one workload are configured with
+    Compile(compile::Arguments),
+}
+
+/// How results are printed.
+#[derive(clap::Args)]
+struct OutputArguments {
+    /// How to print the result
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    output: Format,
+}
+
+fn main() -> ExitCode {
+    let Cli { command: Command::Policy(command) } = Cli::parse();
+    match command {
+        Policy::Check(arguments) => check::run(&arguments),
+        Policy::Test(arguments) => test::run(&arguments),
+        Policy::Decide(arguments) => decide::run(&arguments),
+        Policy::Compile(arguments) => compile::run(&arguments),
+    }
+}

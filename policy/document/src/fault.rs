@@ -83,10 +83,15 @@ impl Faults {
         self.faults.len()
     }
 
+    /// The line and the column at which a fault stands, both counted from 1.
+    pub fn position(&self, fault: &Fault) -> (usize, usize) {
+        position(self.source.inner(), fault.at.0.start)
+    }
+
     /// Each fault in one line, `NAME:LINE:COLUMN: fault; help`, for logs and editors.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         self.faults.iter().map(|fault| {
-            let (line, column) = position(self.source.inner(), fault.at.0.start);
+            let (line, column) = self.position(fault);
             format!("{}:{line}:{column}: {}; {}", self.source.name(), fault.message, fault.help)
         })
     }

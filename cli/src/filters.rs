@@ -1,0 +1,235 @@
+//! The built filters, found, started and asked.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use pgwire::{ProtocolVersion, encode_startup};
+use signet_policy::{Policy, SpiffeId};
+use signet_policy_document::{Ask, Case, HttpAsk, PolicyDocument, PostgresAsk, Verdict};
+use wasm_host::{FilterModule, HttpFilter, HttpOutcome, HttpRequest, PostgresFilter};
+
+use crate::decision::{Decision, Role};
+use crate::error::Error;
+
+const HTTP_FILTER: &str = "spiffe_authz.wasm";
+const POSTGRES_FILTER: &str = "pg_role.wasm";
+/// What every driver speaks.
+const PROTOCOL: ProtocolVersion = ProtocolVersion { major: 3, minor: 0 };
+
+/// Where the built filters are.
+#[derive(clap::Args)]
+pub(crate) struct FilterArguments {
+    /// The directory of the built filters. Without it they are looked for beside this program,
+    /// and where cargo builds them
+    #[arg(long, value_name = "DIRECTORY", env = "SIGNET_WASM_DIR")]
+    wasm_dir: Option<PathBuf>,
+}
+
+impl FilterArguments {
+    /// The directories to look in, in order. One that is named is the only one.
+    fn directories(&self) -> Vec<PathBuf> {
+        const BUILT: &str = "wasm32-unknown-unknown/filters";
+        if let Some(directory) = &self.wasm_dir {
+            return vec![directory.clone()];
+        }
+        let program = std::env::current_exe().ok();
+        let beside = program.as_deref().and_then(|program| program.parent());
+        // Cargo puts this program in target/debug or target/release.
+        let in_target = beside.and_then(|directory| directory.parent());
+        let here = PathBuf::from("target").join(BUILT);
+        beside
+            .map(PathBuf::from)
+            .into_iter()
+            .chain(in_target.map(|target| target.join(BUILT)))
+            .chain([here])
+            .collect()
+    }
+
+    fn load(&self, file: &'static str) -> Result<FilterModule, Error> {
+        let looked_in = self.directories();
+        match looked_in.iter().map(|directory| directory.join(file)).find(|path| path.exists()) {
+            Some(path) => Ok(FilterModule::load(&path)?),
+            None => Err(Error::NoFilter { file, looked_in }),
+        }
+    }
+}
+
+/// The filters of all workloads of one policy. Each is compiled once, and started once for each
+/// workload that it stands in front of.
+pub(crate) struct Filters<'d> {
+    arguments: &'d FilterArguments,
+    document: &'d PolicyDocument,
+    digest: String,
+    http: Option<FilterModule>,
+    postgres: Option<FilterModule>,
+    running_http: HashMap<String, HttpFilter>,
+    running_postgres: HashMap<String, PostgresFilter>,
+}
+
+impl<'d> Filters<'d> {
+    pub(crate) fn new(arguments: &'d FilterArguments, document: &'d PolicyDocument) -> Self {
+        Self {
+            arguments,
+            document,
+            digest: document.digest(),
+            http: None,
+            postgres: None,
+            running_http: HashMap::new(),
+            running_postgres: HashMap::new(),
+        }
+    }
+
+    /// The digest of the policy.
+    pub(crate) fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Asks the filter of the case's destination.
+    pub(crate) fn decide(&mut self, case: &Case) -> Result<Decision, Error> {
+        match &case.ask {
+            Ask::Http(ask) => self.decide_http(case, ask),
+            Ask::Postgres(ask) => self.decide_postgres(case, ask),
+        }
+    }
+
+    fn decide_http(&mut self, case: &Case, ask: &HttpAsk) -> Result<Decision, Error> {
+        let module = match &mut self.http {
+            Some(module) => module,
+            none => none.insert(self.arguments.load(HTTP_FILTER)?),
+        };
+        let filter = match self.running_http.entry(case.to.clone()) {
+            Entry::Occupied(running) => running.into_mut(),
+            Entry::Vacant(stopped) => {
+                let slice = slice(self.document, case)?.http_only().to_json();
+                stopped.insert(HttpFilter::start(module, slice.as_bytes())?)
+            }
+        };
+        let headers = ask.header_lines().into_iter();
+        let port = ask
+            .port
+            .map(|port| (b"destination\0port".to_vec(), u64::from(port).to_le_bytes().to_vec()));
+        let exchange = filter.exchange(&HttpRequest {
+            peer: Some(peer(case)),
+            headers: headers
+                .map(|(name, value)| (name.to_lowercase().into(), value.into()))
+                .collect(),
+            properties: port.into_iter().collect(),
+            ..HttpRequest::default()
+        })?;
+        let noted = Noted::read(&exchange.filter_state)?;
+        let forwarded = matches!(exchange.outcome, HttpOutcome::Forwarded { .. });
+        noted.must_fit(forwarded)?;
+        Ok(Decision {
+            verdict: noted.verdict,
+            rule: noted.rule,
+            reason: noted.reason,
+            role: Role::Told(noted.role),
+            policy_digest: self.digest.clone(),
+            wasm_digest: module.sha256().to_owned(),
+        })
+    }
+
+    fn decide_postgres(&mut self, case: &Case, ask: &PostgresAsk) -> Result<Decision, Error> {
+        let module = match &mut self.postgres {
+            Some(module) => module,
+            none => none.insert(self.arguments.load(POSTGRES_FILTER)?),
+        };
+        let filter = match self.running_postgres.entry(case.to.clone()) {
+            Entry::Occupied(running) => running.into_mut(),
+            Entry::Vacant(stopped) => {
+                let slice = slice(self.document, case)?.postgres_only().to_json();
+                stopped.insert(PostgresFilter::start(module, slice.as_bytes())?)
+            }
+        };
+        let packet = startup_packet(self.document, case, ask)?;
+        let connection = filter.connect(Some(&peer(case)))?;
+        filter.from_client(connection, &packet, false)?;
+        let led_to_postgres = filter.cluster(connection).as_deref() == Some("postgres");
+        let noted = Noted::read(&filter.disconnect(connection)?)?;
+        noted.must_fit(led_to_postgres)?;
+        Ok(Decision {
+            verdict: noted.verdict,
+            rule: noted.rule,
+            reason: noted.reason,
+            role: Role::LoggedIn(noted.role),
+            policy_digest: self.digest.clone(),
+            wasm_digest: module.sha256().to_owned(),
+        })
+    }
+}
+
+/// What a filter wrote for the access log.
+struct Noted {
+    verdict: Verdict,
+    rule: Option<String>,
+    reason: String,
+    role: Option<String>,
+}
+
+impl Noted {
+    fn read(filter_state: &BTreeMap<String, Vec<u8>>) -> Result<Self, Error> {
+        let value = |key: &str| {
+            let bytes = filter_state.get(&format!("wasm.signet.{key}"))?;
+            Some(String::from_utf8_lossy(bytes).into_owned())
+        };
+        let verdict = match value("decision").as_deref() {
+            Some("allow") => Verdict::Allow,
+            Some("deny") => Verdict::Deny,
+            Some("refuse") => Verdict::Refuse,
+            Some(other) => return Err(Error::Contradiction(format!("it noted `{other}`"))),
+            None => return Err(Error::Contradiction("it noted none".to_owned())),
+        };
+        Ok(Self {
+            verdict,
+            rule: value("rule"),
+            reason: value("reason").unwrap_or_default(),
+            role: value("role"),
+        })
+    }
+
+    /// What a filter says and what it does are the same, or neither is believed.
+    fn must_fit(&self, passed: bool) -> Result<(), Error> {
+        if (self.verdict == Verdict::Allow) == passed {
+            return Ok(());
+        }
+        let did = if passed { "let it pass" } else { "stopped it" };
+        Err(Error::Contradiction(format!("it noted `{}` and {did}", self.verdict)))
+    }
+}
+
+/// The filter state that Envoy's listener writes, of a certificate that never expires.
+fn peer(case: &Case) -> Vec<u8> {
+    format!("{}|{}", u64::MAX, case.from).into_bytes()
+}
+
+fn slice(document: &PolicyDocument, case: &Case) -> Result<signet_policy::Slice, Error> {
+    Ok(document.slice_for(identity(&case.to)?))
+}
+
+fn identity(id: &str) -> Result<SpiffeId<'_>, Error> {
+    SpiffeId::parse(id).map_err(|error| Error::Contradiction(format!("`{id}`: {error}")))
+}
+
+/// The packet that a client of the case begins with. One that names no user is who the policy would
+/// make it.
+fn startup_packet(
+    document: &PolicyDocument,
+    case: &Case,
+    ask: &PostgresAsk,
+) -> Result<Vec<u8>, Error> {
+    let policy = Policy::compile(document.slice_for(identity(&case.to)?));
+    let login_role = policy.login_role(identity(&case.from)?, ask.database.as_bytes());
+    let user = ask.user.as_deref().or(login_role).unwrap_or("nobody");
+    let named = [("user", user), ("database", ask.database.as_str())];
+    let more = ask.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let pairs: Vec<(&str, &str)> = named.into_iter().chain(more).collect();
+    if pairs
+        .iter()
+        .any(|(name, value)| name.is_empty() || name.contains('\0') || value.contains('\0'))
+    {
+        return Err(Error::Startup("no packet can say an empty name or a NUL".to_owned()));
+    }
+    let bytes = pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    encode_startup(PROTOCOL, bytes).map_err(|error| Error::Startup(error.to_string()))
+}
