@@ -213,7 +213,7 @@ fn shadow_rules_are_counted_and_change_nothing() {
 
 #[test]
 fn a_bad_first_configuration_denies_everything() {
-    for configuration in ["", "{}", "not json", r#"{"format": 99, "workload": "x"}"#] {
+    for configuration in ["", "{}", "not json", r#"{"format": 99, "workload": "spiffe://example.org/api"}"#] {
         let mut filter = start(configuration);
         assert!(filter.logs()[0].text.starts_with("denying everything"), "{:?}", filter.logs());
         let exchange = ask(&mut filter, PEER, "GET", "/customers", &[]);
@@ -231,6 +231,6 @@ fn a_bad_later_configuration_is_refused_and_the_last_good_one_stays() {
         "{refused}"
     );
     forwarded(&ask(&mut filter, PEER, "GET", "/customers", &[]));
-    filter.configure(br#"{"format": 1, "workload": "x"}"#).unwrap();
+    filter.configure(br#"{"format": 1, "workload": "spiffe://example.org/api"}"#).unwrap();
     answered(&ask(&mut filter, PEER, "GET", "/customers", &[]));
 }

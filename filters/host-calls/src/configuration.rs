@@ -4,14 +4,32 @@ use std::fmt::Display;
 
 use crate::{Buffer, HostError, Level, log, read_buffer, read_shared_data, write_shared_data};
 
-/// Written once this process has accepted a configuration, for all VMs of the same `vm_id`.
+/// The fingerprint of the newest configuration that this process has accepted, for all VMs of the same `vm_id`.
 const ACCEPTED: &str = "signet.accepted";
+
+/// Tells configurations apart: FNV-1a, 64 bits. Nothing is trusted for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint(u64);
+
+impl Fingerprint {
+    fn of(bytes: &[u8]) -> Self {
+        let step =
+            |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        Self(bytes.iter().fold(0xcbf2_9ce4_8422_2325, step))
+    }
+
+    /// That of the newest configuration which any VM of this `vm_id` in this process has accepted.
+    pub fn newest_accepted() -> Option<Self> {
+        let bytes = read_shared_data(ACCEPTED).ok()??;
+        bytes.first_chunk().map(|bytes| Self(u64::from_le_bytes(*bytes)))
+    }
+}
 
 /// What a root context shall do with its configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Configured<T> {
     /// Use this one.
-    Accepted(T),
+    Accepted(T, Fingerprint),
     /// It cannot be read, and there is no older one: deny everything, and let Envoy start.
     DenyAll,
     /// It cannot be read: let Envoy refuse it and keep the one that it has.
@@ -26,18 +44,20 @@ pub fn configure<T, E: Display>(
     size: usize,
     read: impl FnOnce(&[u8]) -> Result<T, E>,
 ) -> Configured<T> {
-    let fault = match read_buffer(Buffer::PluginConfiguration, 0, size).map(|bytes| read(&bytes)) {
+    let bytes = read_buffer(Buffer::PluginConfiguration, 0, size);
+    let fault = match bytes.as_deref().map(read) {
         Ok(Ok(configuration)) => {
-            if let Err(error) = write_shared_data(ACCEPTED, b"1") {
+            let fingerprint = Fingerprint::of(bytes.as_deref().unwrap_or_default());
+            if let Err(error) = write_shared_data(ACCEPTED, &fingerprint.0.to_le_bytes()) {
                 log(Level::Error, &format!("cannot note that a policy was accepted: {error}"));
             }
-            return Configured::Accepted(configuration);
+            return Configured::Accepted(configuration, fingerprint);
         }
         Ok(Err(fault)) => fault.to_string(),
         Err(HostError::NotFound) => "there is none".to_owned(),
         Err(error) => error.to_string(),
     };
-    if matches!(read_shared_data(ACCEPTED), Ok(Some(_))) {
+    if Fingerprint::newest_accepted().is_some() {
         log(Level::Error, &format!("refusing a policy, the last good one stays: {fault}"));
         Configured::Refused
     } else {
@@ -49,6 +69,12 @@ pub fn configure<T, E: Display>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fingerprints_are_those_of_fnv() {
+        assert_eq!(Fingerprint::of(b""), Fingerprint(0xcbf2_9ce4_8422_2325));
+        assert_eq!(Fingerprint::of(b"foobar"), Fingerprint(0x8594_4171_f739_67e8));
+    }
 
     #[test]
     fn without_a_host_everything_is_denied() {

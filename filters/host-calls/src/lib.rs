@@ -29,7 +29,7 @@ mod streams;
 
 pub use buffers::{Buffer, read_buffer, write_buffer};
 pub use clock::{set_tick_period_milliseconds, unix_seconds};
-pub use configuration::{Configured, configure};
+pub use configuration::{Configured, Fingerprint, configure};
 pub use error::HostError;
 pub use exports::{Action, ContextId, HttpFilter, NetworkFilter, Vm};
 pub use headers::{HeaderMap, HeaderPairs, header_pairs, remove_header, replace_header};

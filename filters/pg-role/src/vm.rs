@@ -8,9 +8,12 @@ use host_calls::{
     Action, Configured, ContextId, HostError, Level, NetworkFilter, Vm, configure, log,
     set_effective_context,
 };
-use signet_policy::Slice;
 
-use crate::{configuration::Configuration, session::Session, timer};
+use crate::{
+    configuration::{Configuration, read_and_share},
+    session::Session,
+    timer,
+};
 
 /// Root contexts, and the sessions of them all. No borrow is held during a call that may end in another callback.
 #[derive(Debug, Default)]
@@ -28,6 +31,14 @@ impl PgRole {
         self.newest.replace(Some(configuration));
     }
 
+    /// What new connections get, in this VM or another one.
+    fn newest(&self) -> Option<Rc<Configuration>> {
+        let newest = self.newest.borrow().clone()?;
+        let Some(successor) = newest.successor() else { return Some(newest) };
+        self.newest.replace(Some(Rc::new(successor)));
+        self.newest.borrow().clone()
+    }
+
     fn session(&self, connection: ContextId) -> Option<Rc<RefCell<Session>>> {
         self.sessions.borrow().get(&connection).map(Rc::clone)
     }
@@ -41,7 +52,8 @@ impl PgRole {
         let session = self.session(connection)?;
         let mut session = session.try_borrow_mut().ok()?;
         if let Err(error) = act(&mut session) {
-            let hung_up = session.hang_up(&format!("a host call failed: {error}"));
+            let hung_up =
+                session.hang_up("host_call_failed", &format!("a host call failed: {error}"));
             if let Err(error) = hung_up {
                 log(Level::Error, &format!("cannot close connection {connection}: {error}"));
             }
@@ -62,8 +74,10 @@ impl Vm for PgRole {
     }
 
     fn on_configure(&self, root: ContextId, size: usize) -> bool {
-        match configure(size, Slice::from_json) {
-            Configured::Accepted(slice) => self.install(root, Configuration::new(slice)),
+        match configure(size, read_and_share) {
+            Configured::Accepted(slice, fingerprint) => {
+                self.install(root, Configuration::new(slice, fingerprint));
+            }
             Configured::DenyAll => self.install(root, Configuration::deny_all()),
             Configured::Refused => return false,
         }
@@ -105,7 +119,7 @@ impl NetworkFilter for PgRole {
     fn on_upstream_close(&self, _: ContextId) {}
 
     fn on_tick(&self, _: ContextId) {
-        let Some(newest) = self.newest.borrow().clone() else { return };
+        let Some(newest) = self.newest() else { return };
         let now = timer::now();
         let connections: Vec<ContextId> = self.sessions.borrow().keys().copied().collect();
         for connection in connections {

@@ -33,7 +33,9 @@ impl Vm for SpiffeAuthz {
 
     fn on_configure(&self, root: ContextId, size: usize) -> bool {
         match configure(size, Slice::from_json) {
-            Configured::Accepted(slice) => self.install(root, Rc::new(Configuration::new(slice))),
+            Configured::Accepted(slice, _) => {
+                self.install(root, Rc::new(Configuration::new(slice)));
+            }
             Configured::DenyAll => self.install(root, Rc::new(Configuration::deny_all())),
             Configured::Refused => return false,
         }

@@ -1,0 +1,52 @@
+//! What Postgres says before the session runs.
+
+use host_calls::{Buffer, HostError, Level, read_buffer, write_buffer};
+use pgwire::BackendMessage;
+
+use super::{ALL, Phase, Session};
+use crate::cancel_keys;
+
+impl Session {
+    /// Postgres answers a request for encryption by one byte; on a Unix socket it is always `N`.
+    pub(super) fn on_encryption_answer(&mut self, size: usize) -> Result<(), HostError> {
+        match read_buffer(Buffer::Upstream, 0, size)?.as_slice() {
+            b"N" => {
+                self.phase = Phase::Startup;
+                Ok(())
+            }
+            b"" => Ok(()),
+            // Encryption between client and server would hide the start-up from us.
+            _ => {
+                write_buffer(Buffer::Upstream, 0, ALL, &[])?;
+                self.hang_up(
+                    "encryption_answer",
+                    "Postgres did not answer `N` to a request for encryption",
+                )
+            }
+        }
+    }
+
+    pub(super) fn on_backend_message(&mut self, message: BackendMessage) -> Result<(), HostError> {
+        match message {
+            BackendMessage::KeyData { pid, key } => {
+                if let Ok(peer) = self.peer() {
+                    cancel_keys::remember(pid, &key, peer.id.as_str())?;
+                }
+                let role = self.grant.as_ref().map_or("-", |grant| &grant.role);
+                self.log(Level::Info, &format!("session begins: role \"{role}\", backend {pid}"));
+                if let Some(grant) = &mut self.grant {
+                    grant.backend = Some((pid, key));
+                }
+            }
+            BackendMessage::Error { sqlstate } => {
+                let sqlstate = sqlstate.escape_default();
+                self.log(
+                    Level::Warn,
+                    &format!("Postgres refused the start-up: SQLSTATE {sqlstate}"),
+                );
+            }
+            BackendMessage::Ready => self.phase = Phase::Relay,
+        }
+        Ok(())
+    }
+}

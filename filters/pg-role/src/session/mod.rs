@@ -1,0 +1,228 @@
+//! One connection, from its first byte to its end.
+//!
+//! Here is what every phase does with an event; the phases' own work stands in [`opening`], [`backend`] and [`ending`].
+
+mod backend;
+mod ending;
+mod opening;
+
+use std::rc::Rc;
+
+use host_calls::{
+    Buffer, HostError, Level, close_downstream, log, property, read_buffer, resume_downstream,
+    set_wasm_property, write_buffer,
+};
+use pgwire::{BackendMessage, BackendMessages};
+use signet_policy::{NoIdentity, Peer, SpiffeId};
+
+use crate::{cancel_keys, configuration::Configuration, timer};
+
+/// Seconds until a client must have sent its whole start-up, TLS handshake included.
+const STARTUP_DEADLINE: u64 = 15;
+/// Access logs' reason for bytes that came before their turn.
+const PIPELINED: &str = "pipelined";
+/// To the end of a buffer.
+const ALL: usize = usize::MAX;
+
+/// Where `tcp_proxy` leads. It chooses once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    /// It still waits.
+    Undecided,
+    /// To the echo, which sends back what it gets.
+    Deny,
+    /// To Postgres.
+    Postgres,
+}
+
+/// What the connection waits for.
+#[derive(Debug)]
+enum Phase {
+    /// The client's next start-up packet.
+    Startup,
+    /// Postgres' one-byte answer to a request for encryption.
+    EncryptionAnswer,
+    /// Any answer of Postgres, to put this error in its place.
+    AnswerToReplace(Vec<u8>),
+    /// Postgres' first `ReadyForQuery`.
+    Authentication(BackendMessages),
+    /// Nothing: bytes go both ways.
+    Relay,
+    /// The end of Postgres' side, to put this error behind it.
+    End { error: Vec<u8>, deadline: u64 },
+    /// The client to read what was sent to it. The timer closes what it has not closed by then.
+    Close { after: u64 },
+}
+
+/// What an allowed start-up leaves behind.
+#[derive(Debug)]
+struct Grant {
+    /// The client's own packet, for judging it again under a newer policy.
+    packet: Vec<u8>,
+    role: String,
+    opened_at: u64,
+    /// When the session's reason ends, in seconds since 1970.
+    ends_at: Option<u64>,
+    /// Process id and key of the backend.
+    backend: Option<(u32, Vec<u8>)>,
+}
+
+/// One connection of a client.
+#[derive(Debug)]
+pub(crate) struct Session {
+    configuration: Rc<Configuration>,
+    /// Envoy's connection id: what access logs call it too.
+    name: String,
+    /// The filter state that the listener wrote, once it may be read.
+    peer: Option<Vec<u8>>,
+    asked_for_ssl: bool,
+    asked_for_gssenc: bool,
+    route: Route,
+    phase: Phase,
+    grant: Option<Grant>,
+    connected_at: u64,
+}
+
+impl Session {
+    pub(crate) fn new(configuration: Rc<Configuration>) -> Self {
+        let id = property(&["connection_id"]).ok().flatten();
+        let id = id.as_deref().and_then(<[u8]>::first_chunk::<8>).copied().map(u64::from_le_bytes);
+        Self {
+            configuration,
+            name: id.map_or_else(|| "-".to_owned(), |id| id.to_string()),
+            peer: None,
+            asked_for_ssl: false,
+            asked_for_gssenc: false,
+            route: Route::Undecided,
+            phase: Phase::Startup,
+            grant: None,
+            connected_at: timer::now(),
+        }
+    }
+
+    /// Bytes of the client are in the buffer. None goes on unless this says so.
+    pub(crate) fn on_client_bytes(&mut self, size: usize, end: bool) -> Result<(), HostError> {
+        match self.phase {
+            Phase::Authentication(_) | Phase::Relay => resume_downstream(),
+            Phase::Startup => self.on_startup_bytes(size, end),
+            Phase::EncryptionAnswer if size == 0 && !end => Ok(()),
+            Phase::EncryptionAnswer => {
+                self.hang_up(PIPELINED, "bytes before the answer to a request for encryption")
+            }
+            Phase::Close { .. } if end => close_downstream(),
+            // Whatever a client sends behind its own denial or end goes nowhere.
+            Phase::AnswerToReplace(_) | Phase::End { .. } | Phase::Close { .. } => {
+                write_buffer(Buffer::Downstream, 0, ALL, &[])
+            }
+        }
+    }
+
+    /// Bytes of the server, or of the echo, are in the buffer. They go on when this returns.
+    pub(crate) fn on_server_bytes(&mut self, size: usize, end: bool) -> Result<(), HostError> {
+        if self.route == Route::Deny {
+            return Ok(());
+        }
+        match &mut self.phase {
+            Phase::Authentication(messages) => {
+                let chunk = read_buffer(Buffer::Upstream, 0, size)?;
+                // An answer that is not protocol 3 is relayed: the client asked for it.
+                let messages =
+                    messages.push(&chunk).unwrap_or_else(|_| vec![BackendMessage::Ready]);
+                messages.into_iter().try_for_each(|message| self.on_backend_message(message))
+            }
+            Phase::EncryptionAnswer => self.on_encryption_answer(size),
+            Phase::AnswerToReplace(error) => {
+                write_buffer(Buffer::Upstream, 0, ALL, error)?;
+                self.phase = Phase::Close { after: timer::now() };
+                Ok(())
+            }
+            Phase::End { error, .. } if end => {
+                write_buffer(Buffer::Upstream, size, 0, error)?;
+                self.phase = Phase::Close { after: timer::now() };
+                Ok(())
+            }
+            Phase::Relay | Phase::End { .. } => Ok(()),
+            Phase::Startup | Phase::Close { .. } => write_buffer(Buffer::Upstream, 0, ALL, &[]),
+        }
+    }
+
+    /// The timer. Calls concern this connection; only the client's buffer can be written.
+    pub(crate) fn on_tick(
+        &mut self,
+        now: u64,
+        newest: &Rc<Configuration>,
+    ) -> Result<(), HostError> {
+        match &self.phase {
+            Phase::Close { after } if now > *after => close_downstream(),
+            Phase::End { deadline, .. } if now >= *deadline => {
+                self.hang_up("end_overdue", "the session did not end in time")
+            }
+            Phase::Startup | Phase::EncryptionAnswer | Phase::AnswerToReplace(_)
+                if now.saturating_sub(self.connected_at) >= STARTUP_DEADLINE =>
+            {
+                self.hang_up("startup_overdue", "no whole start-up in time")
+            }
+            Phase::Authentication(_) | Phase::Relay => match self.reason_to_end(now, newest) {
+                Some(reason) => self.end(reason, now),
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// The connection is gone.
+    pub(crate) fn on_close(&mut self) {
+        let backend = self.grant.as_ref().and_then(|grant| grant.backend.as_ref());
+        let (Some((pid, key)), Ok(peer)) = (backend, self.peer()) else { return };
+        if let Err(error) = cancel_keys::forget(*pid, key, peer.id.as_str()) {
+            self.log(Level::Error, &format!("cannot forget the key of backend {pid}: {error}"));
+        }
+    }
+
+    /// Closes without a word to the client. `reason` is for access logs, where no decision stands there yet.
+    pub(crate) fn hang_up(&mut self, reason: &str, why: &str) -> Result<(), HostError> {
+        self.log(Level::Warn, &format!("closed: {why}"));
+        if self.grant.is_none() {
+            self.configuration.metrics.refused.increment();
+            note("refuse", reason, None, None)?;
+        }
+        self.phase = Phase::Close { after: 0 };
+        close_downstream()
+    }
+
+    /// The peer's SPIFFE ID, as long as its certificate is good for a new connection.
+    fn identity(&self) -> Result<SpiffeId<'_>, NoIdentity> {
+        self.peer()?.check_expiry(timer::now(), self.configuration.policy.expiry_grace())
+    }
+
+    fn peer(&self) -> Result<Peer<'_>, NoIdentity> {
+        Peer::from_filter_state(self.peer.as_deref().unwrap_or_default())
+    }
+
+    fn is_admitted(&self) -> bool {
+        self.identity().is_ok_and(|id| self.configuration.policy.admits_postgres_peer(id))
+    }
+
+    fn log(&self, level: Level, text: &str) {
+        let peer = self.peer().map_or("-", |peer| peer.id.as_str());
+        log(level, &format!("session {} of {peer}: {text}", self.name));
+    }
+}
+
+/// Writes the decision where access logs find it.
+fn note(
+    verdict: &str,
+    reason: &str,
+    rule: Option<&str>,
+    login_role: Option<&str>,
+) -> Result<(), HostError> {
+    set_wasm_property("signet.decision", verdict)?;
+    set_wasm_property("signet.reason", reason)?;
+    if let Some(rule) = rule {
+        set_wasm_property("signet.rule", rule)?;
+    }
+    if let Some(role) = login_role {
+        set_wasm_property("signet.role", role)?;
+    }
+    Ok(())
+}

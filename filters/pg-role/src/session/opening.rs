@@ -1,0 +1,184 @@
+//! From the first byte to the decision.
+
+use host_calls::{
+    Buffer, HostError, Level, property, read_buffer, resume_downstream, set_envoy_filter_state,
+    write_buffer,
+};
+use pgwire::{
+    BackendMessages, CancelRequest, GSSENC_REQUEST, MAX_STARTUP_PACKET, Packet, PacketError,
+    ProtocolVersion, SSL_REQUEST, read_packet, version_probe,
+};
+
+use super::{ALL, Grant, PIPELINED, Phase, Route, Session, note};
+use crate::{
+    cancel_keys,
+    startup::{self, Allowed, Denied},
+    timer,
+};
+
+/// The cluster that leads to Postgres.
+const POSTGRES_CLUSTER: &str = "postgres";
+
+impl Session {
+    pub(super) fn on_startup_bytes(&mut self, size: usize, end: bool) -> Result<(), HostError> {
+        if self.peer.is_none() {
+            self.peer = Some(property(&["filter_state", "signet.peer"])?.unwrap_or_default());
+        }
+        let bytes = read_buffer(Buffer::Downstream, 0, MAX_STARTUP_PACKET)?;
+        let frame = match read_packet(&bytes) {
+            Ok(Some(frame)) => frame,
+            Ok(None) if end => {
+                return self
+                    .hang_up("startup_cut_short", "the client left before its start-up was whole");
+            }
+            Ok(None) => return Ok(()),
+            Err(fault @ PacketError::Length(_)) => {
+                return self.hang_up("startup_length", &fault.to_string());
+            }
+            Err(fault @ PacketError::Layout(_)) => {
+                return self.refuse("08P01", "startup_malformed", &fault.to_string());
+            }
+        };
+        // The buffer may hold more than was read of it.
+        let packet_size = bytes.len() - frame.rest.len();
+        match frame.packet {
+            Packet::SslRequest | Packet::GssEncRequest if size > packet_size => {
+                self.hang_up(PIPELINED, "bytes before the answer to a request for encryption")
+            }
+            Packet::SslRequest if !self.asked_for_ssl => {
+                self.asked_for_ssl = true;
+                self.on_encryption_request()
+            }
+            Packet::GssEncRequest if !self.asked_for_gssenc => {
+                self.asked_for_gssenc = true;
+                self.on_encryption_request()
+            }
+            Packet::SslRequest | Packet::GssEncRequest => {
+                self.refuse("08P01", "encryption_asked_twice", "encryption was asked for twice")
+            }
+            Packet::Cancel(request) => self.on_cancel_request(request),
+            Packet::OtherVersion(version) => self.on_other_version(version, packet_size),
+            Packet::Startup(message) => {
+                let packet = bytes.get(..packet_size).unwrap_or_default().to_vec();
+                match startup::judge(
+                    &self.configuration.policy,
+                    self.identity(),
+                    &message,
+                    &self.name,
+                ) {
+                    Ok(allowed) => self.allow(allowed, packet),
+                    Err(denied) => self.deny(denied),
+                }
+            }
+        }
+    }
+
+    /// Answers by identity alone: the start-up that says more comes only after the answer.
+    fn on_encryption_request(&mut self) -> Result<(), HostError> {
+        if self.is_admitted() && self.route != Route::Deny {
+            self.phase = Phase::EncryptionAnswer;
+            self.pass_to_postgres()
+        } else {
+            self.route = Route::Deny;
+            write_buffer(Buffer::Downstream, 0, ALL, b"N")?;
+            resume_downstream()
+        }
+    }
+
+    fn on_cancel_request(&mut self, request: CancelRequest<'_>) -> Result<(), HostError> {
+        let CancelRequest { pid, key } = request;
+        let permitted = match self.identity() {
+            Ok(id) => cancel_keys::permits(pid, key, id.as_str())?,
+            Err(_) => false,
+        };
+        if permitted && self.route != Route::Deny {
+            self.configuration.metrics.cancels_passed.increment();
+            self.log(Level::Info, &format!("passed a cancel of backend {pid}"));
+            note("allow", "cancel", None, None)?;
+            self.phase = Phase::Relay;
+            self.pass_to_postgres()
+        } else {
+            self.configuration.metrics.cancels_dropped.increment();
+            self.hang_up(
+                "cancel",
+                &format!("a cancel of backend {pid} by somebody whose session it is not"),
+            )
+        }
+    }
+
+    /// Lets Postgres itself answer a version that it does not speak, with nothing of the client's packet in it.
+    fn on_other_version(
+        &mut self,
+        version: ProtocolVersion,
+        packet_size: usize,
+    ) -> Result<(), HostError> {
+        let ProtocolVersion { major, minor } = version;
+        let message = format!("protocol {major}.{minor} is not spoken here, 3.0 to 3.2 are");
+        if !self.is_admitted() {
+            return self.refuse("0A000", "protocol_version", &message);
+        }
+        self.log(Level::Warn, &message);
+        note("refuse", "protocol_version", None, None)?;
+        write_buffer(Buffer::Downstream, 0, packet_size, &version_probe(version))?;
+        self.phase = Phase::Relay;
+        self.pass_to_postgres()
+    }
+
+    fn allow(&mut self, allowed: Allowed, packet: Vec<u8>) -> Result<(), HostError> {
+        if self.route == Route::Deny {
+            return self.refuse("28000", "denied_before", "access denied");
+        }
+        self.configuration.metrics.allowed.increment();
+        self.log(Level::Info, &allowed.account);
+        note("allow", "allowed", Some(&allowed.rule), Some(&allowed.role))?;
+        write_buffer(Buffer::Downstream, 0, packet.len(), &allowed.packet)?;
+        let opened_at = timer::now();
+        let ends_at = self.ends_at(&allowed, opened_at);
+        self.grant = Some(Grant { packet, role: allowed.role, opened_at, ends_at, backend: None });
+        self.phase = Phase::Authentication(BackendMessages::default());
+        self.pass_to_postgres()
+    }
+
+    fn refuse(
+        &mut self,
+        sqlstate: &str,
+        reason: &'static str,
+        message: &str,
+    ) -> Result<(), HostError> {
+        self.deny(Denied::refused(sqlstate, reason, message, &self.name))
+    }
+
+    /// Sends the error to the client. No backend learns of it, unless one was asked for encryption before.
+    fn deny(&mut self, denied: Denied) -> Result<(), HostError> {
+        let metrics = &self.configuration.metrics;
+        let counter = match denied.verdict {
+            "deny" if denied.has_identity => metrics.denied,
+            "deny" => metrics.no_identity,
+            _ => metrics.refused,
+        };
+        counter.increment();
+        self.log(Level::Warn, &denied.account);
+        note(denied.verdict, denied.reason, denied.rule.as_deref(), None)?;
+        if self.route == Route::Postgres {
+            // Only what Postgres sends can be turned into an error now. The request for encryption that it has not had
+            // yet makes it send one byte.
+            metrics.denied_after_relay.increment();
+            let unused = if self.asked_for_ssl { GSSENC_REQUEST } else { SSL_REQUEST };
+            write_buffer(Buffer::Downstream, 0, ALL, &unused)?;
+            self.phase = Phase::AnswerToReplace(denied.error);
+        } else {
+            self.route = Route::Deny;
+            write_buffer(Buffer::Downstream, 0, ALL, &denied.error)?;
+            self.phase = Phase::Close { after: timer::now() };
+        }
+        resume_downstream()
+    }
+
+    fn pass_to_postgres(&mut self) -> Result<(), HostError> {
+        if self.route == Route::Undecided {
+            set_envoy_filter_state("envoy.tcp_proxy.cluster", POSTGRES_CLUSTER)?;
+            self.route = Route::Postgres;
+        }
+        resume_downstream()
+    }
+}
