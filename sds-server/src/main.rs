@@ -1,2 +1,144 @@
-//! Placeholder.
-fn main() {}
+//! The command line of the server.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use sds_server::config::Config;
+use sds_server::logging::{self, LogFormat};
+use sds_server::server::Server;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+/// Gives Envoy sidecars their identity and their policy.
+///
+/// The server takes X.509 SVIDs and bundles from the SPIFFE Workload API (a SPIRE agent) and serves them to Envoy over
+/// SDS; with a policy it serves each Wasm filter's configuration over ECDS. Everything is pushed as soon as it changes.
+#[derive(Debug, Parser)]
+#[command(name = "sds-server", version, args_conflicts_with_subcommands = true, after_long_help = TEACHING)]
+struct Arguments {
+    /// The configuration file (YAML, see below)
+    #[arg(long, env = "SIGNET_CONFIG", value_name = "FILE", required = true)]
+    config: Option<PathBuf>,
+    /// What is logged: error, warn, info, debug, trace, or a list of them by module
+    #[arg(long, env = "SIGNET_LOG", value_name = "FILTER", default_value = "info", global = true)]
+    log: String,
+    /// How it is logged, on standard error
+    #[arg(
+        long,
+        env = "SIGNET_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text",
+        global = true
+    )]
+    log_format: LogFormat,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Checks a configuration, its policy and the filters' code, and says what is wrong; serves nothing
+    Check {
+        /// The configuration file
+        file: PathBuf,
+    },
+}
+
+const TEACHING: &str = "\
+Configuration, with every default:
+
+  source:
+    workload_api: { socket: unix:///run/spire/agent.sock }   # waited for if it does not exist yet
+  listen:
+    path: /run/signet/sds.sock    # Envoy's cluster for SDS and ECDS: a pipe with this path, HTTP/2
+    mode: \"0660\"
+    # allowed_uids: [1337]        # by SO_PEERCRED; left out: whomever the mode lets in
+  admin: { listen: 127.0.0.1:9902 }         # or unix:///path; left out: no /livez, /readyz, /metrics
+  policy: { file: /etc/signet/policy.yaml } # watched; left out, with filters: secrets only
+  filters:
+    http:     { wasm: /opt/signet/spiffe_authz.wasm, sha256: …, denial_detail: class }
+    postgres: { wasm: /opt/signet/pg_role.wasm, sha256: …, denial_detail: class }
+  # default_svid: { spiffe_id: spiffe://…, hint: … }   # else the one chosen first, else the smallest
+  # names: { default_svid: default, default_bundle: ROOTCA, all_bundles: ALL }
+  # rotation: { hold: 10s, withdrawal_delay: 1s }
+  # limits: { connections_per_peer: 16, connections: 1024, opens_per_second: 50, opens_burst: 200,
+  #           streams_per_connection: 1024, names_per_request: 1024, message_bytes: 1048576, slow_reader: 30s }
+  # process: { dumpable: false }  # true where an agent of the same user must read /proc/PID/exe
+  # drain: 5s                     # for open streams after SIGTERM
+
+Secrets that Envoy can ask for:
+
+  default                     the default SVID: certificate and key
+  ROOTCA                      its trust domain's bundle, for envoy.tls.cert_validator.spiffe
+  ALL                         every bundle, federated ones too, each for its own trust domain only
+  spiffe://DOMAIN/PATH        the SVID of that ID
+  spiffe://DOMAIN             the bundle of that trust domain
+
+Extension configurations: signet.http (HTTP filter), signet.postgres (network filter).
+
+When something does not come:
+
+  /readyz                     says in JSON what is missing: the agent's socket, an identity, a policy
+  a name nobody can answer    is logged after 10 s; Envoy's listener stays warming until then
+  a policy with faults        is logged with all of them; the last good one stays in force
+
+Exit codes: 0 stopped as asked, or checked and good; 1 a fault; 2 a wrong command line.";
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Some(Command::Check { file }) = &arguments.command {
+        return check(file);
+    }
+    let served = logging::start(arguments.log_format, &arguments.log).and_then(|()| {
+        let file = arguments.config.unwrap_or_default();
+        Config::read(&file).map_err(|e| e.to_string()).and_then(serve)
+    });
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("sds-server: {fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the server until SIGTERM or SIGINT.
+#[tokio::main]
+async fn serve(config: Config) -> Result<(), String> {
+    let stop = CancellationToken::new();
+    let mut terminate =
+        signal(SignalKind::terminate()).map_err(|e| format!("SIGTERM cannot be handled: {e}"))?;
+    let mut interrupt =
+        signal(SignalKind::interrupt()).map_err(|e| format!("SIGINT cannot be handled: {e}"))?;
+    let asked = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => info!(signal = "SIGTERM", "asked to stop"),
+            _ = interrupt.recv() => info!(signal = "SIGINT", "asked to stop"),
+        }
+        asked.cancel();
+    });
+    let server = Server::build(config).await.map_err(|e| e.to_string())?;
+    server.run(stop).await.map_err(|fault| {
+        error!(%fault, "stopped");
+        fault.to_string()
+    })
+}
+
+/// Prints what is right and what is wrong with a configuration.
+fn check(file: &Path) -> ExitCode {
+    let faults = match Config::read(file) {
+        Ok(config) => sds_server::check::faults(&config),
+        Err(fault) => vec![fault.to_string()],
+    };
+    if faults.is_empty() {
+        println!("{}: good", file.display());
+        return ExitCode::SUCCESS;
+    }
+    for fault in faults {
+        eprintln!("{fault}");
+    }
+    ExitCode::FAILURE
+}

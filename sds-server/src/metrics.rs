@@ -134,7 +134,7 @@ impl Adder<'_> {
 }
 
 impl Metrics {
-    /// Everything in the OpenMetrics text format.
+    /// Everything, as `application/openmetrics-text`.
     pub fn render(&self) -> String {
         let mut out = String::new();
         text::encode(&mut out, &self.registry).map_or_else(|_| String::new(), |()| out)

@@ -10,6 +10,7 @@ mod values;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use signet_policy::{DenialDetail, HeaderNames};
 
 pub use address::{Address, UnixAddress};
 pub use configured_id::ConfiguredId;
@@ -149,20 +150,12 @@ pub struct Filter {
     pub wasm: PathBuf,
     /// SHA-256 of the code in hex. Checked wherever the server can read the file too; a mismatch withholds the filter.
     pub sha256: Sha256Digest,
-    /// What a denied peer is told. Default `class`.
+    /// What a denied peer is told: `class` (default), or `rule` for demonstrations. Logs have the rule always.
     #[serde(default)]
     pub denial_detail: DenialDetail,
-}
-
-/// How much a denied peer learns; logs always have the rule.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DenialDetail {
-    /// The class of the denial only.
-    #[default]
-    Class,
-    /// The name of the rule too. For demonstrations.
-    Rule,
+    /// Names of the headers that tell the API who called. Default `x-spiffe-id`, `x-db-role`, `x-signet-rule`.
+    #[serde(default)]
+    pub headers: HeaderNames,
 }
 
 /// Bounds on peers.

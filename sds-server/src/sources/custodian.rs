@@ -120,7 +120,7 @@ impl Custodian {
                     warn!(spiffe_id = %id, "the source no longer names this identity; Envoys keep the certificate until it expires");
                 }
                 Finding::Bundle { domain, authorities } => {
-                    info!(trust_domain = %domain, authorities, "serving a new bundle")
+                    info!(trust_domain = %domain, authorities, "serving a new bundle");
                 }
             }
         }

@@ -305,11 +305,11 @@ mod tests {
 
     use spiffe::X509Context;
 
-    use super::super::{Moment, test_authority::Authority};
+    use super::super::{Moment, test_context::Authority};
     use super::{Custody, CustodySettings, Finding};
     use crate::config::DefaultSvid;
 
-    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR: Duration = Duration::from_hours(1);
     const SECOND: Duration = Duration::from_secs(1);
 
     struct Keeper {

@@ -48,7 +48,7 @@ mod tests {
 
     use spiffe::{SpiffeId, X509Svid};
 
-    use super::super::{Svid, test_authority::Authority};
+    use super::super::{Svid, test_context::Authority};
     use super::choose;
     use crate::config::DefaultSvid;
 
@@ -63,7 +63,7 @@ mod tests {
             [("/a", None), ("/b", Some("internal")), ("/c", None)]
                 .into_iter()
                 .map(|(path, hint)| {
-                    let (chain, key) = authority.pair(path, Duration::from_secs(60));
+                    let (chain, key) = authority.pair(path, Duration::from_mins(1));
                     let document =
                         X509Svid::parse_from_der_with_hint(&chain, &key, hint.map(Arc::from))
                             .expect("an SVID");

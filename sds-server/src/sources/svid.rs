@@ -152,21 +152,21 @@ mod tests {
 
     use spiffe::X509Svid;
 
-    use super::super::test_authority::Authority;
+    use super::super::test_context::Authority;
     use super::{Svid, SvidFault};
 
     #[test]
     fn a_key_of_another_certificate_is_refused() {
         let authority = Authority::new("example.org");
-        let (chain, _) = authority.pair("/a", Duration::from_secs(60));
-        let (_, key) = authority.pair("/a", Duration::from_secs(60));
+        let (chain, _) = authority.pair("/a", Duration::from_mins(1));
+        let (_, key) = authority.pair("/a", Duration::from_mins(1));
         let document = X509Svid::parse_from_der(&chain, &key).expect("both parse");
         assert!(matches!(Svid::check(Arc::new(document)), Err(SvidFault::Mismatch(_))));
     }
 
     #[test]
     fn validity_is_judged_at_a_moment() {
-        let svid = Authority::new("example.org").svid("/a", Duration::from_secs(60));
+        let svid = Authority::new("example.org").svid("/a", Duration::from_mins(1));
         let svid = Svid::check(svid).expect("fits");
         let now = SystemTime::now();
         assert_eq!(svid.check_validity(now), Ok(()));
@@ -174,13 +174,13 @@ mod tests {
             svid.check_validity(now + Duration::from_secs(61)),
             Err(SvidFault::Expired(_))
         ));
-        let early = svid.check_validity(now - Duration::from_secs(3600)).expect_err("too early");
+        let early = svid.check_validity(now - Duration::from_hours(1)).expect_err("too early");
         assert!(early.to_string().contains("clock"), "{early}");
     }
 
     #[test]
     fn debug_shows_no_key() {
-        let svid = Svid::check(Authority::new("example.org").svid("/a", Duration::from_secs(60)))
+        let svid = Svid::check(Authority::new("example.org").svid("/a", Duration::from_mins(1)))
             .expect("fits");
         let shown = format!("{svid:?}");
         let key: Vec<String> = svid.key()[..8].iter().map(u8::to_string).collect();

@@ -1,0 +1,24 @@
+//! Looks at everything that a configuration names, without serving.
+
+use crate::config::Config;
+use crate::policy::{CodeCheck, read_document};
+
+/// Every fault of the files that `config` names. Those that cannot be seen from here are no faults: they may lie in
+/// another container, or come later.
+pub fn faults(config: &Config) -> Vec<String> {
+    let mut faults = Vec::new();
+    if let Some(policy) = &config.policy
+        && let Err(fault) = read_document(&policy.file)
+    {
+        faults.push(fault.report());
+    }
+    let filters = config.filters.http.iter().chain(&config.filters.postgres);
+    faults.extend(filters.filter_map(|filter| match CodeCheck::of(filter) {
+        CodeCheck::Differs(fault) => Some(fault),
+        CodeCheck::Matches | CodeCheck::Unseen(_) => None,
+    }));
+    if let Some(directory) = config.listen.path.parent().filter(|directory| !directory.is_dir()) {
+        faults.push(format!("listen.path: the directory {} does not exist", directory.display()));
+    }
+    faults
+}

@@ -1,0 +1,155 @@
+//! The one task that reads the policy file and writes [`PolicyState`].
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use signet_policy_document::{Faults, PolicyDocument};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::file_watch::FileWatch;
+use super::{CodeCheck, PolicyState};
+use crate::config::{Filter, Filters};
+use crate::metrics::Metrics;
+
+/// The longest document that is read, in bytes.
+const DOCUMENT_BYTES: u64 = 8 << 20;
+
+/// Keeps the last good policy, and says why a newer one is not in force.
+#[derive(Debug)]
+pub struct PolicyKeeper {
+    file: PathBuf,
+    filters: Filters,
+    state: watch::Sender<PolicyState>,
+    metrics: Metrics,
+    /// What was found of each filter's code; told when it changes.
+    code: Vec<CodeCheck>,
+}
+
+/// Why a document is not in force.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PolicyFault {
+    #[error("policy {}: {source}", file.display())]
+    Unreadable { file: PathBuf, source: io::Error },
+    #[error("policy {}: it is longer than {DOCUMENT_BYTES} bytes", file.display())]
+    TooLong { file: PathBuf },
+    #[error("policy: {faults}, the first: {}", faults.lines().next().unwrap_or_default())]
+    Faulty { faults: Box<Faults> },
+}
+
+impl PolicyFault {
+    /// The fault for people: of a faulty document, all that is wrong with it.
+    pub(crate) fn report(&self) -> String {
+        match self {
+            Self::Faulty { faults } => faults.lines().collect::<Vec<_>>().join("\n"),
+            other => other.to_string(),
+        }
+    }
+}
+
+impl PolicyKeeper {
+    /// A keeper of the document in `file`, and the state that it will publish.
+    pub fn new(
+        file: PathBuf,
+        filters: Filters,
+        metrics: Metrics,
+    ) -> (Self, watch::Receiver<PolicyState>) {
+        let (state, published) = watch::channel(PolicyState {
+            configured: true,
+            filters: filters.clone(),
+            ..PolicyState::default()
+        });
+        (Self { file, filters, state, metrics, code: Vec::new() }, published)
+    }
+
+    /// Works until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        stop.run_until_cancelled(self.keep_reading()).await;
+    }
+
+    async fn keep_reading(mut self) {
+        let code = self.filters().map(|filter| filter.wasm.clone());
+        let mut watch = FileWatch::new(code.chain([self.file.clone()]).collect());
+        loop {
+            self.read().await;
+            watch.changed().await;
+        }
+    }
+
+    async fn read(&mut self) {
+        let file = self.file.clone();
+        let filters: Vec<Filter> = self.filters().cloned().collect();
+        let work =
+            move || (read_document(&file), filters.iter().map(CodeCheck::of).collect::<Vec<_>>());
+        // The work does not panic; were it cancelled, the process would be ending.
+        let Ok((document, code)) = tokio::task::spawn_blocking(work).await else { return };
+        if code != self.code {
+            code.iter().for_each(tell);
+        }
+        let faults = code.iter().filter_map(|check| {
+            if let CodeCheck::Differs(fault) = check { Some(fault.clone()) } else { None }
+        });
+        let code_faults = faults.collect();
+        self.code = code;
+        self.state.send_modify(|state| {
+            state.code_faults = code_faults;
+            match document {
+                Ok(document) => self.accept(state, document),
+                Err(fault) => self.reject(state, &fault),
+            }
+        });
+    }
+
+    fn accept(&self, state: &mut PolicyState, document: PolicyDocument) {
+        let digest = document.digest();
+        let again = state.digest.as_ref() == Some(&digest);
+        if again && state.rejected.is_none() {
+            return;
+        }
+        self.metrics.count_policy_load("accepted");
+        self.metrics.show_policy(&digest);
+        info!(digest, rules = document.rule_count(), again, "policy in force");
+        state.rejected = None;
+        state.document = Some(Arc::new(document));
+        state.digest = Some(digest);
+    }
+
+    fn reject(&self, state: &mut PolicyState, fault: &PolicyFault) {
+        self.metrics.count_policy_load("rejected");
+        let last_good = state.document.is_some();
+        if let PolicyFault::Faulty { faults } = fault {
+            for fault in faults.lines() {
+                error!(fault, "policy fault");
+            }
+        }
+        error!(reason = %fault, last_good, "policy rejected; the last good one, if any, stays in force");
+        state.rejected = Some(fault.to_string());
+    }
+
+    fn filters(&self) -> impl Iterator<Item = &Filter> {
+        self.filters.http.iter().chain(&self.filters.postgres)
+    }
+}
+
+fn tell(check: &CodeCheck) {
+    match check {
+        CodeCheck::Matches => {}
+        CodeCheck::Unseen(remark) => warn!("{remark}"),
+        CodeCheck::Differs(fault) => error!("{fault}"),
+    }
+}
+
+/// Reads and checks a document.
+pub(crate) fn read_document(file: &Path) -> Result<PolicyDocument, PolicyFault> {
+    let unreadable = |source| PolicyFault::Unreadable { file: file.into(), source };
+    let mut text = String::new();
+    let opened = std::fs::File::open(file).map_err(unreadable)?;
+    opened.take(DOCUMENT_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > DOCUMENT_BYTES {
+        return Err(PolicyFault::TooLong { file: file.into() });
+    }
+    PolicyDocument::parse(&file.display().to_string(), &text)
+        .map_err(|faults| PolicyFault::Faulty { faults: Box::new(faults) })
+}

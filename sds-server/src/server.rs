@@ -1,0 +1,196 @@
+//! The whole server: [`Server::build`] validates and binds, [`Server::run`] owns the tasks.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use crate::admin::{AdminListener, Health};
+use crate::config::{Config, Source};
+use crate::metrics::Metrics;
+use crate::policy::{PolicyKeeper, PolicyState};
+use crate::sources::workload_api::WorkloadApiSource;
+use crate::sources::{Custodian, Custody, CustodySettings};
+use crate::xds::{Gate, Hub, ListenError, Publisher, SocketFile, incoming, serve};
+
+/// A server that is bound and ready to run.
+#[derive(Debug)]
+pub struct Server {
+    config: Config,
+    listener: tokio::net::UnixListener,
+    socket: SocketFile,
+    admin: Option<AdminListener>,
+}
+
+/// Why a server stopped otherwise than asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// A listener cannot be made.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The system does not let the process protect itself.
+    #[error(
+        "the process cannot forbid dumps of its memory: {0}; `process.dumpable: true` does without"
+    )]
+    Hardening(#[source] std::io::Error),
+    /// A task that the server cannot do without has ended.
+    #[error("the task `{0}` ended by itself")]
+    TaskEnded(&'static str),
+}
+
+impl Server {
+    /// Protects the process and binds the listeners. Port 0 becomes a real one, which is logged.
+    pub async fn build(config: Config) -> Result<Self, ServerError> {
+        if config.process.dumpable {
+            warn!("process.dumpable is on: others of the same user can read the private keys");
+        } else {
+            crate::hardening::forbid_dumps()
+                .map_err(|error| ServerError::Hardening(error.into()))?;
+        }
+        let (listener, socket) = SocketFile::bind(&config.listen.path, config.listen.mode)?;
+        info!(path = %config.listen.path.display(), "serving SDS and ECDS");
+        let mut admin = None;
+        if let Some(wanted) = &config.admin {
+            let (listener, address) = AdminListener::bind(&wanted.listen).await?;
+            info!(address, "serving /livez, /readyz and /metrics");
+            admin = Some(listener);
+        }
+        Ok(Self { config, listener, socket, admin })
+    }
+
+    /// Serves until `stop`, then lets open streams end. A task that ends early is an error.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), ServerError> {
+        let Self { config, listener, socket, admin } = self;
+        let metrics = Metrics::default();
+        let mut tasks = Tasks::new(stop.clone());
+
+        let Source::WorkloadApi(workload_api) = config.source;
+        let (source, reports) = WorkloadApiSource::new(workload_api.socket, metrics.clone());
+        tasks.spawn("source", source.run(stop.clone()));
+
+        let custody = Custody::new(CustodySettings {
+            default_svid: config.default_svid,
+            hold: config.rotation.hold.duration(),
+            withdrawal_delay: config.rotation.withdrawal_delay.duration(),
+        });
+        let (custodian, identities) = Custodian::new(custody, reports, metrics.clone());
+        tasks.spawn("custodian", custodian.run(stop.clone()));
+
+        // Where there is no policy, its state never changes; its writer lives as long as the server.
+        let (_absent, mut policy) = watch::channel(PolicyState::absent());
+        if let Some(document) = config.policy {
+            let (keeper, state) = PolicyKeeper::new(document.file, config.filters, metrics.clone());
+            tasks.spawn("policy", keeper.run(stop.clone()));
+            policy = state;
+        }
+
+        let (publisher, catalogue) =
+            Publisher::new(identities.clone(), policy.clone(), config.names);
+        tasks.spawn("publisher", publisher.run(stop.clone()));
+
+        // The admin listener outlives the streams, so that /readyz can say that the server is stopping.
+        let end = CancellationToken::new();
+        if let Some(admin) = admin {
+            let health =
+                Health { identities, policy, stop: stop.clone(), metrics: metrics.clone() };
+            let end = end.clone();
+            tasks.spawn("admin", async move { log_error("admin", admin.serve(health, end).await) });
+        }
+
+        let gate = Gate::new(config.limits.clone(), config.listen.allowed_uids);
+        let incoming = incoming(listener, gate, metrics.clone());
+        let hub = Hub::new(catalogue, metrics, config.limits, stop.clone());
+        let streams = TaskTracker::new();
+        let served =
+            streams.track_future(async move { log_error("xds", serve(hub, incoming).await) });
+        tasks.spawn("xds", served);
+        streams.close();
+
+        let ended = tasks.wait_for_stop_or_end().await;
+        stop.cancel();
+        drain(&streams, config.drain.duration()).await;
+        end.cancel();
+        tasks.finish(Duration::from_secs(1)).await;
+        drop(socket);
+        ended
+    }
+}
+
+/// Waits for the streams to end; what is open after `deadline` is aborted with its task.
+async fn drain(streams: &TaskTracker, deadline: Duration) {
+    info!(deadline_ms = deadline.as_millis(), "stopping: closing streams");
+    if tokio::time::timeout(deadline, streams.wait()).await.is_err() {
+        warn!("some connections were still open at the deadline; aborting them");
+    }
+}
+
+fn log_error<E: std::fmt::Display>(task: &'static str, result: Result<(), E>) {
+    if let Err(error) = result {
+        error!(task, %error, "a task failed");
+    }
+}
+
+/// The named tasks of a server.
+#[derive(Debug)]
+struct Tasks {
+    tracker: TaskTracker,
+    stop: CancellationToken,
+    abort: CancellationToken,
+    ended: (mpsc::Sender<&'static str>, mpsc::Receiver<&'static str>),
+}
+
+impl Tasks {
+    fn new(stop: CancellationToken) -> Self {
+        Self {
+            tracker: TaskTracker::new(),
+            stop,
+            abort: CancellationToken::new(),
+            ended: mpsc::channel(1),
+        }
+    }
+
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let (abort, ended) = (self.abort.clone(), self.ended.0.clone());
+        // Whoever reports first stops the server; the others have nothing to add.
+        let report = Ended { name, ended };
+        self.tracker.spawn(async move {
+            let _report = report;
+            abort.run_until_cancelled(task).await;
+        });
+    }
+
+    async fn wait_for_stop_or_end(&mut self) -> Result<(), ServerError> {
+        tokio::select! {
+            () = self.stop.cancelled() => Ok(()),
+            name = self.ended.1.recv() => match name {
+                // A task that ends because it was told to may be heard before the order is.
+                Some(name) if !self.stop.is_cancelled() => Err(ServerError::TaskEnded(name)),
+                _ => Ok(()),
+            },
+        }
+    }
+
+    /// Waits for all tasks; those that are left after `deadline` are aborted.
+    async fn finish(self, deadline: Duration) {
+        self.tracker.close();
+        if tokio::time::timeout(deadline, self.tracker.wait()).await.is_err() {
+            self.abort.cancel();
+            self.tracker.wait().await;
+        }
+    }
+}
+
+/// Says that a task is over, however it ended: a panic drops it too.
+struct Ended {
+    name: &'static str,
+    ended: mpsc::Sender<&'static str>,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.ended.try_send(self.name);
+    }
+}

@@ -1,0 +1,189 @@
+//! What one stream knows, as a pure value: requests and catalogues in, responses and events out.
+//!
+//! Responses are pulled, one resource each, when the peer can take them. So a slow peer gets the latest state only, and
+//! a refusal concerns one resource.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::catalogue::Catalogue;
+use super::quarantine::{EnvoyId, Quarantine};
+use super::resource::{Kind, Resource, Version};
+use super::status::Refusal;
+use super::subscription::{Subscription, state_version};
+use super::wire::{DiscoveryRequest, DiscoveryResponse};
+use crate::sources::Moment;
+
+/// Something for the log and the metrics. Events never flow back into a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The peer accepted a response. Not `believed` where it refused the same bytes before: it goes on with older ones.
+    Acked { kind: Kind, name: String, version: Version, after: Duration, believed: bool },
+    /// The peer refused a response.
+    Nacked { kind: Kind, name: String, version: Version, reason: String },
+    /// Bytes that the peer refused before were not sent again.
+    Withheld { kind: Kind, name: String, version: Version },
+    /// An answer to a response that this stream never sent, or that was answered before.
+    StaleNonce { kind: Kind },
+    /// A name has been unknown for 10 s.
+    Unanswered { kind: Kind, name: String },
+}
+
+/// The state of one stream that serves one kind of resource.
+#[derive(Debug)]
+pub(crate) struct Session {
+    kind: Kind,
+    names_limit: usize,
+    envoy: EnvoyId,
+    catalogue: Arc<Catalogue>,
+    subscriptions: BTreeMap<Kind, Subscription>,
+    responses: u64,
+}
+
+impl Session {
+    /// A stream of `kind` that was opened by a process of user `uid`.
+    pub(crate) fn new(kind: Kind, uid: u32, names_limit: usize, catalogue: Arc<Catalogue>) -> Self {
+        let envoy = EnvoyId { uid, node: String::new() };
+        Self { kind, names_limit, envoy, catalogue, subscriptions: BTreeMap::new(), responses: 0 }
+    }
+
+    /// Who is at the other end, as far as it said.
+    pub(crate) fn envoy(&self) -> &EnvoyId {
+        &self.envoy
+    }
+
+    /// Takes in a request.
+    pub(crate) fn receive(
+        &mut self,
+        request: &DiscoveryRequest,
+        quarantine: &mut Quarantine,
+        now: Moment,
+    ) -> Result<Vec<Event>, Refusal> {
+        let kind = accepted_kind(self.kind, request, self.names_limit)?;
+        if let Some(node) = &request.node {
+            self.envoy.node.clone_from(&node.id);
+        }
+        let mut events = Vec::new();
+        if let Some(subscription) = self.subscriptions.get_mut(&kind) {
+            events = subscription.receive(request, quarantine, &self.envoy, now);
+        } else {
+            self.subscriptions.insert(kind, Subscription::open(kind, request));
+        }
+        events.extend(self.settle(quarantine, now));
+        Ok(events)
+    }
+
+    /// Takes in a new catalogue.
+    pub(crate) fn update(
+        &mut self,
+        catalogue: Arc<Catalogue>,
+        quarantine: &Quarantine,
+        now: Moment,
+    ) -> Vec<Event> {
+        self.catalogue = catalogue;
+        self.settle(quarantine, now)
+    }
+
+    fn settle(&mut self, quarantine: &Quarantine, now: Moment) -> Vec<Event> {
+        let settled = self.subscriptions.values_mut().flat_map(|subscription| {
+            subscription.settle(&self.catalogue, quarantine, &self.envoy, now)
+        });
+        settled.collect()
+    }
+
+    /// Whether [`Session::next_response`] has one.
+    pub(crate) fn is_due(&self, now: Moment) -> bool {
+        self.subscriptions
+            .values()
+            .any(|subscription| subscription.due(&self.catalogue, now).is_some())
+    }
+
+    /// The next response; it counts as sent. Returns what it carries too.
+    pub(crate) fn next_response(
+        &mut self,
+        now: Moment,
+    ) -> Option<(DiscoveryResponse, Arc<Resource>)> {
+        let nonce = (self.responses + 1).to_string();
+        let (version_info, resource) = self
+            .subscriptions
+            .values_mut()
+            .find_map(|subscription| subscription.next(&self.catalogue, &nonce, now))?;
+        self.responses += 1;
+        let response = DiscoveryResponse {
+            version_info,
+            resources: vec![resource.encoded.clone()],
+            type_url: resource.kind.type_url().into(),
+            nonce,
+        };
+        Some((response, resource))
+    }
+
+    /// Reports names that have been unknown for too long, each once.
+    pub(crate) fn overdue(&mut self, now: Moment) -> Vec<Event> {
+        self.subscriptions.values_mut().flat_map(|subscription| subscription.overdue(now)).collect()
+    }
+
+    /// When [`Session::overdue`] will have something to say.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.subscriptions.values().filter_map(Subscription::next_deadline).min()
+    }
+}
+
+/// Answers a single request, all its names in one response; names that are unknown are left out.
+pub(crate) fn fetch(
+    kind: Kind,
+    request: &DiscoveryRequest,
+    names_limit: usize,
+    catalogue: &Catalogue,
+    now: Moment,
+) -> Result<DiscoveryResponse, Refusal> {
+    let kind = accepted_kind(kind, request, names_limit)?;
+    let mut found: BTreeMap<&str, &Arc<Resource>> = match request.resource_names.as_slice() {
+        [] => {
+            catalogue.canonical(kind).map(|resource| (resource.name.as_str(), resource)).collect()
+        }
+        names => names
+            .iter()
+            .filter_map(|name| Some((name.as_str(), catalogue.find(kind, name)?)))
+            .collect(),
+    };
+    found.retain(|_, resource| resource.is_valid(now.wall));
+    if found.is_empty() {
+        return Err(Refusal::NothingToFetch { kind });
+    }
+    let held = found
+        .iter()
+        .map(|(name, resource)| ((*name).to_owned(), Some(resource.version.clone())))
+        .collect();
+    Ok(DiscoveryResponse {
+        version_info: state_version(&held).as_str().into(),
+        resources: found.values().map(|resource| resource.encoded.clone()).collect(),
+        type_url: kind.type_url().into(),
+        nonce: String::new(),
+    })
+}
+
+/// The kind that a request asks for. A service of one kind needs no type URL, but a wrong one is refused.
+fn accepted_kind(
+    served: Kind,
+    request: &DiscoveryRequest,
+    names_limit: usize,
+) -> Result<Kind, Refusal> {
+    if !request.type_url.is_empty() && Kind::from_type_url(&request.type_url) != Some(served) {
+        return Err(Refusal::TypeUrl { found: request.type_url.clone(), accepted: served });
+    }
+    if request.resource_names.len() > names_limit {
+        return Err(Refusal::TooManyNames {
+            found: request.resource_names.len(),
+            accepted: names_limit,
+        });
+    }
+    Ok(served)
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -1,0 +1,52 @@
+//! Where gRPC statuses are made.
+
+use tonic::Status;
+
+use super::resource::Kind;
+
+/// Why a stream or a request is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// Another kind of resource than this service has.
+    #[error("type URL `{found}` is not served here, accepted is `{}`", accepted.type_url())]
+    TypeUrl { found: String, accepted: Kind },
+    /// More names than the limit.
+    #[error("{found} resource names in one request, accepted are {accepted}")]
+    TooManyNames { found: usize, accepted: usize },
+    /// A fetch of which nothing is known.
+    #[error("no {} of those names is served now", kind.label())]
+    NothingToFetch { kind: Kind },
+    /// The server is stopping.
+    #[error("the server is stopping, connect again later")]
+    Draining,
+    /// The peer does not read.
+    #[error("responses were left unread for too long")]
+    SlowReader,
+}
+
+impl Refusal {
+    /// The metric's label.
+    pub(crate) fn class(&self) -> &'static str {
+        match self {
+            Self::TypeUrl { .. } => "type_url",
+            Self::TooManyNames { .. } => "too_many_names",
+            Self::NothingToFetch { .. } => "not_found",
+            Self::Draining => "draining",
+            Self::SlowReader => "slow_reader",
+        }
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        let message = refusal.to_string();
+        match refusal {
+            Refusal::TypeUrl { .. } | Refusal::TooManyNames { .. } => {
+                Self::invalid_argument(message)
+            }
+            Refusal::NothingToFetch { .. } => Self::not_found(message),
+            Refusal::Draining => Self::unavailable(message),
+            Refusal::SlowReader => Self::resource_exhausted(message),
+        }
+    }
+}

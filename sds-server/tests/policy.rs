@@ -1,0 +1,149 @@
+//! ECDS against the running program.
+
+mod support;
+
+use std::os::unix::fs::symlink;
+use std::time::{Duration, Instant};
+
+use envoy_types::pb::envoy::config::core::v3::TypedExtensionConfig;
+use envoy_types::pb::envoy::config::core::v3::{async_data_source, data_source};
+use envoy_types::pb::envoy::extensions::filters::{
+    http::wasm::v3 as http, network::wasm::v3 as network,
+};
+use envoy_types::pb::envoy::extensions::wasm::v3::{FailurePolicy, PluginConfig, plugin_config};
+use envoy_types::pb::google::protobuf::StringValue;
+use prost::{Message, Name};
+use serde_json::Value;
+use support::{Agent, Authority, HOUR, Identity, Server};
+
+/// SHA-256 of `abc`, the code in these tests.
+const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+fn config(sha256: &str) -> String {
+    format!(
+        "policy: {{ file: $DIRECTORY/policy.yaml }}\nfilters:\n  http: {{ wasm: $DIRECTORY/filter.wasm, sha256: {sha256}, denial_detail: rule }}\n  postgres: {{ wasm: /only/envoy/sees/this.wasm, sha256: {ABC} }}\n"
+    )
+}
+
+fn policy(path: &str) -> String {
+    format!(
+        "version: 1\ntrust_domain: example.org\nworkloads: {{ client: /client, api: /api }}\nhttp:\n  - {{ name: reads, from: [client], to: [api], methods: [GET], paths: [{path}] }}\n"
+    )
+}
+
+async fn started(sha256: &str) -> (Server, Agent) {
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join("filter.wasm"), "abc").expect("written");
+    let server = Server::start_in(directory, &config(sha256)).await;
+    let agent = Agent::serve(&server.at("agent.sock"));
+    agent.issue(&[&Identity::new(&Authority::new("example.org"), "/api", HOUR)], &[]);
+    server.wait_for_readiness(503, "policy").await;
+    (server, agent)
+}
+
+/// The plugin's configuration, after what every one of ours has was checked.
+fn slice(extension: &TypedExtensionConfig, code: &str) -> Value {
+    let any = extension.typed_config.as_ref().expect("typed");
+    let plugin: PluginConfig = if any.type_url == http::Wasm::type_url() {
+        http::Wasm::decode(any.value.as_slice()).expect("its type").config.expect("a plugin")
+    } else {
+        assert_eq!(any.type_url, network::Wasm::type_url());
+        network::Wasm::decode(any.value.as_slice()).expect("its type").config.expect("a plugin")
+    };
+    assert_eq!((plugin.name.as_str(), plugin.root_id.as_str()), (extension.name.as_str(), ""));
+    assert_eq!(plugin.failure_policy, i32::from(FailurePolicy::FailReload));
+    let Some(plugin_config::Vm::VmConfig(vm)) = plugin.vm else { panic!("no VM") };
+    assert_eq!(
+        (vm.vm_id.as_str(), vm.runtime.as_str()),
+        (extension.name.as_str(), "envoy.wasm.runtime.v8")
+    );
+    let Some(async_data_source::Specifier::Local(local)) = vm.code.expect("code").specifier else {
+        panic!("remote code")
+    };
+    assert!(
+        matches!(local.specifier, Some(data_source::Specifier::Filename(name)) if name.ends_with(code))
+    );
+    let text = StringValue::decode(plugin.configuration.expect("a configuration").value.as_slice())
+        .expect("a string");
+    serde_json::from_str(&text.value).expect("JSON")
+}
+
+#[tokio::test]
+async fn a_policy_is_delivered_when_it_is_valid_and_live_when_it_changes() {
+    let (server, _agent) = started(ABC).await;
+    let client = server.client().await;
+    let (mut for_http, mut for_postgres) =
+        (client.extensions(&["signet.http"]).await, client.extensions(&["signet.postgres"]).await);
+    assert!(for_http.is_silent().await, "listeners stay warming without a policy");
+
+    std::fs::write(server.at("policy.yaml"), policy("/one")).expect("written");
+    let first = slice(&for_http.accept().await.extension(), "/filter.wasm");
+    assert_eq!(first["workload"], "spiffe://example.org/api");
+    assert_eq!(first["http"][0]["name"], "reads");
+    assert_eq!(first["filter"]["denial_detail"], "rule");
+    let other = slice(&for_postgres.accept().await.extension(), "/this.wasm");
+    assert!(other.get("http").is_none() && other.get("filter").is_none(), "{other}");
+    server.wait_for_readiness(200, "").await;
+
+    let written = Instant::now();
+    std::fs::write(server.at("policy.yaml"), policy("/two")).expect("written");
+    let second = slice(&for_http.accept().await.extension(), "/filter.wasm");
+    assert!(written.elapsed() < Duration::from_secs(1), "live after {:?}", written.elapsed());
+    assert_ne!(first["http"], second["http"]);
+    assert!(for_postgres.is_silent().await, "nothing changed there");
+}
+
+#[tokio::test]
+async fn a_faulty_policy_leaves_the_last_good_one_in_force() {
+    let (server, _agent) = started(ABC).await;
+    let mut stream = server.client().await.extensions(&["signet.http"]).await;
+    std::fs::write(server.at("policy.yaml"), policy("/one")).expect("written");
+    stream.accept().await;
+
+    let rejected = || server.metric("signet_policy_load_total{result=\"rejected\"}");
+    let before = rejected().expect("the file was missing at first");
+    let faulty =
+        policy("/one").replace("from: [client]", "from: [cliemt]").replace("methods:", "mehtods:");
+    std::fs::write(server.at("policy.yaml"), faulty).expect("written");
+    server.wait_for_readiness(200, "2 faults").await;
+    assert!(stream.is_silent().await);
+    let log = server.log();
+    assert!(log.contains("cliemt") && log.contains("mehtods"), "all faults are logged");
+    assert_eq!(rejected(), Some(before + 1));
+    let mut late = server.client().await.extensions(&["signet.http"]).await;
+    assert_eq!(slice(&late.accept().await.extension(), "/filter.wasm")["http"][0]["name"], "reads");
+
+    std::fs::write(server.at("policy.yaml"), policy("/two")).expect("written");
+    stream.accept().await;
+    assert_eq!(server.readiness()["warnings"], serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn a_config_maps_switch_is_live() {
+    let (server, _agent) = started(ABC).await;
+    let mut stream = server.client().await.extensions(&["signet.http"]).await;
+    for (generation, path) in [("..1", "/one"), ("..2", "/two"), ("..3", "/three")] {
+        std::fs::create_dir(server.at(generation)).expect("made");
+        std::fs::write(server.at(generation).join("policy.yaml"), policy(path)).expect("written");
+        symlink(generation, server.at("..data_tmp")).expect("linked");
+        std::fs::rename(server.at("..data_tmp"), server.at("..data")).expect("switched");
+        if generation == "..1" {
+            symlink("..data/policy.yaml", server.at("policy.yaml")).expect("linked");
+        }
+        let slice = slice(&stream.accept().await.extension(), "/filter.wasm");
+        assert!(slice["http"].to_string().contains(path), "{slice}");
+    }
+}
+
+#[tokio::test]
+async fn code_that_was_not_meant_is_not_delivered_until_it_is_right() {
+    let (server, _agent) = started(ABC).await;
+    std::fs::write(server.at("filter.wasm"), "abd").expect("written");
+    std::fs::write(server.at("policy.yaml"), policy("/one")).expect("written");
+    server.wait_for_readiness(503, "has sha256").await;
+    let mut stream = server.client().await.extensions(&["signet.http"]).await;
+    assert!(stream.is_silent().await);
+    std::fs::write(server.at("filter.wasm"), "abc").expect("written");
+    stream.accept().await;
+    server.wait_for_readiness(200, "").await;
+}

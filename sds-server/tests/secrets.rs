@@ -1,0 +1,276 @@
+//! SDS against the running program.
+
+mod support;
+
+use std::time::Duration;
+
+use support::{
+    Agent, Authority, Client, HOUR, Identity, Server, certificate, eventually, key, trust_domains,
+};
+
+#[tokio::test]
+async fn every_name_of_spires_is_answered() {
+    let server = Server::start("").await;
+    let agent = Agent::serve(&server.at("agent.sock"));
+    let (ours, theirs) = (Authority::new("example.org"), Authority::new("partner.example"));
+    let (first, second) =
+        (Identity::new(&ours, "/ns/a/sa/api", HOUR), Identity::new(&ours, "/ns/b/sa/job", HOUR));
+    agent.issue(&[&second, &first], &[&theirs]);
+    let client = server.client().await;
+
+    for (name, identity) in [
+        ("default", &first),
+        ("spiffe://example.org/ns/a/sa/api", &first),
+        ("spiffe://example.org/ns/b/sa/job", &second),
+    ] {
+        let secret = client.secrets(&[name], "").await.accept().await.secret();
+        assert_eq!(
+            (secret.name.as_str(), certificate(&secret), key(&secret)),
+            (name, identity.chain.clone(), identity.key.clone())
+        );
+    }
+    let (own, foreign) = (
+        ("example.org".to_owned(), ours.certificate),
+        ("partner.example".to_owned(), theirs.certificate),
+    );
+    for (name, expected) in [
+        ("ROOTCA", vec![own.clone()]),
+        ("spiffe://example.org", vec![own.clone()]),
+        ("spiffe://partner.example", vec![foreign.clone()]),
+        ("ALL", vec![own.clone(), foreign.clone()]),
+    ] {
+        let secret = client.secrets(&[name], "").await.accept().await.secret();
+        assert_eq!((secret.name.as_str(), trust_domains(&secret)), (name, expected));
+    }
+
+    // Mixtures that SPIRE's agent refuses: each known name is answered, trust first, the unknown one is not.
+    let mut mixed = client.secrets(&["default", "ALL", "ROOTCA", "unknown"], "").await;
+    for expected in ["ALL", "ROOTCA", "default"] {
+        assert_eq!(mixed.accept().await.secret().name, expected);
+    }
+    assert!(mixed.is_silent().await);
+    let fetched = client.fetch(&["default", "unknown", "ROOTCA"]).await.expect("known names");
+    assert_eq!(
+        fetched.iter().map(|secret| secret.name.as_str()).collect::<Vec<_>>(),
+        ["ROOTCA", "default"]
+    );
+}
+
+#[tokio::test]
+async fn a_rotation_pushes_the_leaf_and_nothing_else() {
+    let server = Server::start("").await;
+    let agent = Agent::serve(&server.at("agent.sock"));
+    let authority = Authority::new("example.org");
+    agent.issue(&[&Identity::new(&authority, "/a", HOUR)], &[]);
+    let client = server.client().await;
+    let (mut leaf, mut trust) =
+        (client.secrets(&["default"], "").await, client.secrets(&["ROOTCA"], "").await);
+    leaf.accept().await;
+    trust.accept().await;
+
+    let renewed = Identity::new(&authority, "/a", HOUR);
+    agent.issue(&[&renewed], &[]);
+    assert_eq!(certificate(&leaf.accept().await.secret()), renewed.chain);
+    agent.issue(&[&renewed], &[]);
+    assert!(leaf.is_silent().await && trust.is_silent().await);
+    eventually("all answers are counted", async || {
+        (server.metric("signet_xds_acks_total{type=\"secret\"}")? == 3).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn versions_are_of_the_content_and_outlive_the_server() {
+    let server = Server::start("").await;
+    let agent = Agent::serve(&server.at("agent.sock"));
+    let authority = Authority::new("example.org");
+    agent.issue(&[&Identity::new(&authority, "/a", HOUR)], &[]);
+    let mut stream = server.client().await.secrets(&["default"], "").await;
+    stream.accept().await;
+    let version = stream.version.clone();
+
+    let server = Server::start_in(server.kill(), "").await;
+    server.wait_for_readiness(200, "").await;
+    let mut back = server.client().await.secrets(&["default"], &version).await;
+    assert!(back.is_silent().await, "it has this version");
+    agent.issue(&[&Identity::new(&authority, "/a", HOUR)], &[]);
+    back.accept().await;
+    assert_ne!(back.version, version);
+}
+
+#[tokio::test]
+async fn refused_bytes_are_not_sent_again_to_that_envoy() {
+    let server = Server::start("").await;
+    let agent = Agent::serve(&server.at("agent.sock"));
+    let authority = Authority::new("example.org");
+    agent.issue(&[&Identity::new(&authority, "/a", HOUR)], &[]);
+    let client = server.client().await;
+    let mut stream = client.secrets(&["default"], "").await;
+    stream.accept().await;
+    let good = stream.version.clone();
+    agent.issue(&[&Identity::new(&authority, "/a", HOUR)], &[]);
+    let pushed = stream.next().await;
+    stream.answer(&pushed, Some("no room"));
+    assert!(stream.is_silent().await);
+    assert!(server.log().contains("no room"));
+    assert_eq!(server.metric("signet_xds_nacks_total{type=\"secret\"}"), Some(1));
+
+    for version in [good.as_str(), pushed.response.version_info.as_str()] {
+        assert!(
+            client.secrets(&["default"], version).await.is_silent().await,
+            "withheld across reconnects"
+        );
+    }
+    agent.issue(&[&Identity::new(&authority, "/a", HOUR)], &[]);
+    stream.accept().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_is_late_lost_or_denies_is_told_in_readyz() {
+    let server = Server::start("").await;
+    server.wait_for_readiness(503, "agent.sock: it does not exist").await;
+    assert!(server.log().contains("waiting for the Workload API socket"));
+    let authority = Authority::new("example.org");
+
+    let agent = Agent::serve(&server.at("agent.sock"));
+    server.wait_for_readiness(503, "no identity issued").await;
+    agent.issue(&[&Identity::new(&authority, "/a", HOUR)], &[]);
+    server.wait_for_readiness(200, "").await;
+    let mut stream = server.client().await.secrets(&["default"], "").await;
+    stream.accept().await;
+
+    drop(agent);
+    server.wait_for_readiness(200, "agent.sock").await;
+    assert_eq!(server.readiness()["warnings"][0]["guard"], "identity");
+    assert!(stream.is_silent().await, "the last good one stays");
+
+    let agent = Agent::serve(&server.at("agent.sock"));
+    agent.issue(&[&Identity::new(&authority, "/a", HOUR)], &[]);
+    stream.accept().await;
+    agent.withdraw();
+    server.wait_for_readiness(503, "no identity issued").await;
+    let client = server.client().await;
+    eventually("it is not served", async || client.fetch(&["default"]).await.err()).await;
+}
+
+#[tokio::test]
+async fn nothing_expired_mismatched_or_early_is_ever_sent() {
+    let server = Server::start("").await;
+    let agent = Agent::serve(&server.at("agent.sock"));
+    let authority = Authority::new("example.org");
+    let client = server.client().await;
+
+    let good = Identity::new(&authority, "/a", Duration::from_secs(3));
+    agent.issue(&[&good], &[]);
+    let mut stream = client.secrets(&["default"], "").await;
+    stream.accept().await;
+    let mismatched = Identity {
+        key: Identity::new(&authority, "/a", HOUR).key,
+        ..Identity::new(&authority, "/a", HOUR)
+    };
+    agent.issue(&[&mismatched], &[]);
+    assert!(stream.is_silent().await);
+    assert_eq!(
+        certificate(&client.fetch(&["default"]).await.expect("the good one")[0]),
+        good.chain
+    );
+
+    agent.issue(&[&good], &[]);
+    server.wait_for_readiness(503, "expired").await;
+    assert_eq!(
+        client.fetch(&["default"]).await.expect_err("expired").code(),
+        tonic::Code::NotFound
+    );
+    assert!(client.secrets(&["default"], "").await.is_silent().await);
+    let renewed = Identity::new(&authority, "/a", HOUR);
+    agent.issue(&[&renewed], &[]);
+    assert_eq!(certificate(&stream.accept().await.secret()), renewed.chain);
+}
+
+#[tokio::test]
+async fn a_leaf_of_a_new_authority_comes_after_its_bundle() {
+    let server = Server::start("rotation: { hold: 1s }").await;
+    let agent = Agent::serve(&server.at("agent.sock"));
+    let (old, new) = (Authority::new("example.org"), Authority::new("example.org"));
+    agent.issue(&[&Identity::new(&old, "/a", HOUR)], &[]);
+    let client = server.client().await;
+    let (mut leaf, mut trust) =
+        (client.secrets(&["default"], "").await, client.secrets(&["ROOTCA"], "").await);
+    leaf.accept().await;
+    trust.accept().await;
+
+    let renewed = Identity {
+        bundle: [old.certificate.clone(), new.certificate.clone()].concat(),
+        ..Identity::new(&new, "/a", HOUR)
+    };
+    agent.issue(&[&renewed], &[]);
+    trust.accept().await;
+    assert!(leaf.is_silent().await);
+    assert_eq!(certificate(&leaf.accept().await.secret()), renewed.chain);
+}
+
+#[tokio::test]
+async fn the_server_stops_as_asked_and_leaves_nothing_behind() {
+    let mut server = Server::start("").await;
+    let agent = Agent::serve(&server.at("agent.sock"));
+    agent.issue(&[&Identity::new(&Authority::new("example.org"), "/a", HOUR)], &[]);
+    let client = server.client().await;
+    let mut stream = client.secrets(&["default"], "").await;
+    stream.accept().await;
+    server.terminate();
+    let ended = stream.end().await;
+    assert_eq!(ended.expect_err("told why").code(), tonic::Code::Unavailable);
+    assert_eq!(server.wait_for_exit().await.code(), Some(0));
+    assert!(!server.at("sds.sock").exists() && !server.at("admin.sock").exists());
+}
+
+#[tokio::test]
+async fn keys_are_in_no_log_and_no_page_and_no_core_file() {
+    let server = Server::start("").await;
+    let agent = Agent::serve(&server.at("agent.sock"));
+    let authority = Authority::new("example.org");
+    let identity = Identity::new(&authority, "/a", HOUR);
+    agent.issue(&[&identity], &[]);
+    let client = server.client().await;
+    let mut stream = client.secrets(&["default"], "").await;
+    let pushed = stream.next().await;
+    stream.answer(&pushed, Some("so that it is logged"));
+    eventually("the refusal is logged", async || {
+        server.log().contains("so that it is logged").then_some(())
+    })
+    .await;
+
+    let pem = pem_rfc7468::encode_string("PRIVATE KEY", pem_rfc7468::LineEnding::LF, &identity.key)
+        .expect("PEM");
+    let secret = &identity.key[identity.key.len() - 16..];
+    let decimal: Vec<String> = secret.iter().map(u8::to_string).collect();
+    let line = pem.lines().nth(1).expect("a line");
+    let shown = [server.log(), server.get("/metrics").1, server.get("/readyz").1].concat();
+    for canary in [line, &hex::encode(secret), &decimal.join(", "), "PRIVATE KEY"] {
+        assert!(!shown.contains(canary), "`{canary}` is shown");
+    }
+    let limits =
+        std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).expect("readable");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("listed");
+    assert_eq!(core.split_whitespace().filter(|word| *word == "0").count(), 2, "{core}");
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_closed_and_counted() {
+    let server = Server::start("limits: { connections_per_peer: 2 }").await;
+    let agent = Agent::serve(&server.at("agent.sock"));
+    agent.issue(&[&Identity::new(&Authority::new("example.org"), "/a", HOUR)], &[]);
+    let (first, second) = (server.client().await, server.client().await);
+    first.secrets(&["default"], "").await.accept().await;
+    second.secrets(&["default"], "").await.accept().await;
+    let third = Client::try_connect(&server.at("sds.sock")).await;
+    if let Ok(third) = third {
+        assert!(third.fetch(&["default"]).await.is_err());
+    }
+    assert!(
+        server
+            .metric("signet_xds_rejected_total{reason=\"connections_per_peer\"}")
+            .is_some_and(|refused| refused >= 1)
+    );
+    first.secrets(&["default"], "").await.accept().await;
+}

@@ -1,0 +1,41 @@
+//! A certificate authority for tests: those of `sources` and those against the running server.
+
+use std::time::{Duration, SystemTime};
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
+
+pub(crate) struct Authority {
+    pub(crate) domain: String,
+    /// DER.
+    pub(crate) certificate: Vec<u8>,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    pub(crate) fn new(domain: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.subject_alt_names = vec![uri(format!("spiffe://{domain}"))];
+        let key = KeyPair::generate().expect("key");
+        let certificate = params.self_signed(&key).expect("self-signed").der().to_vec();
+        Self { domain: domain.into(), certificate, issuer: Issuer::new(params, key) }
+    }
+
+    /// A leaf in DER, valid from a minute ago to `life` from now, and its key in PKCS#8.
+    pub(crate) fn pair(&self, path: &str, life: Duration) -> (Vec<u8>, Vec<u8>) {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.subject_alt_names = vec![uri(format!("spiffe://{}{path}", self.domain))];
+        params.not_before = (SystemTime::now() - Duration::from_mins(1)).into();
+        params.not_after = (SystemTime::now() + life).into();
+        let key = KeyPair::generate().expect("key");
+        let leaf = params.signed_by(&key, &self.issuer).expect("signed");
+        (leaf.der().to_vec(), key.serialize_der())
+    }
+}
+
+fn uri(text: String) -> SanType {
+    SanType::URI(text.try_into().expect("ascii"))
+}

@@ -1,0 +1,251 @@
+//! An Envoy as far as SDS and ECDS go, with the complete message types.
+
+use std::path::Path;
+use std::time::Duration;
+
+use envoy_types::pb::envoy::config::core::v3::{
+    DataSource, Node, TypedExtensionConfig, data_source::Specifier,
+};
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
+    Secret, SpiffeCertValidatorConfig, secret::Type,
+};
+use envoy_types::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
+use envoy_types::pb::envoy::service::extension::v3::extension_config_discovery_service_client::ExtensionConfigDiscoveryServiceClient;
+use envoy_types::pb::envoy::service::secret::v3::secret_discovery_service_client::SecretDiscoveryServiceClient;
+use envoy_types::pb::google::rpc;
+use hyper_util::rt::TokioIo;
+use prost::{Message, Name};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Status, Streaming};
+use tower::service_fn;
+
+/// A connection.
+#[derive(Clone)]
+pub(crate) struct Client(pub(crate) Channel);
+
+/// A stream.
+pub(crate) struct Discovery {
+    requests: mpsc::UnboundedSender<DiscoveryRequest>,
+    pub(crate) responses: Streaming<DiscoveryResponse>,
+    type_url: String,
+    names: Vec<String>,
+    pub(crate) version: String,
+}
+
+/// A response that has not been answered yet.
+#[derive(Debug)]
+pub(crate) struct Pushed {
+    pub(crate) response: DiscoveryResponse,
+}
+
+impl Client {
+    pub(crate) async fn connect(path: &Path) -> Self {
+        Self::try_connect(path).await.expect("connected")
+    }
+
+    pub(crate) async fn try_connect(path: &Path) -> Result<Self, tonic::transport::Error> {
+        let path = path.to_path_buf();
+        let connector = service_fn(move |_| {
+            let path = path.clone();
+            async move {
+                Ok::<_, std::io::Error>(TokioIo::new(tokio::net::UnixStream::connect(path).await?))
+            }
+        });
+        Endpoint::from_static("http://sds").connect_with_connector(connector).await.map(Self)
+    }
+
+    pub(crate) async fn secrets(&self, names: &[&str], version: &str) -> Discovery {
+        let (requests, outbound) = mpsc::unbounded_channel();
+        let mut discovery = Outgoing {
+            requests,
+            type_url: Secret::type_url(),
+            names: owned(names),
+            version: version.into(),
+        };
+        discovery.first();
+        let responses = SecretDiscoveryServiceClient::new(self.0.clone())
+            .stream_secrets(UnboundedReceiverStream::new(outbound))
+            .await;
+        discovery.opened(responses.expect("a stream").into_inner())
+    }
+
+    pub(crate) async fn extensions(&self, names: &[&str]) -> Discovery {
+        let (requests, outbound) = mpsc::unbounded_channel();
+        let mut discovery = Outgoing {
+            requests,
+            type_url: TypedExtensionConfig::type_url(),
+            names: owned(names),
+            version: String::new(),
+        };
+        discovery.first();
+        let mut client = ExtensionConfigDiscoveryServiceClient::new(self.0.clone());
+        let responses =
+            client.stream_extension_configs(UnboundedReceiverStream::new(outbound)).await;
+        discovery.opened(responses.expect("a stream").into_inner())
+    }
+
+    pub(crate) async fn fetch(&self, names: &[&str]) -> Result<Vec<Secret>, Status> {
+        let request = DiscoveryRequest {
+            resource_names: owned(names),
+            type_url: Secret::type_url(),
+            ..Default::default()
+        };
+        let response = SecretDiscoveryServiceClient::new(self.0.clone())
+            .fetch_secrets(request)
+            .await?
+            .into_inner();
+        Ok(response
+            .resources
+            .iter()
+            .map(|any| Secret::decode(any.value.as_slice()).expect("a secret"))
+            .collect())
+    }
+}
+
+struct Outgoing {
+    requests: mpsc::UnboundedSender<DiscoveryRequest>,
+    type_url: String,
+    names: Vec<String>,
+    version: String,
+}
+
+impl Outgoing {
+    fn first(&mut self) {
+        let request = DiscoveryRequest {
+            version_info: self.version.clone(),
+            node: Some(Node { id: "test".into(), ..Default::default() }),
+            resource_names: self.names.clone(),
+            type_url: self.type_url.clone(),
+            ..Default::default()
+        };
+        self.requests.send(request).expect("open");
+    }
+
+    fn opened(self, responses: Streaming<DiscoveryResponse>) -> Discovery {
+        Discovery {
+            requests: self.requests,
+            responses,
+            type_url: self.type_url,
+            names: self.names,
+            version: self.version,
+        }
+    }
+}
+
+impl Discovery {
+    /// The next response, which must come.
+    pub(crate) async fn next(&mut self) -> Pushed {
+        let response =
+            tokio::time::timeout(Duration::from_secs(15), self.responses.message()).await;
+        let response =
+            response.expect("a response in time").expect("no error").expect("an open stream");
+        Pushed { response }
+    }
+
+    /// The next response, accepted.
+    pub(crate) async fn accept(&mut self) -> Pushed {
+        let pushed = self.next().await;
+        self.version.clone_from(&pushed.response.version_info);
+        self.answer(&pushed, None);
+        pushed
+    }
+
+    pub(crate) fn answer(&mut self, pushed: &Pushed, refusal: Option<&str>) {
+        let request = DiscoveryRequest {
+            version_info: self.version.clone(),
+            resource_names: self.names.clone(),
+            type_url: self.type_url.clone(),
+            response_nonce: pushed.response.nonce.clone(),
+            error_detail: refusal.map(|message| rpc::Status {
+                code: 13,
+                message: message.into(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        self.requests.send(request).expect("open");
+    }
+
+    /// Whether the server stays silent for a while.
+    pub(crate) async fn is_silent(&mut self) -> bool {
+        tokio::time::timeout(Duration::from_millis(300), self.responses.message()).await.is_err()
+    }
+
+    /// How the stream ends.
+    pub(crate) async fn end(&mut self) -> Result<(), Status> {
+        loop {
+            match tokio::time::timeout(Duration::from_secs(15), self.responses.message())
+                .await
+                .expect("an end in time")
+            {
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(()),
+                Err(status) => return Err(status),
+            }
+        }
+    }
+}
+
+impl Pushed {
+    pub(crate) fn secret(&self) -> Secret {
+        Secret::decode(self.only().as_slice()).expect("a secret")
+    }
+
+    pub(crate) fn extension(&self) -> TypedExtensionConfig {
+        TypedExtensionConfig::decode(self.only().as_slice()).expect("an extension")
+    }
+
+    fn only(&self) -> &Vec<u8> {
+        assert_eq!(self.response.resources.len(), 1, "one resource per response");
+        assert_eq!(self.response.resources[0].type_url, self.response.type_url);
+        &self.response.resources[0].value
+    }
+}
+
+/// The leaf in DER.
+pub(crate) fn certificate(secret: &Secret) -> Vec<u8> {
+    let Some(Type::TlsCertificate(certificate)) = &secret.r#type else {
+        panic!("no certificate: {}", secret.name)
+    };
+    der(certificate.certificate_chain.as_ref())
+}
+
+/// The key in DER.
+pub(crate) fn key(secret: &Secret) -> Vec<u8> {
+    let Some(Type::TlsCertificate(certificate)) = &secret.r#type else {
+        panic!("no certificate: {}", secret.name)
+    };
+    der(certificate.private_key.as_ref())
+}
+
+/// What a validation context trusts: each trust domain and the first of its authorities in DER.
+pub(crate) fn trust_domains(secret: &Secret) -> Vec<(String, Vec<u8>)> {
+    let Some(Type::ValidationContext(context)) = &secret.r#type else {
+        panic!("no validation context: {}", secret.name)
+    };
+    let custom = context.custom_validator_config.as_ref().expect("a custom validator");
+    assert_eq!(custom.name, "envoy.tls.cert_validator.spiffe");
+    let config = SpiffeCertValidatorConfig::decode(
+        custom.typed_config.as_ref().expect("typed").value.as_slice(),
+    )
+    .expect("its type");
+    config
+        .trust_domains
+        .iter()
+        .map(|domain| (domain.name.clone(), der(domain.trust_bundle.as_ref())))
+        .collect()
+}
+
+fn der(source: Option<&DataSource>) -> Vec<u8> {
+    let Some(Specifier::InlineBytes(pem)) = source.and_then(|source| source.specifier.as_ref())
+    else {
+        panic!("no inline bytes")
+    };
+    pem_rfc7468::decode_vec(pem).expect("PEM").1
+}
+
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}

@@ -1,0 +1,36 @@
+//! The server as a process, a Workload API that tests steer, and an SDS client.
+
+#![allow(dead_code, unused_imports, reason = "each test program uses a part")]
+
+mod agent;
+mod authority;
+mod client;
+mod server;
+
+use std::future::Future;
+use std::time::Duration;
+
+pub(crate) use agent::{Agent, Identity};
+pub(crate) use authority::Authority;
+pub(crate) use client::{Client, Discovery, Pushed, certificate, key, trust_domains};
+pub(crate) use server::Server;
+
+pub(crate) const HOUR: Duration = Duration::from_hours(1);
+
+/// Waits until `condition` gives a value.
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut condition: impl FnMut() -> F,
+) -> T {
+    let waiting = async {
+        loop {
+            if let Some(value) = condition().await {
+                return value;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(15), waiting)
+        .await
+        .unwrap_or_else(|_| panic!("never came true: {what}"))
+}

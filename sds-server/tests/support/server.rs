@@ -1,0 +1,128 @@
+//! The server as a process with a private directory.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Client, eventually};
+
+/// A running server; dropping it kills it, and prints its log when the test has failed.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) directory: TempDir,
+}
+
+impl Server {
+    /// Starts the program with this configuration added to the listeners' and the source's.
+    pub(crate) async fn start(addition: &str) -> Self {
+        Self::start_in(tempfile::tempdir().expect("a directory"), addition).await
+    }
+
+    pub(crate) async fn start_in(directory: TempDir, addition: &str) -> Self {
+        let at = |name: &str| directory.path().join(name).display().to_string();
+        let addition = addition.replace("$DIRECTORY", &directory.path().display().to_string());
+        let config = format!(
+            "source: {{ workload_api: {{ socket: 'unix://{}' }} }}\nlisten: {{ path: {} }}\nadmin: {{ listen: 'unix://{}' }}\n{addition}\n",
+            at("agent.sock"),
+            at("sds.sock"),
+            at("admin.sock"),
+        );
+        std::fs::write(at("config.yaml"), config).expect("written");
+        let log = std::fs::File::create(at("log")).expect("a log");
+        let child = Command::new(env!("CARGO_BIN_EXE_sds-server"))
+            .args(["--config", &at("config.yaml"), "--log", "trace", "--log-format", "json"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the program starts");
+        let server = Self { child, directory };
+        eventually("the admin socket answers", async || server.try_get("/livez")).await;
+        server
+    }
+
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect(&self.at("sds.sock")).await
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.at("log")).unwrap_or_default()
+    }
+
+    /// The status and the body of a GET to the admin socket.
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
+        self.try_get(path).expect("the admin socket answers")
+    }
+
+    fn try_get(&self, path: &str) -> Option<(u16, String)> {
+        let mut stream = UnixStream::connect(self.at("admin.sock")).ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    }
+
+    pub(crate) fn readiness(&self) -> Value {
+        serde_json::from_str(&self.get("/readyz").1).expect("JSON")
+    }
+
+    /// Waits until `/readyz` gives `status` and its body contains `part`.
+    pub(crate) async fn wait_for_readiness(&self, status: u16, part: &str) {
+        eventually(&format!("/readyz is {status} with `{part}`"), async || {
+            let (found, body) = self.get("/readyz");
+            (found == status && body.contains(part)).then_some(())
+        })
+        .await;
+    }
+
+    pub(crate) fn metric(&self, line: &str) -> Option<u64> {
+        let (_, metrics) = self.get("/metrics");
+        metrics.lines().find_map(|found| found.strip_prefix(line)?.trim().parse().ok())
+    }
+
+    pub(crate) fn terminate(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("alive");
+    }
+
+    pub(crate) async fn wait_for_exit(&mut self) -> ExitStatus {
+        let child = std::sync::Mutex::new(&mut self.child);
+        eventually("the server exits", async || {
+            child.lock().expect("unpoisoned").try_wait().expect("ours")
+        })
+        .await
+    }
+
+    /// Kills the server and leaves its directory to another.
+    pub(crate) fn kill(mut self) -> TempDir {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        std::mem::replace(&mut self.directory, tempfile::tempdir().expect("a directory"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log();
+            let last: Vec<&str> =
+                log.lines().rev().filter(|line| !line.contains("TRACE")).take(60).collect();
+            eprintln!("--- end of the server's log, newest first\n{}", last.join("\n"));
+        }
+    }
+}
