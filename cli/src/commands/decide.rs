@@ -65,26 +65,36 @@ pub(crate) struct Arguments {
 #[derive(clap::Args)]
 struct HttpArguments {
     /// The host that the request asks for
-    #[arg(long, requires = "request")]
+    #[arg(long, requires = "request", conflicts_with = "database")]
     host: Option<String>,
     /// One more header; may be repeated
-    #[arg(long = "header", value_name = "NAME: VALUE", requires = "request")]
+    #[arg(
+        long = "header",
+        value_name = "NAME: VALUE",
+        requires = "request",
+        conflicts_with = "database"
+    )]
     headers: Vec<String>,
     /// The port that the connection comes in at
-    #[arg(long, requires = "request")]
+    #[arg(long, requires = "request", conflicts_with = "database")]
     port: Option<u16>,
     /// The protocol that the request asks to be upgraded to
-    #[arg(long, value_name = "PROTOCOL", requires = "request")]
+    #[arg(long, value_name = "PROTOCOL", requires = "request", conflicts_with = "database")]
     upgrade: Option<String>,
 }
 
 #[derive(clap::Args)]
 struct PostgresArguments {
     /// The user that the client names
-    #[arg(long, value_name = "NAME", requires = "database")]
+    #[arg(long, value_name = "NAME", requires = "database", conflicts_with = "request")]
     user: Option<String>,
     /// One more start-up parameter; may be repeated
-    #[arg(long = "parameter", value_name = "NAME=VALUE", requires = "database")]
+    #[arg(
+        long = "parameter",
+        value_name = "NAME=VALUE",
+        requires = "database",
+        conflicts_with = "request"
+    )]
     parameters: Vec<String>,
 }
 

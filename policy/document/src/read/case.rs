@@ -81,15 +81,29 @@ pub(crate) fn case(reader: &mut Reader<'_>, node: &Node, names: &Names) -> Optio
         return None;
     }
     let (from, to, ask) = (from?, to?, ask?);
-    let what = match &ask {
-        Ask::Http(ask) => format!("{} {}", ask.method, ask.path),
-        Ask::Postgres(ask) => match &ask.user {
-            Some(user) => format!("database {} as {user}", ask.database),
-            None => format!("database {}", ask.database),
-        },
-    };
+    let what = in_words(&ask);
     let (line, _) = position(reader.text, span_of(node).start);
     Some(Case { from, to, ask, expect, line, title: format!("{who}: {}", what.escape_debug()) })
+}
+
+/// What is asked, with what makes it differ from a plain one.
+fn in_words(ask: &Ask) -> String {
+    let mut words = match ask {
+        Ask::Http(ask) => format!("{} {}", ask.method, ask.path),
+        Ask::Postgres(ask) => format!("database {}", ask.database),
+    };
+    let (more, user) = match ask {
+        Ask::Http(ask) => (&ask.headers, None),
+        Ask::Postgres(ask) => (&ask.parameters, ask.user.as_ref()),
+    };
+    if let Some(user) = user {
+        words = format!("{words} as {user}");
+    }
+    for (i, (name, value)) in more.iter().enumerate() {
+        let joint = if i == 0 { " with" } else { "," };
+        words = format!("{words}{joint} {name}={value}");
+    }
+    words
 }
 
 impl Reader<'_> {
