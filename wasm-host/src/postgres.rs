@@ -65,8 +65,6 @@ impl PostgresFilter {
             stream.properties.insert(b"filter_state\0signet.peer".to_vec(), peer.to_vec());
         }
         let context = self.vm.open(stream)?;
-        let id = u64::from(context).to_le_bytes().to_vec();
-        self.vm.stream(context).properties.insert(b"connection_id".to_vec(), id);
         let action: u32 = self.vm.call("proxy_on_new_connection", context, context)?;
         if action != PAUSE {
             self.vm.stream(context).resume();

@@ -67,9 +67,12 @@ impl Vm {
     }
 
     /// Opens a stream under the newest root context.
-    pub(crate) fn open(&mut self, stream: Stream) -> Result<u32, HostError> {
+    pub(crate) fn open(&mut self, mut stream: Stream) -> Result<u32, HostError> {
         let context = self.next_context;
         self.next_context += 1;
+        stream
+            .properties
+            .insert(b"connection_id".to_vec(), u64::from(context).to_le_bytes().to_vec());
         self.envoy_mut().streams.insert(context, stream);
         self.call::<_, ()>("proxy_on_context_create", context, (context, self.root))?;
         Ok(context)

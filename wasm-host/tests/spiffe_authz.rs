@@ -213,7 +213,9 @@ fn shadow_rules_are_counted_and_change_nothing() {
 
 #[test]
 fn a_bad_first_configuration_denies_everything() {
-    for configuration in ["", "{}", "not json", r#"{"format": 99, "workload": "spiffe://example.org/api"}"#] {
+    for configuration in
+        ["", "{}", "not json", r#"{"format": 99, "workload": "spiffe://example.org/api"}"#]
+    {
         let mut filter = start(configuration);
         assert!(filter.logs()[0].text.starts_with("denying everything"), "{:?}", filter.logs());
         let exchange = ask(&mut filter, PEER, "GET", "/customers", &[]);

@@ -18,7 +18,7 @@ use crate::{
 /// Root contexts, and the sessions of them all. No borrow is held during a call that may end in another callback.
 #[derive(Debug, Default)]
 pub(crate) struct PgRole {
-    roots: RefCell<BTreeMap<ContextId, Rc<Configuration>>>,
+    roots: RefCell<Vec<(ContextId, Rc<Configuration>)>>,
     sessions: RefCell<BTreeMap<ContextId, Rc<RefCell<Session>>>>,
     /// What new connections get. Sessions under an older one are judged again by it.
     newest: RefCell<Option<Rc<Configuration>>>,
@@ -27,8 +27,19 @@ pub(crate) struct PgRole {
 impl PgRole {
     fn install(&self, root: ContextId, configuration: Configuration) {
         let configuration = Rc::new(configuration);
-        self.roots.borrow_mut().insert(root, Rc::clone(&configuration));
+        self.forget_root(root);
+        self.roots.borrow_mut().push((root, Rc::clone(&configuration)));
         self.newest.replace(Some(configuration));
+    }
+
+    fn forget_root(&self, root: ContextId) {
+        self.roots.borrow_mut().retain(|(known, _)| *known != root);
+    }
+
+    fn configuration(&self, root: ContextId) -> Rc<Configuration> {
+        let roots = self.roots.borrow();
+        let known = roots.iter().find(|(known, _)| *known == root);
+        known.map_or_else(|| Rc::new(Configuration::deny_all()), |(_, known)| Rc::clone(known))
     }
 
     /// What new connections get, in this VM or another one.
@@ -67,9 +78,7 @@ impl Vm for PgRole {
         if parent == 0 {
             return;
         }
-        let configuration = self.roots.borrow().get(&parent).map(Rc::clone);
-        let configuration = configuration.unwrap_or_else(|| Rc::new(Configuration::deny_all()));
-        let session = Rc::new(RefCell::new(Session::new(configuration)));
+        let session = Rc::new(RefCell::new(Session::new(self.configuration(parent))));
         self.sessions.borrow_mut().insert(context, session);
     }
 
@@ -86,7 +95,7 @@ impl Vm for PgRole {
     }
 
     fn on_delete(&self, context: ContextId) {
-        self.roots.borrow_mut().remove(&context);
+        self.forget_root(context);
         self.sessions.borrow_mut().remove(&context);
     }
 }

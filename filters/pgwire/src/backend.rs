@@ -19,7 +19,7 @@ pub enum BackendMessage {
     Ready,
     /// The server refused; its SQLSTATE.
     Error {
-        /// Five characters, or fewer if the server sent fewer.
+        /// Five letters or digits, or fewer if the server sent fewer.
         sqlstate: String,
     },
 }
@@ -115,10 +115,9 @@ fn key_data(body: &[u8]) -> Option<BackendMessage> {
 }
 
 fn sqlstate(body: &[u8]) -> String {
-    body.split(|&byte| byte == 0)
-        .find_map(|field| field.strip_prefix(b"C"))
-        .map(|code| String::from_utf8_lossy(code).into_owned())
-        .unwrap_or_default()
+    let code = body.split(|&byte| byte == 0).find_map(|field| field.strip_prefix(b"C"));
+    let code = code.unwrap_or_default().iter().filter(|byte| byte.is_ascii_alphanumeric());
+    code.take(5).map(|&byte| char::from(byte)).collect()
 }
 
 /// Does this chunk end where a session is between two queries? A row may end in the same six bytes, so this serves to end

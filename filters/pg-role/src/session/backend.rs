@@ -39,7 +39,6 @@ impl Session {
                 }
             }
             BackendMessage::Error { sqlstate } => {
-                let sqlstate = sqlstate.escape_default();
                 self.log(
                     Level::Warn,
                     &format!("Postgres refused the start-up: SQLSTATE {sqlstate}"),
