@@ -1,7 +1,7 @@
 //! Probes and metrics over HTTP.
 //!
-//! `/livez` says that the process runs. `/readyz` says whether an Envoy that starts now gets all that it needs, and
-//! if not, why. `/metrics` is for Prometheus.
+//! `/livez` says that the process runs. `/readyz` says whether an Envoy that starts now gets all
+//! that it needs, and if not, why. `/metrics` is for Prometheus.
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};

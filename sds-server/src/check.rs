@@ -3,8 +3,8 @@
 use crate::config::Config;
 use crate::policy::{CodeCheck, read_document};
 
-/// Every fault of the files that `config` names. Those that cannot be seen from here are no faults: they may lie in
-/// another container, or come later.
+/// Every fault of the files that `config` names. Those that cannot be seen from here are no faults:
+/// they may lie in another container, or come later.
 pub fn faults(config: &Config) -> Vec<String> {
     let mut faults = Vec::new();
     if let Some(policy) = &config.policy
@@ -12,8 +12,7 @@ pub fn faults(config: &Config) -> Vec<String> {
     {
         faults.push(fault.report());
     }
-    let filters = config.filters.http.iter().chain(&config.filters.postgres);
-    faults.extend(filters.filter_map(|filter| match CodeCheck::of(filter) {
+    faults.extend(config.filters.by_kind().filter_map(|(_, filter)| match CodeCheck::of(filter) {
         CodeCheck::Differs(fault) => Some(fault),
         CodeCheck::Matches | CodeCheck::Unseen(_) => None,
     }));

@@ -13,8 +13,9 @@ use tracing::{error, info};
 
 /// Gives Envoy sidecars their identity and their policy.
 ///
-/// The server takes X.509 SVIDs and bundles from the SPIFFE Workload API (a SPIRE agent) and serves them to Envoy over
-/// SDS; with a policy it serves each Wasm filter's configuration over ECDS. Everything is pushed as soon as it changes.
+/// The server takes X.509 SVIDs and bundles from the SPIFFE Workload API (a SPIRE agent) and serves
+/// them to Envoy over SDS; with a policy it serves each Wasm filter's configuration over ECDS.
+/// Everything is pushed as soon as it changes.
 #[derive(Debug, Parser)]
 #[command(name = "sds-server", version, args_conflicts_with_subcommands = true, after_long_help = TEACHING)]
 struct Arguments {
@@ -39,7 +40,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Checks a configuration, its policy and the filters' code, and says what is wrong; serves nothing
+    /// Checks a configuration, its policy and the filters' code, and says what is wrong; serves
+    /// nothing
     Check {
         /// The configuration file
         file: PathBuf,

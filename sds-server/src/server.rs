@@ -79,7 +79,8 @@ impl Server {
         let (custodian, identities) = Custodian::new(custody, reports, metrics.clone());
         tasks.spawn("custodian", custodian.run(stop.clone()));
 
-        // Where there is no policy, its state never changes; its writer lives as long as the server.
+        // Where there is no policy, its state never changes; its writer lives as long as the
+        // server.
         let (_absent, mut policy) = watch::channel(PolicyState::absent());
         if let Some(document) = config.policy {
             let (keeper, state) = PolicyKeeper::new(document.file, config.filters, metrics.clone());
@@ -91,7 +92,8 @@ impl Server {
             Publisher::new(identities.clone(), policy.clone(), config.names);
         tasks.spawn("publisher", publisher.run(stop.clone()));
 
-        // The admin listener outlives the streams, so that /readyz can say that the server is stopping.
+        // The admin listener outlives the streams, so that /readyz can say that the server is
+        // stopping.
         let end = CancellationToken::new();
         if let Some(admin) = admin {
             let health =

@@ -141,8 +141,10 @@ async fn code_that_was_not_meant_is_not_delivered_until_it_is_right() {
     std::fs::write(server.at("filter.wasm"), "abd").expect("written");
     std::fs::write(server.at("policy.yaml"), policy("/one")).expect("written");
     server.wait_for_readiness(503, "has sha256").await;
-    let mut stream = server.client().await.extensions(&["signet.http"]).await;
+    let client = server.client().await;
+    let mut stream = client.extensions(&["signet.http"]).await;
     assert!(stream.is_silent().await);
+    client.extensions(&["signet.postgres"]).await.accept().await;
     std::fs::write(server.at("filter.wasm"), "abc").expect("written");
     stream.accept().await;
     server.wait_for_readiness(200, "").await;

@@ -43,7 +43,8 @@ async fn every_name_of_spires_is_answered() {
         assert_eq!((secret.name.as_str(), trust_domains(&secret)), (name, expected));
     }
 
-    // Mixtures that SPIRE's agent refuses: each known name is answered, trust first, the unknown one is not.
+    // Mixtures that SPIRE's agent refuses: each known name is answered, trust first, the unknown
+    // one is not.
     let mut mixed = client.secrets(&["default", "ALL", "ROOTCA", "unknown"], "").await;
     for expected in ["ALL", "ROOTCA", "default"] {
         assert_eq!(mixed.accept().await.secret().name, expected);

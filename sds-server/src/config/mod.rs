@@ -1,7 +1,7 @@
 //! What the operator configures: one YAML file, read once at the start.
 //!
-//! Every value is parsed into a type that cannot be wrong while the file is read, so that a mistake is reported with
-//! its line, what was found and what would be accepted. Unknown keys are mistakes.
+//! Every value is parsed into a type that cannot be wrong while the file is read, so that a mistake
+//! is reported with its line, what was found and what would be accepted. Unknown keys are mistakes.
 
 mod address;
 mod interval;
@@ -101,8 +101,8 @@ pub struct Names {
     pub all_bundles: String,
 }
 
-/// The operator's choice among several SVIDs. With neither key: the one chosen first while it lives, else the smallest
-/// SPIFFE ID. With either: that SVID or none.
+/// The operator's choice among several SVIDs. With neither key: the one chosen first while it
+/// lives, else the smallest SPIFFE ID. With either: that SVID or none.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DefaultSvid {
@@ -116,11 +116,12 @@ pub struct DefaultSvid {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rotation {
-    /// How long a certificate authority must have been in the bundle before a renewed leaf of its is served, so that
-    /// every peer can have learned of it. At most half of the old leaf's remaining life. Default 10 s.
+    /// How long a certificate authority must have been in the bundle before a renewed leaf of its
+    /// is served, so that every peer can have learned of it. At most half of the old leaf's
+    /// remaining life. Default 10 s.
     pub hold: Interval,
-    /// How long an identity that the source no longer names is still served; sources name none for an instant while an
-    /// entry is re-created. Default 1 s.
+    /// How long an identity that the source no longer names is still served; sources name none for
+    /// an instant while an entry is re-created. Default 1 s.
     pub withdrawal_delay: Interval,
 }
 
@@ -128,7 +129,8 @@ pub struct Rotation {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyFile {
-    /// Path of the document. It is watched: a new version is live at once, a faulty one leaves the last good in force.
+    /// Path of the document. It is watched: a new version is live at once, a faulty one leaves the
+    /// last good in force.
     pub file: PathBuf,
 }
 
@@ -148,12 +150,15 @@ pub struct Filters {
 pub struct Filter {
     /// The code's path as Envoy sees it.
     pub wasm: PathBuf,
-    /// SHA-256 of the code in hex. Checked wherever the server can read the file too; a mismatch withholds the filter.
+    /// SHA-256 of the code in hex. Checked wherever the server can read the file too; a mismatch
+    /// withholds the filter.
     pub sha256: Sha256Digest,
-    /// What a denied peer is told: `class` (default), or `rule` for demonstrations. Logs have the rule always.
+    /// What a denied peer is told: `class` (default), or `rule` for demonstrations. Logs have the
+    /// rule always.
     #[serde(default)]
     pub denial_detail: DenialDetail,
-    /// Names of the headers that tell the API who called. Default `x-spiffe-id`, `x-db-role`, `x-signet-rule`.
+    /// Names of the headers that tell the API who called. Default `x-spiffe-id`, `x-db-role`,
+    /// `x-signet-rule`.
     #[serde(default)]
     pub headers: HeaderNames,
 }
@@ -184,9 +189,10 @@ pub struct Limits {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Process {
-    /// Whether others of the same user may read the process's memory and whether it may leave core files. Default
-    /// false: it holds private keys. An agent of the same user then cannot read `/proc/PID/exe`, which the selectors
-    /// `unix:path` and `unix:sha256` need; set true there, or give the agent `CAP_SYS_PTRACE`.
+    /// Whether others of the same user may read the process's memory and whether it may leave core
+    /// files. Default false: it holds private keys. An agent of the same user then cannot read
+    /// `/proc/PID/exe`, which the selectors `unix:path` and `unix:sha256` need; set true there, or
+    /// give the agent `CAP_SYS_PTRACE`.
     pub dumpable: bool,
 }
 

@@ -1,5 +1,6 @@
-//! Notices that files have changed, however they were changed: written in place, replaced by an editor's rename, or
-//! switched by Kubernetes, which swaps the symbolic link `..data` of a mounted `ConfigMap`.
+//! Notices that files have changed, however they were changed: written in place, replaced by an
+//! editor's rename, or switched by Kubernetes, which swaps the symbolic link `..data` of a mounted
+//! `ConfigMap`.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -11,9 +12,11 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
-/// A file must have been quiet for this time before it counts as changed: writers take more than one step.
+/// A file must have been quiet for this time before it counts as changed: writers take more than
+/// one step.
 const QUIET: Duration = Duration::from_millis(25);
-/// Files are looked at this often although nothing was notified: network file systems notify nothing.
+/// Files are looked at this often although nothing was notified: network file systems notify
+/// nothing.
 const LOOK: Duration = Duration::from_secs(2);
 /// The same where the system cannot notify at all.
 const LOOK_WITHOUT_NOTIFICATION: Duration = Duration::from_millis(250);

@@ -1,5 +1,6 @@
 //! The one task that reads the policy file and writes [`PolicyState`].
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::file_watch::FileWatch;
-use super::{CodeCheck, PolicyState};
-use crate::config::{Filter, Filters};
+use super::{CodeCheck, FilterKind, PolicyState};
+use crate::config::Filters;
 use crate::metrics::Metrics;
 
 /// The longest document that is read, in bytes.
@@ -25,7 +26,7 @@ pub struct PolicyKeeper {
     state: watch::Sender<PolicyState>,
     metrics: Metrics,
     /// What was found of each filter's code; told when it changes.
-    code: Vec<CodeCheck>,
+    code: BTreeMap<FilterKind, CodeCheck>,
 }
 
 /// Why a document is not in force.
@@ -61,7 +62,7 @@ impl PolicyKeeper {
             filters: filters.clone(),
             ..PolicyState::default()
         });
-        (Self { file, filters, state, metrics, code: Vec::new() }, published)
+        (Self { file, filters, state, metrics, code: BTreeMap::new() }, published)
     }
 
     /// Works until `stop`.
@@ -70,7 +71,7 @@ impl PolicyKeeper {
     }
 
     async fn keep_reading(mut self) {
-        let code = self.filters().map(|filter| filter.wasm.clone());
+        let code = self.filters.by_kind().map(|(_, filter)| filter.wasm.clone());
         let mut watch = FileWatch::new(code.chain([self.file.clone()]).collect());
         loop {
             self.read().await;
@@ -79,27 +80,45 @@ impl PolicyKeeper {
     }
 
     async fn read(&mut self) {
-        let file = self.file.clone();
-        let filters: Vec<Filter> = self.filters().cloned().collect();
-        let work =
-            move || (read_document(&file), filters.iter().map(CodeCheck::of).collect::<Vec<_>>());
+        let (file, filters) = (self.file.clone(), self.filters.clone());
+        let work = move || {
+            let code = filters.by_kind().map(|(kind, filter)| (kind, CodeCheck::of(filter)));
+            (read_document(&file), code.collect())
+        };
         // The work does not panic; were it cancelled, the process would be ending.
         let Ok((document, code)) = tokio::task::spawn_blocking(work).await else { return };
-        if code != self.code {
-            code.iter().for_each(tell);
-        }
-        let faults = code.iter().filter_map(|check| {
-            if let CodeCheck::Differs(fault) = check { Some(fault.clone()) } else { None }
-        });
-        let code_faults = faults.collect();
-        self.code = code;
+        self.tell_of_code(code);
         self.state.send_modify(|state| {
-            state.code_faults = code_faults;
+            state.code_faults = self.code_faults();
             match document {
                 Ok(document) => self.accept(state, document),
                 Err(fault) => self.reject(state, &fault),
             }
         });
+    }
+
+    fn tell_of_code(&mut self, code: BTreeMap<FilterKind, CodeCheck>) {
+        if code == self.code {
+            return;
+        }
+        for check in code.values() {
+            match check {
+                CodeCheck::Matches => {}
+                CodeCheck::Unseen(remark) => warn!("{remark}"),
+                CodeCheck::Differs(fault) => {
+                    error!("{fault}; this filter is not configured until it is right");
+                }
+            }
+        }
+        self.code = code;
+    }
+
+    fn code_faults(&self) -> BTreeMap<FilterKind, String> {
+        let faults = self.code.iter().filter_map(|(kind, check)| match check {
+            CodeCheck::Differs(fault) => Some((*kind, fault.clone())),
+            CodeCheck::Matches | CodeCheck::Unseen(_) => None,
+        });
+        faults.collect()
     }
 
     fn accept(&self, state: &mut PolicyState, document: PolicyDocument) {
@@ -126,18 +145,6 @@ impl PolicyKeeper {
         }
         error!(reason = %fault, last_good, "policy rejected; the last good one, if any, stays in force");
         state.rejected = Some(fault.to_string());
-    }
-
-    fn filters(&self) -> impl Iterator<Item = &Filter> {
-        self.filters.http.iter().chain(&self.filters.postgres)
-    }
-}
-
-fn tell(check: &CodeCheck) {
-    match check {
-        CodeCheck::Matches => {}
-        CodeCheck::Unseen(remark) => warn!("{remark}"),
-        CodeCheck::Differs(fault) => error!("{fault}"),
     }
 }
 

@@ -4,10 +4,11 @@ mod code;
 mod file_watch;
 mod keeper;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use signet_policy::{FilterOptions, SpiffeId};
+use signet_policy::{FilterOptions, SpiffeId, SpiffeIdError};
 use signet_policy_document::PolicyDocument;
 
 pub use code::CodeCheck;
@@ -17,7 +18,7 @@ pub(crate) use keeper::read_document;
 use crate::config::{Filter, Filters};
 
 /// Which filter a configuration is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FilterKind {
     /// `spiffe_authz.wasm`, an HTTP filter.
     Http,
@@ -59,7 +60,7 @@ pub struct PolicyState {
     /// Why the newest document is not in force.
     rejected: Option<String>,
     /// Filters whose code must not run, and why.
-    code_faults: Vec<String>,
+    code_faults: BTreeMap<FilterKind, String>,
 }
 
 impl PolicyState {
@@ -75,7 +76,7 @@ impl PolicyState {
         match &self.document {
             _ if !self.configured => None,
             None => Some(no_document()),
-            Some(_) => self.code_faults.first().cloned(),
+            Some(_) => self.code_faults.values().next().cloned(),
         }
     }
 
@@ -84,16 +85,17 @@ impl PolicyState {
         self.rejected.as_deref()
     }
 
-    /// What each filter of the Envoys of `workload` is told. Nothing while there is no policy. A fault in one filter's
-    /// code withholds both: half a policy is none.
-    pub fn configurations(&self, workload: &str) -> Result<Vec<FilterConfiguration>, String> {
+    /// What each filter of the Envoys of `workload` is told. Nothing while there is no policy, and
+    /// nothing for a filter whose code is not what was meant.
+    pub fn configurations(
+        &self,
+        workload: &str,
+    ) -> Result<Vec<FilterConfiguration>, SpiffeIdError> {
         let Some(document) = &self.document else { return Ok(Vec::new()) };
-        if let Some(fault) = self.code_faults.first() {
-            return Err(fault.clone());
-        }
-        let id = SpiffeId::parse(workload).map_err(|e| format!("SPIFFE ID `{workload}`: {e}"))?;
-        let slice = document.slice_for(id);
-        let configuration = |kind, filter: &Filter| {
+        let slice = document.slice_for(SpiffeId::parse(workload)?);
+        let trusted =
+            self.filters.by_kind().filter(|(kind, _)| !self.code_faults.contains_key(kind));
+        let configurations = trusted.map(|(kind, filter)| {
             let mut slice = match kind {
                 FilterKind::Http => slice.http_only(),
                 FilterKind::Postgres => slice.postgres_only(),
@@ -103,10 +105,15 @@ impl PolicyState {
                 headers: filter.headers.clone(),
             };
             FilterConfiguration { kind, wasm: filter.wasm.clone(), slice: slice.to_json() }
-        };
-        let http = self.filters.http.iter().map(|filter| configuration(FilterKind::Http, filter));
-        let postgres =
-            self.filters.postgres.iter().map(|filter| configuration(FilterKind::Postgres, filter));
-        Ok(http.chain(postgres).collect())
+        });
+        Ok(configurations.collect())
+    }
+}
+
+impl Filters {
+    /// The filters that are configured.
+    pub fn by_kind(&self) -> impl Iterator<Item = (FilterKind, &Filter)> {
+        let http = self.http.iter().map(|filter| (FilterKind::Http, filter));
+        http.chain(self.postgres.iter().map(|filter| (FilterKind::Postgres, filter)))
     }
 }

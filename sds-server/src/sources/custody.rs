@@ -116,7 +116,8 @@ impl Custody {
                     self.candidates.insert(id, candidate);
                 }
                 Err(fault) => {
-                    // What was good before stays a candidate: it is what the source said last that made sense.
+                    // What was good before stays a candidate: it is what the source said last that
+                    // made sense.
                     if let Some(known) = before.remove(&id) {
                         self.candidates.entry(id.clone()).or_insert(known);
                     }
@@ -151,7 +152,8 @@ impl Custody {
         Candidate { svid: Arc::new(svid), issuer, hold_until, reported: false }
     }
 
-    /// Brings what is served up to `now`. Call it after every offer and at [`Custody::next_review`].
+    /// Brings what is served up to `now`. Call it after every offer and at
+    /// [`Custody::next_review`].
     pub fn review(&mut self, now: Moment) -> Vec<Finding> {
         let mut findings = Vec::new();
         self.review_bundles(now, &mut findings);
@@ -300,177 +302,5 @@ impl Custody {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use spiffe::X509Context;
-
-    use super::super::{Moment, test_context::Authority};
-    use super::{Custody, CustodySettings, Finding};
-    use crate::config::DefaultSvid;
-
-    const HOUR: Duration = Duration::from_hours(1);
-    const SECOND: Duration = Duration::from_secs(1);
-
-    struct Keeper {
-        custody: Custody,
-        now: Moment,
-    }
-
-    impl Keeper {
-        fn new() -> Self {
-            let settings = CustodySettings {
-                default_svid: DefaultSvid::default(),
-                hold: 10 * SECOND,
-                withdrawal_delay: SECOND,
-            };
-            Self { custody: Custody::new(settings), now: Moment::now() }
-        }
-
-        fn offer(&mut self, context: &X509Context) -> Vec<Finding> {
-            let mut findings = self.custody.offer(context, self.now);
-            findings.extend(self.custody.review(self.now));
-            findings
-        }
-
-        fn wait(&mut self, time: Duration) -> Vec<Finding> {
-            self.now = self.now.plus(time);
-            self.custody.review(self.now)
-        }
-
-        fn serial(&self) -> Option<String> {
-            self.custody.snapshot().default_svid().map(|svid| svid.serial().to_owned())
-        }
-
-        fn due_in(&self) -> Option<Duration> {
-            self.custody.next_review(self.now).map(|at| at - self.now.steady)
-        }
-    }
-
-    #[test]
-    fn a_renewal_by_a_known_authority_is_served_at_once() {
-        let authority = Authority::new("example.org");
-        let mut keeper = Keeper::new();
-        keeper.offer(&Authority::context(&[&authority.svid("/a", HOUR)], &[&authority]));
-        let first = keeper.serial().expect("served");
-        keeper.offer(&Authority::context(&[&authority.svid("/a", HOUR)], &[&authority]));
-        assert_ne!(keeper.serial(), Some(first));
-    }
-
-    #[test]
-    fn the_same_offer_again_changes_nothing() {
-        let authority = Authority::new("example.org");
-        let context = Authority::context(&[&authority.svid("/a", HOUR)], &[&authority]);
-        let mut keeper = Keeper::new();
-        assert_eq!(keeper.offer(&context).len(), 2, "a bundle and a leaf");
-        let before = keeper.custody.snapshot();
-        assert_eq!(keeper.offer(&context), []);
-        assert!(keeper.custody.snapshot().same_as(&before));
-    }
-
-    #[test]
-    fn a_leaf_of_a_new_authority_waits_until_its_peers_can_know_it() {
-        let (old, new) = (Authority::new("example.org"), Authority::new("example.org"));
-        let mut keeper = Keeper::new();
-        keeper.offer(&Authority::context(&[&old.svid("/a", HOUR)], &[&old]));
-        let first = keeper.serial();
-
-        let renewed = new.svid("/a", HOUR);
-        let findings = keeper.offer(&Authority::context(&[&renewed], &[&old, &new]));
-        assert!(
-            matches!(&findings[..], [Finding::Bundle { authorities: 2, .. }, Finding::Held { .. }]),
-            "{findings:?}"
-        );
-        assert_eq!(keeper.due_in(), Some(10 * SECOND));
-        keeper.wait(9 * SECOND);
-        assert_eq!(keeper.serial(), first);
-        assert!(matches!(&keeper.wait(SECOND)[..], [Finding::Served { .. }]));
-        assert_ne!(keeper.serial(), first);
-    }
-
-    #[test]
-    fn a_hold_takes_at_most_half_of_the_old_leafs_life() {
-        let (old, new) = (Authority::new("example.org"), Authority::new("example.org"));
-        let mut keeper = Keeper::new();
-        keeper.offer(&Authority::context(&[&old.svid("/a", 8 * SECOND)], &[&old]));
-        let first = keeper.serial();
-        keeper.offer(&Authority::context(&[&new.svid("/a", HOUR)], &[&old, &new]));
-        assert_eq!(keeper.serial(), first);
-        keeper.wait(4 * SECOND);
-        assert_ne!(keeper.serial(), first);
-    }
-
-    #[test]
-    fn nothing_is_held_back_once_the_old_authority_is_revoked() {
-        let (old, new) = (Authority::new("example.org"), Authority::new("example.org"));
-        let mut keeper = Keeper::new();
-        keeper.offer(&Authority::context(&[&old.svid("/a", HOUR)], &[&old]));
-        let first = keeper.serial();
-        keeper.offer(&Authority::context(&[&new.svid("/a", HOUR)], &[&new]));
-        assert_ne!(keeper.serial(), first);
-    }
-
-    #[test]
-    fn an_expired_leaf_is_never_served() {
-        let authority = Authority::new("example.org");
-        let mut keeper = Keeper::new();
-        keeper.offer(&Authority::context(&[&authority.svid("/a", 30 * SECOND)], &[&authority]));
-        assert!(keeper.due_in().is_some_and(|due| due <= 30 * SECOND));
-        let findings = keeper.wait(30 * SECOND);
-        assert!(matches!(findings[0], Finding::Expired { .. }), "{findings:?}");
-        assert_eq!(keeper.serial(), None);
-        assert!(
-            keeper.custody.missing_default(keeper.now).is_some_and(|why| why.contains("expired"))
-        );
-    }
-
-    #[test]
-    fn a_leaf_is_served_from_the_moment_it_is_valid() {
-        let authority = Authority::new("example.org");
-        let mut keeper = Keeper::new();
-        keeper.now.wall -= 2 * HOUR;
-        let findings =
-            keeper.offer(&Authority::context(&[&authority.svid("/a", HOUR)], &[&authority]));
-        assert!(
-            matches!(findings[..], [Finding::Bundle { .. }, Finding::Refused { .. }]),
-            "{findings:?}"
-        );
-        let due = keeper.due_in().expect("a time to look again");
-        keeper.wait(due);
-        assert!(keeper.serial().is_some());
-    }
-
-    #[test]
-    fn a_withdrawal_counts_after_its_delay() {
-        let authority = Authority::new("example.org");
-        let context = Authority::context(&[&authority.svid("/a", HOUR)], &[&authority]);
-        let mut keeper = Keeper::new();
-        keeper.offer(&context);
-        keeper.custody.withdraw();
-        keeper.wait(Duration::ZERO);
-        assert!(keeper.serial().is_some(), "an entry that is re-created vanishes for milliseconds");
-        keeper.offer(&context);
-        keeper.wait(2 * SECOND);
-        assert!(keeper.serial().is_some(), "it came back");
-        keeper.custody.withdraw();
-        keeper.wait(Duration::ZERO);
-        keeper.wait(SECOND);
-        assert_eq!(keeper.serial(), None);
-        assert!(keeper.custody.snapshot().bundles.is_empty());
-    }
-
-    #[test]
-    fn a_pair_that_does_not_match_leaves_the_good_one_in_force() {
-        let authority = Authority::new("example.org");
-        let mut keeper = Keeper::new();
-        keeper.offer(&Authority::context(&[&authority.svid("/a", HOUR)], &[&authority]));
-        let first = keeper.serial();
-        let ((chain, _), (_, key)) = (authority.pair("/a", HOUR), authority.pair("/a", HOUR));
-        let mismatched = std::sync::Arc::new(
-            spiffe::X509Svid::parse_from_der(&chain, &key).expect("both parse"),
-        );
-        let findings = keeper.offer(&Authority::context(&[&mismatched], &[&authority]));
-        assert!(matches!(findings[..], [Finding::Refused { .. }]), "{findings:?}");
-        assert_eq!(keeper.serial(), first);
-    }
-}
+#[path = "custody_tests.rs"]
+mod tests;

@@ -1,7 +1,7 @@
 //! Which of several SVIDs is the default one.
 //!
-//! Never "the first that the source names": SPIRE sorts by a random entry ID, so the first one jumps when an entry is
-//! added.
+//! Never "the first that the source names": SPIRE sorts by a random entry ID, so the first one
+//! jumps when an entry is added.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use spiffe::SpiffeId;
 use super::Svid;
 use crate::config::DefaultSvid;
 
-/// Chooses among `svids`; `previous` is the last choice. A configured choice that is not issued means none: another
-/// identity than the operator's is no substitute.
+/// Chooses among `svids`; `previous` is the last choice. A configured choice that is not issued
+/// means none: another identity than the operator's is no substitute.
 pub(super) fn choose(
     choice: &DefaultSvid,
     svids: &BTreeMap<SpiffeId, Arc<Svid>>,

@@ -1,8 +1,9 @@
 //! Where identities come from, and the care taken of them before anyone sees them.
 //!
-//! A source (today the SPIFFE Workload API) writes what it holds into a `watch` of [`Report`]. The [`custodian`] is
-//! the one reader: it checks every key pair, holds back what peers cannot know yet, drops what expired, and is the one
-//! writer of the `watch` of [`Identities`] that the rest of the server reads.
+//! A source (today the SPIFFE Workload API) writes what it holds into a `watch` of [`Report`]. The
+//! [`custodian`] is the one reader: it checks every key pair, holds back what peers cannot know
+//! yet, drops what expired, and is the one writer of the `watch` of [`Identities`] that the rest of
+//! the server reads.
 
 mod custodian;
 mod custody;

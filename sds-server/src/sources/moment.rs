@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-/// The time of day, against which certificates are checked, and the steady clock, by which delays are counted.
+/// The time of day, against which certificates are checked, and the steady clock, by which delays
+/// are counted.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
     /// The time of day; an operator may turn it.

@@ -1,4 +1,5 @@
-//! Make before break: a leaf is served only when every peer can have learned of the authority that issued it.
+//! Make before break: a leaf is served only when every peer can have learned of the authority that
+//! issued it.
 //!
 //! Our own Envoy's ACK says nothing about its peers behind other servers, so time does the work.
 
@@ -48,8 +49,8 @@ impl Authorities {
         self.first_seen.as_ref().is_some_and(|seen| seen.contains_key(&authority))
     }
 
-    /// Until when a renewed leaf of `authority` is held back: `hold` after the authority was first seen, but at most
-    /// half of the old leaf's `remaining` life from `now`. `None`: not at all.
+    /// Until when a renewed leaf of `authority` is held back: `hold` after the authority was first
+    /// seen, but at most half of the old leaf's `remaining` life from `now`. `None`: not at all.
     pub(super) fn hold_until(
         &self,
         authority: AuthorityId,
@@ -62,8 +63,9 @@ impl Authorities {
     }
 }
 
-/// The authority in `bundle` to which the SVID's chain leads. `None` when the chain leads to none of them, or is signed
-/// with an algorithm that webpki does not know; Envoy's own validation decides then.
+/// The authority in `bundle` to which the SVID's chain leads. `None` when the chain leads to none
+/// of them, or is signed with an algorithm that webpki does not know; Envoy's own validation
+/// decides then.
 pub(super) fn issuer(svid: &Svid, bundle: &X509Bundle, now: Moment) -> Option<AuthorityId> {
     let chain: Vec<CertificateDer<'_>> = svid.chain().map(CertificateDer::from).collect();
     let (leaf, intermediates) = chain.split_first()?;

@@ -11,7 +11,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::utc;
 
-/// An X.509 SVID whose key belongs to its certificate and whose chain parses. Its Debug shows no key.
+/// An X.509 SVID whose key belongs to its certificate and whose chain parses. Its Debug shows no
+/// key.
 #[derive(Debug)]
 pub struct Svid {
     document: Arc<X509Svid>,
@@ -52,8 +53,8 @@ pub enum SvidFault {
 }
 
 impl Svid {
-    /// Checks that the key fits the leaf and that every certificate of the chain parses. Time is asked later, by
-    /// [`Svid::check_validity`], since it goes on.
+    /// Checks that the key fits the leaf and that every certificate of the chain parses. Time is
+    /// asked later, by [`Svid::check_validity`], since it goes on.
     pub fn check(document: Arc<X509Svid>) -> Result<Self, SvidFault> {
         let mut validity: Option<(SystemTime, SystemTime)> = None;
         let mut serial = String::new();

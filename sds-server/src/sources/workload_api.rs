@@ -87,7 +87,8 @@ impl WorkloadApiSource {
         }
     }
 
-    /// Opens the stream and listens until it ends. Returns whether anything was issued, and why it ended.
+    /// Opens the stream and listens until it ends. Returns whether anything was issued, and why it
+    /// ended.
     async fn listen(&mut self) -> (bool, Trouble) {
         let socket = self.socket.to_string();
         if !exists(self.socket.path()) {

@@ -1,6 +1,7 @@
 //! Who may connect, and how often.
 //!
-//! Connections are limited, not streams: without ADS Envoy opens a stream for every secret, all on one connection.
+//! Connections are limited, not streams: without ADS Envoy opens a stream for every secret, all on
+//! one connection.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::extensions::extension;
-use super::resource::{Kind, Resource};
+use super::resource::{Kind, Resource, Version};
 use super::secrets::secrets;
 use crate::config::Names;
 use crate::policy::FilterConfiguration;
@@ -13,11 +13,12 @@ use crate::sources::SvidSnapshot;
 /// All resources by kind and name. Built whole, never changed, shared by all streams.
 #[derive(Debug, Default)]
 pub struct Catalogue {
-    resources: BTreeMap<(Kind, String), Arc<Resource>>,
+    resources: BTreeMap<Kind, BTreeMap<String, Arc<Resource>>>,
 }
 
 impl Catalogue {
-    /// Encodes what the snapshot and the filters hold. What did not change is the very resource of `previous`.
+    /// Encodes what the snapshot and the filters hold. What did not change is the very resource of
+    /// `previous`.
     pub(super) fn build(
         snapshot: &SvidSnapshot,
         filters: &[FilterConfiguration],
@@ -34,29 +35,38 @@ impl Catalogue {
     }
 
     pub(super) fn of(resources: impl IntoIterator<Item = Arc<Resource>>) -> Self {
-        Self {
-            resources: resources
-                .into_iter()
-                .map(|resource| ((resource.kind, resource.name.clone()), resource))
-                .collect(),
+        let mut catalogue = Self::default();
+        for resource in resources {
+            catalogue
+                .resources
+                .entry(resource.kind)
+                .or_default()
+                .insert(resource.name.clone(), resource);
         }
+        catalogue
     }
 
     /// The resource of that name, if it can be served now.
     pub(super) fn find(&self, kind: Kind, name: &str) -> Option<&Arc<Resource>> {
-        self.resources.get(&(kind, name.to_owned()))
+        self.resources.get(&kind)?.get(name)
     }
 
     /// All resources of a kind, each under its own name only.
     pub(super) fn canonical(&self, kind: Kind) -> impl Iterator<Item = &Arc<Resource>> {
-        self.resources.values().filter(move |resource| resource.kind == kind && !resource.alias)
+        self.resources
+            .get(&kind)
+            .into_iter()
+            .flat_map(BTreeMap::values)
+            .filter(|resource| !resource.alias)
     }
 
     /// Whether both hold the same bytes under the same names.
     pub(super) fn same_as(&self, other: &Self) -> bool {
-        self.resources.len() == other.resources.len()
-            && self.resources.iter().zip(&other.resources).all(|((name, one), (its_name, its))| {
-                name == its_name && one.version == its.version
-            })
+        let versions = |catalogue: &Self| -> Vec<(Kind, String, Version)> {
+            let all = catalogue.resources.values().flat_map(BTreeMap::values);
+            all.map(|resource| (resource.kind, resource.name.clone(), resource.version.clone()))
+                .collect()
+        };
+        versions(self) == versions(other)
     }
 }

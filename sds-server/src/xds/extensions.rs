@@ -30,8 +30,8 @@ pub(super) fn extension(filter: &FilterConfiguration) -> Resource {
     Resource::encode(Kind::Extension, Content::Filter, name.into(), false, &extension)
 }
 
-/// One constant `vm_id` through all generations: a new slice finds what the old one left in shared data. A trapped VM
-/// is loaded anew, and until then nothing passes.
+/// One constant `vm_id` through all generations: a new slice finds what the old one left in shared
+/// data. A trapped VM is loaded anew, and until then nothing passes.
 fn plugin(filter: &FilterConfiguration) -> PluginConfig {
     let name = filter.kind.resource_name();
     let code = DataSource {

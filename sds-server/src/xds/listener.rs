@@ -54,8 +54,9 @@ pub enum ListenError {
 }
 
 impl SocketFile {
-    /// Listens at `path`. The socket is made under another name and moved there when its permissions are right, so that
-    /// nobody ever connects to one that is too open, and a stale one is replaced in one step.
+    /// Listens at `path`. The socket is made under another name and moved there when its
+    /// permissions are right, so that nobody ever connects to one that is too open, and a stale one
+    /// is replaced in one step.
     pub fn bind(path: &Path, mode: FileMode) -> Result<(UnixListener, Self), ListenError> {
         refuse_what_is_not_ours(path)?;
         let system = |source| ListenError::System { path: path.into(), source };
@@ -121,8 +122,8 @@ pub struct Connection {
     _pass: Pass,
 }
 
-/// All connections that pass the gate. The stream never ends: trouble with one connection, or with the system for a
-/// time, concerns no other.
+/// All connections that pass the gate. The stream never ends: trouble with one connection, or with
+/// the system for a time, concerns no other.
 pub(crate) fn incoming(
     listener: UnixListener,
     gate: Arc<Gate>,

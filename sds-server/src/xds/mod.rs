@@ -1,8 +1,8 @@
 //! The xDS protocols, and the only place that knows protobuf.
 //!
-//! A [`catalogue`] of encoded resources is built whenever an identity or the policy changes, by one task, and shared by
-//! all streams. A [`session`] is what one stream knows, as a pure value: requests and catalogues in, responses and
-//! events out. [`stream`] carries it over gRPC.
+//! A [`catalogue`] of encoded resources is built whenever an identity or the policy changes, by one
+//! task, and shared by all streams. A [`session`] is what one stream knows, as a pure value:
+//! requests and catalogues in, responses and events out. [`stream`] carries it over gRPC.
 
 mod admission;
 mod catalogue;

@@ -5,24 +5,25 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info};
 
 use super::catalogue::Catalogue;
 use crate::config::Names;
 use crate::policy::PolicyState;
 use crate::sources::Identities;
 
-/// Changes that come within this time are published together: SPIRE sends a bundle 2 ms before its SVID.
+/// Changes that come within this time are published together: SPIRE sends a bundle 2 ms before its
+/// SVID.
 const COALESCE: Duration = Duration::from_millis(10);
 
-/// Builds a [`Catalogue`] whenever an identity or the policy changes, and publishes it when it differs.
+/// Builds a [`Catalogue`] whenever an identity or the policy changes, and publishes it when it
+/// differs.
 #[derive(Debug)]
 pub struct Publisher {
     identities: watch::Receiver<Identities>,
     policy: watch::Receiver<PolicyState>,
     names: Names,
     catalogue: watch::Sender<Arc<Catalogue>>,
-    withheld: Option<String>,
 }
 
 impl Publisher {
@@ -33,7 +34,7 @@ impl Publisher {
         names: Names,
     ) -> (Self, watch::Receiver<Arc<Catalogue>>) {
         let (catalogue, published) = watch::channel(Arc::default());
-        (Self { identities, policy, names, catalogue, withheld: None }, published)
+        (Self { identities, policy, names, catalogue }, published)
     }
 
     /// Works until `stop`.
@@ -62,19 +63,10 @@ impl Publisher {
             Some(id) => policy.configurations(&id.to_string()),
             None => Ok(Vec::new()),
         };
-        let filters = match filters {
-            Ok(filters) => {
-                self.withheld = None;
-                filters
-            }
-            Err(reason) => {
-                if self.withheld.as_ref() != Some(&reason) {
-                    warn!(reason, "no filter configuration is served");
-                    self.withheld = Some(reason);
-                }
-                Vec::new()
-            }
-        };
+        let filters = filters.unwrap_or_else(|fault| {
+            error!(spiffe_id = ?snapshot.default, %fault, "no filter configuration is served: the default SVID's ID is none");
+            Vec::new()
+        });
         let names = &self.names;
         self.catalogue.send_if_modified(|current| {
             let built = Catalogue::build(&snapshot, &filters, names, current);

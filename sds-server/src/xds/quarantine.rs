@@ -1,8 +1,8 @@
 //! What each Envoy refused.
 //!
-//! Envoy 1.40 stores the bytes that it NACKs, ACKs them when they come a second time while the old certificate goes on
-//! serving, and then reports their version as its own. So refused bytes are remembered across reconnects: they are not
-//! sent again, and that version is not believed.
+//! Envoy 1.40 stores the bytes that it NACKs, ACKs them when they come a second time while the old
+//! certificate goes on serving, and then reports their version as its own. So refused bytes are
+//! remembered across reconnects: they are not sent again, and that version is not believed.
 
 use std::collections::HashMap;
 
@@ -63,7 +63,8 @@ impl Quarantine {
             .is_some_and(|refused| refused.version == *version)
     }
 
-    /// Takes in an ACK. Returns whether it can be believed: not where these very bytes were refused before.
+    /// Takes in an ACK. Returns whether it can be believed: not where these very bytes were refused
+    /// before.
     pub(crate) fn accept(
         &mut self,
         envoy: &EnvoyId,

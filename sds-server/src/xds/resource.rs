@@ -44,7 +44,8 @@ impl Kind {
     }
 }
 
-/// What a resource holds, in the order of sending: trust before leaves, so that no peer's leaf arrives first.
+/// What a resource holds, in the order of sending: trust before leaves, so that no peer's leaf
+/// arrives first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Content {
     Bundle,
@@ -84,8 +85,8 @@ impl fmt::Debug for Version {
     }
 }
 
-/// A resource, encoded once. The bytes may hold a private key: they are zeroized when the last stream lets go of them,
-/// and Debug does not show them.
+/// A resource, encoded once. The bytes may hold a private key: they are zeroized when the last
+/// stream lets go of them, and Debug does not show them.
 pub(crate) struct Resource {
     pub(crate) kind: Kind,
     pub(crate) content: Content,
@@ -115,7 +116,8 @@ impl Resource {
         Self { kind, content, name, alias, version, expires: None, encoded }
     }
 
-    /// The same, never to be sent from `expires` on. Catalogues follow expiry too, but a little later.
+    /// The same, never to be sent from `expires` on. Catalogues follow expiry too, but a little
+    /// later.
     pub(crate) fn until(self, expires: SystemTime) -> Self {
         Self { expires: Some(expires), ..self }
     }

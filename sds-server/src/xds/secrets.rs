@@ -17,7 +17,8 @@ use super::resource::{Content, Kind, Resource};
 use crate::config::Names;
 use crate::sources::{Svid, SvidSnapshot};
 
-/// Every secret of a snapshot: each SVID by its SPIFFE ID, each bundle by its trust domain ID, and the well-known names.
+/// Every secret of a snapshot: each SVID by its SPIFFE ID, each bundle by its trust domain ID, and
+/// the well-known names.
 pub(super) fn secrets(snapshot: &SvidSnapshot, names: &Names) -> Vec<Resource> {
     let mut secrets = Vec::new();
     for (id, svid) in &snapshot.svids {
@@ -43,7 +44,8 @@ pub(super) fn secrets(snapshot: &SvidSnapshot, names: &Names) -> Vec<Resource> {
     secrets
 }
 
-/// A certificate with its key in PEM, leaf first. `None` only where the key is too large for PEM, which none is.
+/// A certificate with its key in PEM, leaf first. `None` only where the key is too large for PEM,
+/// which none is.
 fn certificate(svid: &Svid, name: String, alias: bool) -> Option<Resource> {
     let key = encode_string("PRIVATE KEY", LineEnding::LF, svid.key()).ok()?.into_bytes();
     let mut secret = Secret {

@@ -130,7 +130,8 @@ async fn stream_method(
         async move {
             refuse_when_draining(&hub)?;
             let peer = peer(&request);
-            // One response in the queue: everything behind it is the latest state when its turn comes.
+            // One response in the queue: everything behind it is the latest state when its turn
+            // comes.
             let (out, responses) = mpsc::channel(1);
             hub.streams.spawn(carry(Arc::clone(&hub), kind, peer, request.into_inner(), out));
             Ok::<Response<Responses>, Status>(Response::new(ReceiverStream::new(responses)))

@@ -1,7 +1,7 @@
 //! What one stream knows, as a pure value: requests and catalogues in, responses and events out.
 //!
-//! Responses are pulled, one resource each, when the peer can take them. So a slow peer gets the latest state only, and
-//! a refusal concerns one resource.
+//! Responses are pulled, one resource each, when the peer can take them. So a slow peer gets the
+//! latest state only, and a refusal concerns one resource.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,8 @@ use crate::sources::Moment;
 /// Something for the log and the metrics. Events never flow back into a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// The peer accepted a response. Not `believed` where it refused the same bytes before: it goes on with older ones.
+    /// The peer accepted a response. Not `believed` where it refused the same bytes before: it goes
+    /// on with older ones.
     Acked { kind: Kind, name: String, version: Version, after: Duration, believed: bool },
     /// The peer refused a response.
     Nacked { kind: Kind, name: String, version: Version, reason: String },
@@ -166,7 +167,8 @@ pub(crate) fn fetch(
     })
 }
 
-/// The kind that a request asks for. A service of one kind needs no type URL, but a wrong one is refused.
+/// The kind that a request asks for. A service of one kind needs no type URL, but a wrong one is
+/// refused.
 fn accepted_kind(
     served: Kind,
     request: &DiscoveryRequest,

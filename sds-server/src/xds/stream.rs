@@ -60,11 +60,9 @@ async fn converse(
     let mut blocked_since: Option<Instant> = None;
     loop {
         let due = session.is_due(Moment::now());
+        blocked_since = blocked_since.or_else(|| Some(Instant::now())).filter(|_| due);
         let patience =
-            *blocked_since.get_or_insert_with(Instant::now) + hub.limits.slow_reader.duration();
-        if !due {
-            blocked_since = None;
-        }
+            blocked_since.unwrap_or_else(Instant::now) + hub.limits.slow_reader.duration();
         let overdue = session.next_deadline();
         let events = tokio::select! {
             () = hub.stop.cancelled() => return Err(Refusal::Draining),

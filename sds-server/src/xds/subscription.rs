@@ -22,9 +22,11 @@ const IN_FLIGHT: usize = 64;
 pub(super) struct Subscription {
     kind: Kind,
     names: Wanted,
-    /// The version that the peer brought along, until it is sent something. It may come before we know anything.
+    /// The version that the peer brought along, until it is sent something. It may come before we
+    /// know anything.
     claimed: Option<String>,
-    /// What the peer holds, by name: the version sent on this stream, or `None` for something from an earlier stream.
+    /// What the peer holds, by name: the version sent on this stream, or `None` for something from
+    /// an earlier stream.
     held: BTreeMap<String, Option<Version>>,
     in_flight: VecDeque<InFlight>,
     /// Names that nothing answers, since when, and whether that was reported.
@@ -49,8 +51,9 @@ struct InFlight {
 impl Subscription {
     /// A subscription from the first request of its kind on a stream.
     ///
-    /// A peer that reconnects names the version that it accepted last. Where that is the state that it would get, and
-    /// nothing of it was ever refused, nothing is sent; in doubt everything is, but for refused bytes.
+    /// A peer that reconnects names the version that it accepted last. Where that is the state that
+    /// it would get, and nothing of it was ever refused, nothing is sent; in doubt everything is,
+    /// but for refused bytes.
     pub(super) fn open(kind: Kind, request: &DiscoveryRequest) -> Self {
         let (names, claimed) = (&request.resource_names, &request.version_info);
         let held = if claimed.is_empty() { &[] } else { names.as_slice() };
@@ -116,7 +119,8 @@ impl Subscription {
         })
     }
 
-    /// Compares with the catalogue: withholds what the peer refused before, and notes what nothing answers.
+    /// Compares with the catalogue: withholds what the peer refused before, and notes what nothing
+    /// answers.
     pub(super) fn settle(
         &mut self,
         catalogue: &Catalogue,
@@ -193,7 +197,8 @@ impl Subscription {
         Some((state_version(&self.held).as_str().to_owned(), resource))
     }
 
-    /// The first resource, trust before leaves, of which the peer does not hold the version in the catalogue.
+    /// The first resource, trust before leaves, of which the peer does not hold the version in the
+    /// catalogue.
     pub(super) fn due(&self, catalogue: &Catalogue, now: Moment) -> Option<Arc<Resource>> {
         self.wanted(catalogue, now)
             .into_iter()
@@ -238,7 +243,8 @@ impl Subscription {
     }
 }
 
-/// The version of all that a peer holds: one number for a set of resources, from their contents alone.
+/// The version of all that a peer holds: one number for a set of resources, from their contents
+/// alone.
 pub(super) fn state_version(held: &BTreeMap<String, Option<Version>>) -> Version {
     let known = held.iter().filter_map(|(name, version)| Some((name, version.as_ref()?)));
     Version::of(known.flat_map(|(name, version)| [name.as_bytes(), version.as_str().as_bytes()]))

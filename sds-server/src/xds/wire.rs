@@ -1,8 +1,9 @@
 //! The discovery messages as far as this server needs them.
 //!
-//! Envoy's node carries 61 KB of extension names with every request. These messages name the same fields of the same
-//! protocol (envoy/service/discovery/v3/discovery.proto) but only those that are read, so that the rest is skipped while
-//! decoding and never kept. Resources are bytes that were encoded once and are shared by all streams.
+//! Envoy's node carries 61 KB of extension names with every request. These messages name the same
+//! fields of the same protocol (envoy/service/discovery/v3/discovery.proto) but only those that are
+//! read, so that the rest is skipped while decoding and never kept. Resources are bytes that were
+//! encoded once and are shared by all streams.
 
 use bytes::Bytes;
 use prost::Message;
