@@ -31,7 +31,8 @@ impl Envoy {
             .arg("--config-path")
             .arg(configuration)
             .args(["--disable-hot-restart", "--concurrency", "2"])
-            .args(["--log-level", "info", "--file-flush-interval-msec", "50"])
+            .args(["--log-level", "warning", "--component-log-level", "config:info,wasm:info"])
+            .args(["--file-flush-interval-msec", "50"])
             .start(stage)?;
         Ok(Self { process, directory: directory.to_path_buf() })
     }

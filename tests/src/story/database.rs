@@ -6,6 +6,9 @@ use anyhow::{Context, Result};
 
 use crate::{Mesh, Workload, postgres, until};
 
+/// How long an answer may take; a proxy without its filter may give none at all.
+const ANSWER: Duration = Duration::from_secs(5);
+
 /// One try to connect to the database, through the workload's own sidecar.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
@@ -29,13 +32,13 @@ pub async fn connects(mesh: &Mesh, workload: Workload, user: &str) -> Result<Att
     let seen = envoy.access_log().len();
     let forked = mesh.postgres.backends_forked();
     let directory = &mesh.sidecar(workload).directory;
-    let outcome = match postgres::connect(directory, user, "customers").await {
-        Err(error) => Err(error),
-        Ok(client) => {
-            let row = client.query_one("select session_user::text", &[]).await;
-            Ok(row.context("the session does not answer")?.get(0))
-        }
+    let asking = async {
+        let client = postgres::connect(directory, user, "customers").await?;
+        let row = client.query_one("select session_user::text", &[]).await?;
+        Ok(row.get::<_, String>(0))
     };
+    let outcome = tokio::time::timeout(ANSWER, asking).await.context("no answer");
+    let outcome: Result<String> = outcome.flatten();
     // The session's line is written when it ends, after Postgres had every chance to log its own.
     let id = workload.spiffe_id();
     let line = envoy.logged(seen, |line| line["spiffe_id"] == id.as_str()).await;
