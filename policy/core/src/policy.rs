@@ -14,9 +14,7 @@ pub struct Policy {
     expiry_grace: u64,
     session_grace: u64,
     filter: FilterOptions,
-    /// In byte order of their names, so that of equal rules the first is reported.
     http: Vec<HttpRule>,
-    /// In byte order of their names.
     postgres: Vec<PostgresRule>,
     /// Whether a second evaluation could differ.
     has_shadow_rules: bool,
@@ -25,10 +23,7 @@ pub struct Policy {
 impl Policy {
     /// Compiles a slice. Its types are valid by construction, so nothing can fail.
     pub fn compile(slice: Slice) -> Self {
-        let Slice { workload, expiry_grace, session_grace, filter, mut http, mut postgres, .. } =
-            slice;
-        http.sort_by(|a, b| a.name.cmp(&b.name));
-        postgres.sort_by(|a, b| a.name.cmp(&b.name));
+        let Slice { workload, expiry_grace, session_grace, filter, http, postgres, .. } = slice;
         let has_shadow_rules = http.iter().any(|rule| rule.mode == Mode::Shadow);
         Self { workload, expiry_grace, session_grace, filter, http, postgres, has_shadow_rules }
     }

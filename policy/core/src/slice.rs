@@ -1,6 +1,6 @@
 //! The wire form: what concerns one destination workload, as JSON in the filters' configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -267,15 +267,13 @@ impl Slice {
     /// What the types of the fields can't say.
     fn check(&self) -> Result<(), SliceError> {
         if let Err(error) = SpiffeId::parse(&self.workload) {
-            return Err(SliceError::Invalid(format!(
-                "workload `{}`: {error}",
-                self.workload.escape_debug()
-            )));
+            return Err(SliceError::Invalid(format!("workload `{}`: {error}", self.workload)));
         }
-        let mut names: Vec<&RuleName> = self.http.iter().map(|rule| &rule.name).collect();
-        names.extend(self.postgres.iter().map(|rule| &rule.name));
-        names.sort();
-        if let Some([name, _]) = names.windows(2).find(|pair| matches!(pair, [a, b] if a == b)) {
+        let http = self.http.iter().map(|rule| &rule.name);
+        let mut seen = BTreeSet::new();
+        if let Some(name) =
+            http.chain(self.postgres.iter().map(|rule| &rule.name)).find(|name| !seen.insert(*name))
+        {
             return Err(SliceError::DuplicateRule(name.to_string()));
         }
         let empty = |rule: &RuleName, list| SliceError::EmptyList { rule: rule.to_string(), list };

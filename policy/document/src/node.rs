@@ -71,6 +71,7 @@ pub(crate) fn parse(text: &str) -> Result<Node, Box<Fault>> {
     let options = serde_saphyr::options! {
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         merge_keys: MergeKeyPolicy::Error,
+        emit_comments: false,
     };
     serde_saphyr::from_str_with_options(text, options)
         .map_err(|error| Box::new(unreadable(text, &error)))

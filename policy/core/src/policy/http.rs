@@ -72,7 +72,7 @@ impl Policy {
     }
 }
 
-/// The heaviest of the rules that match; of equal ones the first.
+/// The heaviest of the rules that match; of equal ones that with the smaller name in byte order.
 fn heaviest_match<'p>(
     rules: impl Iterator<Item = &'p HttpRule>,
     id: SpiffeId<'_>,
@@ -81,7 +81,10 @@ fn heaviest_match<'p>(
     let mut best: Option<(&HttpRule, Weight<'_>)> = None;
     for rule in rules {
         let Some(weight) = Weight::of_match(rule, id, facts) else { continue };
-        if best.as_ref().is_none_or(|(_, heaviest)| weight.compare(heaviest).is_gt()) {
+        let heavier = best.as_ref().is_none_or(|(other, heaviest)| {
+            weight.compare(heaviest).then_with(|| other.name.cmp(&rule.name)).is_gt()
+        });
+        if heavier {
             best = Some((rule, weight));
         }
     }

@@ -75,8 +75,11 @@ impl Policy {
             if !exact && !rule.databases.iter().any(DatabaseName::is_any) {
                 continue;
             }
-            let heavier = best.is_none_or(|(_, heaviest, heaviest_is_exact)| {
-                from.compare_weight(heaviest).then(exact.cmp(&heaviest_is_exact)).is_gt()
+            let heavier = best.is_none_or(|(other, heaviest, heaviest_is_exact)| {
+                from.compare_weight(heaviest)
+                    .then(exact.cmp(&heaviest_is_exact))
+                    .then_with(|| other.name.cmp(&rule.name))
+                    .is_gt()
             });
             if heavier {
                 best = Some((rule, from, exact));
