@@ -4,18 +4,20 @@
 //! is reported with its line, what was found and what would be accepted. Unknown keys are mistakes.
 
 mod address;
+mod defaults;
 mod interval;
+mod read;
 mod values;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use signet_policy::{DenialDetail, HeaderNames};
 
 pub use address::{Address, UnixAddress};
-pub use configured_id::ConfiguredId;
 pub use interval::Interval;
-pub use values::{FileMode, Sha256Digest};
+pub use read::ConfigError;
+pub use values::{ConfiguredId, FileMode, Sha256Digest};
 
 /// The whole configuration of a server.
 #[derive(Debug, Clone, Deserialize)]
@@ -112,6 +114,13 @@ pub struct DefaultSvid {
     pub hint: Option<String>,
 }
 
+impl DefaultSvid {
+    /// The configured SPIFFE ID, if any.
+    pub fn id(&self) -> Option<&spiffe::SpiffeId> {
+        self.spiffe_id.as_ref().map(|configured| &configured.0)
+    }
+}
+
 /// Make before break.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -194,187 +203,4 @@ pub struct Process {
     /// `/proc/PID/exe`, which the selectors `unix:path` and `unix:sha256` need; set true there, or
     /// give the agent `CAP_SYS_PTRACE`.
     pub dumpable: bool,
-}
-
-/// Why a configuration was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("configuration {}: {source}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The text is not a configuration.
-    #[error("configuration {}: {fault}", path.display())]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// The fault with its line.
-        fault: String,
-    },
-}
-
-impl Config {
-    /// Reads and checks a configuration file.
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
-        Self::parse(&text).map_err(|fault| ConfigError::Invalid { path: path.into(), fault })
-    }
-
-    /// Checks a configuration's text. The error is meant for people and ends without a line break.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let config: Self =
-            serde_saphyr::from_str(text).map_err(|e| e.to_string().trim_end().to_owned())?;
-        config.check_combination()?;
-        Ok(config)
-    }
-
-    fn check_combination(&self) -> Result<(), String> {
-        let filters = self.filters.http.is_some() || self.filters.postgres.is_some();
-        match (&self.policy, filters) {
-            (Some(_), false) => return Err("policy without filters: name the filter that enforces it under `filters.http` or `filters.postgres`, or leave `policy` out".into()),
-            (None, true) => return Err("filters without a policy: name its file under `policy.file`, or leave `filters` out".into()),
-            _ => {}
-        }
-        if !self.listen.path.is_absolute() {
-            return Err(format!(
-                "listen.path `{}`: a socket needs an absolute path",
-                self.listen.path.display()
-            ));
-        }
-        let names = [&self.names.default_svid, &self.names.default_bundle, &self.names.all_bundles];
-        for (position, name) in names.iter().enumerate() {
-            if name.is_empty() || name.contains("://") || names[..position].contains(name) {
-                return Err(format!(
-                    "names: `{name}` cannot name a secret: accepted are three different words that are no SPIFFE IDs"
-                ));
-            }
-        }
-        Ok(())
-    }
-}
-
-mod configured_id {
-    use serde::Deserialize;
-
-    /// A SPIFFE ID written in the configuration.
-    #[derive(Debug, Clone, Deserialize)]
-    #[serde(try_from = "String")]
-    pub struct ConfiguredId(pub spiffe::SpiffeId);
-
-    impl TryFrom<String> for ConfiguredId {
-        type Error = String;
-
-        fn try_from(text: String) -> Result<Self, String> {
-            spiffe::SpiffeId::new(&text).map(Self).map_err(|e| {
-                format!("SPIFFE ID `{text}`: {e}; accepted is spiffe://trust-domain/path")
-            })
-        }
-    }
-}
-
-mod defaults {
-    use super::{DefaultSvid, FileMode, Interval, Limits, Names, Process, Rotation};
-
-    pub(super) fn drain() -> Interval {
-        Interval::from_seconds(5)
-    }
-
-    pub(super) fn socket_mode() -> FileMode {
-        FileMode::OWNER_AND_GROUP
-    }
-
-    impl Default for Names {
-        fn default() -> Self {
-            Self {
-                default_svid: "default".into(),
-                default_bundle: "ROOTCA".into(),
-                all_bundles: "ALL".into(),
-            }
-        }
-    }
-
-    impl Default for Rotation {
-        fn default() -> Self {
-            Self { hold: Interval::from_seconds(10), withdrawal_delay: Interval::from_seconds(1) }
-        }
-    }
-
-    impl Default for Limits {
-        fn default() -> Self {
-            Self {
-                connections_per_peer: 16,
-                connections: 1024,
-                opens_per_second: 50,
-                opens_burst: 200,
-                streams_per_connection: 1024,
-                names_per_request: 1024,
-                message_bytes: 1 << 20,
-                slow_reader: Interval::from_seconds(30),
-            }
-        }
-    }
-
-    #[expect(
-        clippy::derivable_impls,
-        reason = "the default is a decision, told where the others are"
-    )]
-    impl Default for Process {
-        fn default() -> Self {
-            Self { dumpable: false }
-        }
-    }
-
-    impl DefaultSvid {
-        /// The configured SPIFFE ID, if any.
-        pub fn id(&self) -> Option<&spiffe::SpiffeId> {
-            self.spiffe_id.as_ref().map(|configured| &configured.0)
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Config;
-
-    const SMALLEST: &str =
-        "source: {workload_api: {socket: unix:///agent.sock}}\nlisten: {path: /sds.sock}\n";
-
-    #[test]
-    fn the_smallest_configuration_has_every_default() {
-        let config = Config::parse(SMALLEST).expect("valid");
-        assert_eq!(config.names.default_bundle, "ROOTCA");
-        assert_eq!(config.listen.mode.bits(), 0o660);
-        assert!(!config.process.dumpable && config.admin.is_none() && config.policy.is_none());
-    }
-
-    #[test]
-    fn a_fault_names_the_thing_what_was_found_and_what_is_accepted() {
-        for (addition, expected) in [
-            ("polcy: {file: /p}", &["unknown field `polcy`", "policy", "line 3"][..]),
-            ("drain: soon", &["`soon`", "5s"]),
-            ("admin: {listen: everywhere}", &["`everywhere`", "127.0.0.1:9902", "unix:///"]),
-            ("policy: {file: /p}", &["policy without filters"]),
-            ("filters: {http: {wasm: /w, sha256: abc}}", &["`abc`", "64"]),
-            ("names: {default_bundle: ALL}", &["`ALL`"]),
-            ("default_svid: {spiffe_id: /ns/x}", &["`/ns/x`", "spiffe://"]),
-            ("limits: {connection: 3}", &["unknown field `connection`", "connections_per_peer"]),
-        ] {
-            let fault = Config::parse(&format!("{SMALLEST}{addition}\n")).expect_err(addition);
-            for part in expected {
-                assert!(fault.contains(part), "{addition}: `{part}` is missing in: {fault}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_source_other_than_those_known_is_refused_by_name() {
-        let fault =
-            Config::parse("source: {agent: {}}\nlisten: {path: /s}\n").expect_err("unknown source");
-        assert!(fault.contains("agent") && fault.contains("workload_api"), "{fault}");
-    }
 }

@@ -4,6 +4,21 @@ use std::fmt;
 
 use serde::Deserialize;
 
+/// A SPIFFE ID written in the configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ConfiguredId(pub spiffe::SpiffeId);
+
+impl TryFrom<String> for ConfiguredId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        spiffe::SpiffeId::new(&text)
+            .map(Self)
+            .map_err(|e| format!("SPIFFE ID `{text}`: {e}; accepted is spiffe://trust-domain/path"))
+    }
+}
+
 /// Permissions of a socket: four octal digits in quotes, as in `"0660"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]

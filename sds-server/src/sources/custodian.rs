@@ -6,9 +6,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
 
-use super::custody::Finding;
+use super::finding::Finding;
 use super::{Custody, Identities, Moment, Report, SvidSnapshot};
 use crate::metrics::Metrics;
 
@@ -76,7 +75,7 @@ impl Custodian {
             Report::Waiting(reason) | Report::Withdrawn(reason) | Report::Lost(reason) => {
                 Some(reason.clone())
             }
-            Report::Issued(_) => self.custody.missing_default(now),
+            Report::Issued(_) => self.custody.trouble(now),
         };
         let snapshot = self.custody.snapshot();
         self.identities.send_if_modified(|published| {
@@ -95,34 +94,7 @@ impl Custodian {
 
     fn tell(&self, findings: &[Finding]) {
         for finding in findings {
-            match finding {
-                Finding::Served { id, serial, expires } => {
-                    self.metrics.count_svid_update("served");
-                    info!(spiffe_id = %id, serial, expires, "serving a new SVID");
-                }
-                Finding::Held { id, serial, wait } => {
-                    self.metrics.count_svid_update("held");
-                    info!(spiffe_id = %id, serial, wait_ms = wait.as_millis(), "holding back a new SVID until its authority is known to the peers");
-                }
-                Finding::Refused { id, fault } => {
-                    self.metrics.count_svid_update("refused");
-                    error!(spiffe_id = %id, reason = %fault, "refusing an SVID; the one before is served while it is valid");
-                }
-                Finding::UnknownIssuer { id, serial } => {
-                    warn!(spiffe_id = %id, serial, "no authority of the bundle is found to have issued this SVID; peers may refuse it");
-                }
-                Finding::Expired { id } => {
-                    self.metrics.count_svid_update("expired");
-                    error!(spiffe_id = %id, "an SVID expired and nothing newer came");
-                }
-                Finding::Withdrawn { id } => {
-                    self.metrics.count_svid_update("withdrawn");
-                    warn!(spiffe_id = %id, "the source no longer names this identity; Envoys keep the certificate until it expires");
-                }
-                Finding::Bundle { domain, authorities } => {
-                    info!(trust_domain = %domain, authorities, "serving a new bundle");
-                }
-            }
+            finding.tell(&self.metrics);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use spiffe::{SpiffeId, TrustDomain, X509Bundle, X509Context};
 use tokio::time::Instant;
 
+use super::finding::Finding;
 use super::rotation::{Authorities, AuthorityId, issuer};
 use super::{Moment, Svid, SvidFault, SvidSnapshot, default_svid, utc};
 use crate::config::DefaultSvid;
@@ -22,25 +23,6 @@ pub struct CustodySettings {
     pub withdrawal_delay: Duration,
 }
 
-/// Something that operators want to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Finding {
-    /// A new certificate is served.
-    Served { id: SpiffeId, serial: String, expires: String },
-    /// A new certificate waits until its authority is known to the peers.
-    Held { id: SpiffeId, serial: String, wait: Duration },
-    /// A certificate must not be served; the one before stays while it is valid.
-    Refused { id: SpiffeId, fault: SvidFault },
-    /// No authority of the bundle is found to have issued the certificate.
-    UnknownIssuer { id: SpiffeId, serial: String },
-    /// A certificate is no longer served: it expired and nothing newer came.
-    Expired { id: SpiffeId },
-    /// A certificate is no longer served: the source does not name it any more.
-    Withdrawn { id: SpiffeId },
-    /// A bundle is new or changed.
-    Bundle { domain: TrustDomain, authorities: usize },
-}
-
 /// The keeper of all identities.
 #[derive(Debug)]
 pub struct Custody {
@@ -48,8 +30,10 @@ pub struct Custody {
     authorities: Authorities,
     /// What the source names now.
     candidates: BTreeMap<SpiffeId, Candidate>,
+    /// What the source names now and nobody must have.
+    refused: BTreeMap<SpiffeId, SvidFault>,
     /// What is served now.
-    current: BTreeMap<SpiffeId, Current>,
+    current: BTreeMap<SpiffeId, Kept<Leaf>>,
     offered_bundles: BTreeMap<TrustDomain, Arc<X509Bundle>>,
     bundles: BTreeMap<TrustDomain, Kept<Arc<X509Bundle>>>,
     default: Option<SpiffeId>,
@@ -57,13 +41,18 @@ pub struct Custody {
 
 #[derive(Debug)]
 struct Candidate {
-    svid: Arc<Svid>,
-    issuer: Option<AuthorityId>,
+    leaf: Leaf,
     hold_until: Option<Instant>,
+    /// Whether it was told why this is not served.
     reported: bool,
 }
 
-type Current = Kept<(Arc<Svid>, Option<AuthorityId>)>;
+/// An SVID, and who issued it where that is known.
+#[derive(Debug, Clone)]
+struct Leaf {
+    svid: Arc<Svid>,
+    issuer: Option<AuthorityId>,
+}
 
 /// Something served, and until when although the source has stopped naming it.
 #[derive(Debug)]
@@ -79,6 +68,7 @@ impl Custody {
             settings,
             authorities: Authorities::default(),
             candidates: BTreeMap::new(),
+            refused: BTreeMap::new(),
             current: BTreeMap::new(),
             offered_bundles: BTreeMap::new(),
             bundles: BTreeMap::new(),
@@ -98,6 +88,7 @@ impl Custody {
             .collect();
 
         let mut before = std::mem::take(&mut self.candidates);
+        self.refused.clear();
         for document in context.svids() {
             let id = document.spiffe_id().clone();
             match Svid::check(Arc::clone(document)) {
@@ -105,12 +96,12 @@ impl Custody {
                     if self
                         .candidates
                         .get(&id)
-                        .is_some_and(|other| other.svid.not_after() >= svid.not_after())
+                        .is_some_and(|other| other.leaf.svid.not_after() >= svid.not_after())
                     {
                         continue;
                     }
                     let candidate = match before.remove(&id) {
-                        Some(known) if known.svid.same_as(&svid) => known,
+                        Some(known) if known.leaf.svid.same_as(&svid) => known,
                         _ => self.candidate(svid, now, &mut findings),
                     };
                     self.candidates.insert(id, candidate);
@@ -121,6 +112,7 @@ impl Custody {
                     if let Some(known) = before.remove(&id) {
                         self.candidates.entry(id.clone()).or_insert(known);
                     }
+                    self.refused.insert(id.clone(), fault.clone());
                     findings.push(Finding::Refused { id, fault });
                 }
             }
@@ -131,6 +123,7 @@ impl Custody {
     /// The source says that we have no identity any more.
     pub fn withdraw(&mut self) {
         self.candidates.clear();
+        self.refused.clear();
         self.offered_bundles.clear();
     }
 
@@ -146,10 +139,10 @@ impl Custody {
             });
         }
         let hold_until = self.current.get(svid.id()).zip(issuer).and_then(|(old, issuer)| {
-            let remaining = old.value.0.not_after().duration_since(now.wall).unwrap_or_default();
+            let remaining = old.value.svid.not_after().duration_since(now.wall).unwrap_or_default();
             self.authorities.hold_until(issuer, self.settings.hold, remaining, now.steady)
         });
-        Candidate { svid: Arc::new(svid), issuer, hold_until, reported: false }
+        Candidate { leaf: Leaf { svid: Arc::new(svid), issuer }, hold_until, reported: false }
     }
 
     /// Brings what is served up to `now`. Call it after every offer and at
@@ -174,25 +167,25 @@ impl Custody {
             let current = self.current.get_mut(id);
             if let Some(old) = current {
                 old.leaves_at = None;
-                if old.value.0.same_as(&candidate.svid) {
+                if old.value.svid.same_as(&candidate.leaf.svid) {
                     continue;
                 }
-                let old_is_good = old.value.0.check_validity(now.wall).is_ok()
-                    && old.value.1.is_some_and(|issuer| self.authorities.trusts(issuer));
+                let old_is_good = old.value.svid.check_validity(now.wall).is_ok()
+                    && old.value.issuer.is_some_and(|issuer| self.authorities.trusts(issuer));
                 if let Some(until) =
                     candidate.hold_until.filter(|until| *until > now.steady && old_is_good)
                 {
                     if !std::mem::replace(&mut candidate.reported, true) {
                         findings.push(Finding::Held {
                             id: id.clone(),
-                            serial: candidate.svid.serial().into(),
+                            serial: candidate.leaf.svid.serial().into(),
                             wait: until - now.steady,
                         });
                     }
                     continue;
                 }
             }
-            if let Err(fault) = candidate.svid.check_validity(now.wall) {
+            if let Err(fault) = candidate.leaf.svid.check_validity(now.wall) {
                 if !std::mem::replace(&mut candidate.reported, true) {
                     findings.push(Finding::Refused { id: id.clone(), fault });
                 }
@@ -200,13 +193,11 @@ impl Custody {
             }
             findings.push(Finding::Served {
                 id: id.clone(),
-                serial: candidate.svid.serial().into(),
-                expires: utc(candidate.svid.not_after()),
+                serial: candidate.leaf.svid.serial().into(),
+                expires: utc(candidate.leaf.svid.not_after()),
             });
-            self.current.insert(
-                id.clone(),
-                Kept { value: (Arc::clone(&candidate.svid), candidate.issuer), leaves_at: None },
-            );
+            self.current
+                .insert(id.clone(), Kept { value: candidate.leaf.clone(), leaves_at: None });
         }
     }
 
@@ -214,7 +205,7 @@ impl Custody {
     fn retire(&mut self, now: Moment, findings: &mut Vec<Finding>) {
         let (candidates, delay) = (&self.candidates, self.settings.withdrawal_delay);
         self.current.retain(|id, kept| {
-            if kept.value.0.check_validity(now.wall).is_err() {
+            if kept.value.svid.check_validity(now.wall).is_err() {
                 findings.push(Finding::Expired { id: id.clone() });
                 return false;
             }
@@ -253,15 +244,15 @@ impl Custody {
     pub fn next_review(&self, now: Moment) -> Option<Instant> {
         let waiting = self.candidates.values().filter(|candidate| {
             self.current
-                .get(candidate.svid.id())
-                .is_none_or(|current| !current.value.0.same_as(&candidate.svid))
+                .get(candidate.leaf.svid.id())
+                .is_none_or(|current| !current.value.svid.same_as(&candidate.leaf.svid))
         });
         let waiting = waiting.filter_map(|candidate| {
             let valid_from =
-                Some(now.until(candidate.svid.not_before())).filter(|at| *at > now.steady);
+                Some(now.until(candidate.leaf.svid.not_before())).filter(|at| *at > now.steady);
             candidate.hold_until.filter(|until| *until > now.steady).max(valid_from)
         });
-        let served = self.current.values().map(|kept| now.until(kept.value.0.not_after()));
+        let served = self.current.values().map(|kept| now.until(kept.value.svid.not_after()));
         let leaving = self.current.values().filter_map(|kept| kept.leaves_at);
         let leaving_bundles = self.bundles.values().filter_map(|kept| kept.leaves_at);
         waiting.chain(served).chain(leaving).chain(leaving_bundles).min()
@@ -279,25 +270,22 @@ impl Custody {
         SvidSnapshot { svids, bundles, default }
     }
 
-    /// Why no default SVID can be served although the source issued something; `None` when one can.
-    pub fn missing_default(&self, now: Moment) -> Option<String> {
-        if self.snapshot().default.is_some() {
-            return None;
-        }
-        let fault = self.candidates.iter().find_map(|(id, candidate)| {
-            candidate
-                .svid
-                .check_validity(now.wall)
-                .err()
-                .map(|fault| format!("the SVID {id} cannot be served: {fault}"))
+    /// What is wrong with what the source issued, although something older may be served; `None`
+    /// while all is well.
+    pub fn trouble(&self, now: Moment) -> Option<String> {
+        let refused = self.refused.iter().map(|(id, fault)| (id, fault.clone()));
+        let not_now = self.candidates.iter().filter_map(|(id, candidate)| {
+            Some((id, candidate.leaf.svid.check_validity(now.wall).err()?))
         });
-        Some(fault.unwrap_or_else(|| {
-            default_svid::explain_none(&self.settings.default_svid, &self.served())
-        }))
+        if let Some((id, fault)) = refused.chain(not_now).next() {
+            return Some(format!("the newest SVID of {id} cannot be served: {fault}"));
+        }
+        let SvidSnapshot { svids, default, .. } = self.snapshot();
+        default.is_none().then(|| default_svid::explain_none(&self.settings.default_svid, &svids))
     }
 
     fn served(&self) -> BTreeMap<SpiffeId, Arc<Svid>> {
-        self.current.iter().map(|(id, kept)| (id.clone(), Arc::clone(&kept.value.0))).collect()
+        self.current.iter().map(|(id, kept)| (id.clone(), Arc::clone(&kept.value.svid))).collect()
     }
 }
 

@@ -118,7 +118,7 @@ fn an_expired_leaf_is_never_served() {
     let findings = keeper.wait(30 * SECOND);
     assert!(matches!(findings[0], Finding::Expired { .. }), "{findings:?}");
     assert_eq!(keeper.serial(), None);
-    assert!(keeper.custody.missing_default(keeper.now).is_some_and(|why| why.contains("expired")));
+    assert!(keeper.custody.trouble(keeper.now).is_some_and(|why| why.contains("expired")));
 }
 
 #[test]
@@ -167,4 +167,5 @@ fn a_pair_that_does_not_match_leaves_the_good_one_in_force() {
     let findings = keeper.offer(&Authority::context(&[&mismatched], &[&authority]));
     assert!(matches!(findings[..], [Finding::Refused { .. }]), "{findings:?}");
     assert_eq!(keeper.serial(), first);
+    assert!(keeper.custody.trouble(keeper.now).is_some_and(|why| why.contains("private key")));
 }

@@ -30,6 +30,9 @@ pub(super) fn choose(
 
 /// Why there is no default SVID although there are SVIDs.
 pub(super) fn explain_none(choice: &DefaultSvid, svids: &BTreeMap<SpiffeId, Arc<Svid>>) -> String {
+    if svids.is_empty() {
+        return "no identity that can be served is issued".into();
+    }
     let wanted = match (choice.id(), &choice.hint) {
         (Some(id), Some(hint)) => format!("neither {id} nor the hint `{hint}`"),
         (Some(id), None) => format!("not {id}"),

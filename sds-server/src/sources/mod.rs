@@ -8,6 +8,7 @@
 mod custodian;
 mod custody;
 mod default_svid;
+mod finding;
 mod moment;
 mod rotation;
 mod svid;
@@ -24,6 +25,7 @@ use x509_parser::time::ASN1Time;
 
 pub use custodian::Custodian;
 pub use custody::{Custody, CustodySettings};
+pub use finding::Finding;
 pub use moment::Moment;
 pub use svid::{Svid, SvidFault};
 

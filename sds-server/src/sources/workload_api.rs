@@ -1,5 +1,7 @@
 //! The SPIFFE Workload API as a source: one stream, opened again whenever it ends.
 
+use std::error::Error;
+use std::iter::successors;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +46,7 @@ enum Trouble {
         "the Workload API at {socket} issues no identity to this process: {source}; is a workload registered for it?"
     )]
     NoIdentity { socket: String, source: WorkloadApiError },
-    #[error("the Workload API at {socket} fails: {source}")]
+    #[error("the Workload API at {socket} fails: {}", causes(source))]
     Failed { socket: String, source: WorkloadApiError },
     #[error("the Workload API at {socket} closed the stream")]
     Closed { socket: String },
@@ -146,6 +148,15 @@ impl WorkloadApiSource {
             true
         });
     }
+}
+
+/// An error with what is behind it; the transport's own says little.
+fn causes(error: &dyn Error) -> String {
+    let behind = successors(error.source(), |&error| error.source());
+    behind.fold(error.to_string(), |told, cause| {
+        let cause = cause.to_string();
+        if told.ends_with(&cause) { told } else { format!("{told}: {cause}") }
+    })
 }
 
 fn exists(socket: &Path) -> bool {

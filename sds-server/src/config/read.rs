@@ -1,0 +1,109 @@
+//! Reading a configuration, and what only the whole of it can show to be wrong.
+
+use std::path::{Path, PathBuf};
+
+use super::Config;
+
+/// Why a configuration was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("configuration {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The text is not a configuration.
+    #[error("configuration {}: {fault}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The fault with its line.
+        fault: String,
+    },
+}
+
+impl Config {
+    /// Reads and checks a configuration file.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
+        Self::parse(&text).map_err(|fault| ConfigError::Invalid { path: path.into(), fault })
+    }
+
+    /// Checks a configuration's text. The error is meant for people and ends without a line break.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let config: Self =
+            serde_saphyr::from_str(text).map_err(|e| e.to_string().trim_end().to_owned())?;
+        config.check_combination()?;
+        Ok(config)
+    }
+
+    fn check_combination(&self) -> Result<(), String> {
+        let filters = self.filters.http.is_some() || self.filters.postgres.is_some();
+        match (&self.policy, filters) {
+            (Some(_), false) => return Err("policy without filters: name the filter that enforces it under `filters.http` or `filters.postgres`, or leave `policy` out".into()),
+            (None, true) => return Err("filters without a policy: name its file under `policy.file`, or leave `filters` out".into()),
+            _ => {}
+        }
+        if !self.listen.path.is_absolute() {
+            return Err(format!(
+                "listen.path `{}`: a socket needs an absolute path",
+                self.listen.path.display()
+            ));
+        }
+        let names = [&self.names.default_svid, &self.names.default_bundle, &self.names.all_bundles];
+        for (position, name) in names.iter().enumerate() {
+            if name.is_empty() || name.contains("://") || names[..position].contains(name) {
+                return Err(format!(
+                    "names: `{name}` cannot name a secret: accepted are three different words that are no SPIFFE IDs"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Config;
+
+    const SMALLEST: &str =
+        "source: {workload_api: {socket: unix:///agent.sock}}\nlisten: {path: /sds.sock}\n";
+
+    #[test]
+    fn the_smallest_configuration_has_every_default() {
+        let config = Config::parse(SMALLEST).expect("valid");
+        assert_eq!(config.names.default_bundle, "ROOTCA");
+        assert_eq!(config.listen.mode.bits(), 0o660);
+        assert!(!config.process.dumpable && config.admin.is_none() && config.policy.is_none());
+    }
+
+    #[test]
+    fn a_fault_names_the_thing_what_was_found_and_what_is_accepted() {
+        for (addition, expected) in [
+            ("polcy: {file: /p}", &["unknown field `polcy`", "policy", "line 3"][..]),
+            ("drain: soon", &["`soon`", "5s"]),
+            ("admin: {listen: everywhere}", &["`everywhere`", "127.0.0.1:9902", "unix:///"]),
+            ("policy: {file: /p}", &["policy without filters"]),
+            ("filters: {http: {wasm: /w, sha256: abc}}", &["`abc`", "64"]),
+            ("names: {default_bundle: ALL}", &["`ALL`"]),
+            ("default_svid: {spiffe_id: /ns/x}", &["`/ns/x`", "spiffe://"]),
+            ("limits: {connection: 3}", &["unknown field `connection`", "connections_per_peer"]),
+        ] {
+            let fault = Config::parse(&format!("{SMALLEST}{addition}\n")).expect_err(addition);
+            for part in expected {
+                assert!(fault.contains(part), "{addition}: `{part}` is missing in: {fault}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_source_other_than_those_known_is_refused_by_name() {
+        let fault =
+            Config::parse("source: {agent: {}}\nlisten: {path: /s}\n").expect_err("unknown source");
+        assert!(fault.contains("agent") && fault.contains("workload_api"), "{fault}");
+    }
+}
