@@ -119,11 +119,6 @@ impl PostgresFilter {
         &mut self,
         connection: Connection,
     ) -> Result<BTreeMap<String, Vec<u8>>, HostError> {
-        self.vm.call::<_, ()>(
-            "proxy_on_downstream_connection_close",
-            connection.0,
-            (connection.0, 2_u32),
-        )?;
         self.vm.close(connection.0).map(|stream| stream.filter_state)
     }
 
@@ -133,13 +128,6 @@ impl PostgresFilter {
         let end = u32::from(end);
         let action: u32 = self.vm.call("proxy_on_upstream_data", context, (context, size, end))?;
         let to_client = self.vm.stream(context).upstream.take().unwrap_or_default();
-        if end == 1 {
-            self.vm.call::<_, ()>(
-                "proxy_on_upstream_connection_close",
-                context,
-                (context, 0_u32),
-            )?;
-        }
         Ok(if action == PAUSE { Vec::new() } else { to_client })
     }
 

@@ -52,12 +52,6 @@ pub trait NetworkFilter: Vm {
     /// Bytes of the server: the buffer holds `size` in all.
     fn on_upstream_data(&self, connection: ContextId, size: usize, end_of_stream: bool) -> Action;
 
-    /// The client's connection is closed.
-    fn on_downstream_close(&self, connection: ContextId);
-
-    /// The server's connection is closed.
-    fn on_upstream_close(&self, connection: ContextId);
-
     /// The timer of a root context.
     fn on_tick(&self, root: ContextId);
 }
@@ -126,10 +120,6 @@ macro_rules! export_network_filter {
                 |vm| $crate::NetworkFilter::on_downstream_data(vm, connection, size, end != 0) as u32;
             proxy_on_upstream_data(connection: u32, size: usize, end: u32) -> u32 =>
                 |vm| $crate::NetworkFilter::on_upstream_data(vm, connection, size, end != 0) as u32;
-            proxy_on_downstream_connection_close(connection: u32, _peer: u32) =>
-                |vm| $crate::NetworkFilter::on_downstream_close(vm, connection);
-            proxy_on_upstream_connection_close(connection: u32, _peer: u32) =>
-                |vm| $crate::NetworkFilter::on_upstream_close(vm, connection);
             proxy_on_tick(root: u32) => |vm| $crate::NetworkFilter::on_tick(vm, root);
         }
     };

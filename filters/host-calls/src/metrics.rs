@@ -1,23 +1,22 @@
 //! Envoy's metrics: `wasmcustom.NAME` in `/stats`.
 #![allow(unsafe_code)]
 
-use crate::{
-    error::{HostError, check},
-    raw,
-};
+use crate::{error::check, raw};
 
 /// A number that only grows. One that Envoy would not define counts nothing: no reason to do anything else.
 #[derive(Clone, Copy, Debug)]
 pub struct Counter(Option<u32>);
 
-/// A number as it is now. One that Envoy would not define shows nothing.
-#[derive(Clone, Copy, Debug)]
-pub struct Gauge(Option<u32>);
-
 impl Counter {
     /// Defines it, or finds the one of this name.
     pub fn define(name: &str) -> Self {
-        Self(define(0, name).ok())
+        const COUNTER: u32 = 0;
+        let mut metric = 0;
+        // SAFETY: pointer and size are those of `name`; the call writes one u32.
+        let status = unsafe {
+            raw::proxy_define_metric(COUNTER, name.as_ptr(), name.len(), &raw mut metric)
+        };
+        Self(check(status).is_ok().then_some(metric))
     }
 
     /// Counts one.
@@ -27,26 +26,4 @@ impl Counter {
             unsafe { raw::proxy_increment_metric(metric, 1) };
         }
     }
-}
-
-impl Gauge {
-    /// Defines it, or finds the one of this name.
-    pub fn define(name: &str) -> Self {
-        Self(define(1, name).ok())
-    }
-
-    /// Sets its value.
-    pub fn record(self, value: u64) {
-        if let Some(metric) = self.0 {
-            // SAFETY: no pointers.
-            unsafe { raw::proxy_record_metric(metric, value) };
-        }
-    }
-}
-
-fn define(kind: u32, name: &str) -> Result<u32, HostError> {
-    let mut metric = 0;
-    // SAFETY: pointer and size are those of `name`; the call writes one u32.
-    check(unsafe { raw::proxy_define_metric(kind, name.as_ptr(), name.len(), &raw mut metric) })?;
-    Ok(metric)
 }

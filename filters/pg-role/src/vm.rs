@@ -96,7 +96,12 @@ impl Vm for PgRole {
 
     fn on_delete(&self, context: ContextId) {
         self.forget_root(context);
-        self.sessions.borrow_mut().remove(&context);
+        let session = self.sessions.borrow_mut().remove(&context);
+        if let Some(session) = session.as_deref()
+            && let Ok(session) = session.try_borrow()
+        {
+            session.on_close();
+        }
     }
 }
 
@@ -116,16 +121,6 @@ impl NetworkFilter for PgRole {
             None => Action::Pause,
         }
     }
-
-    fn on_downstream_close(&self, connection: ContextId) {
-        if let Some(session) = self.session(connection)
-            && let Ok(mut session) = session.try_borrow_mut()
-        {
-            session.on_close();
-        }
-    }
-
-    fn on_upstream_close(&self, _: ContextId) {}
 
     fn on_tick(&self, _: ContextId) {
         let Some(newest) = self.newest() else { return };

@@ -120,12 +120,6 @@ fn sqlstate(body: &[u8]) -> String {
     code.take(5).map(|&byte| char::from(byte)).collect()
 }
 
-/// Does this chunk end where a session is between two queries? A row may end in the same six bytes, so this serves to end
-/// a session, not to follow one.
-pub fn ends_in_ready_for_query(chunk: &[u8]) -> bool {
-    matches!(chunk, [.., b'Z', 0, 0, 0, 5, b'I' | b'T' | b'E'])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,12 +172,5 @@ mod tests {
     #[test]
     fn a_length_below_four_is_an_error() {
         assert_eq!(BackendMessages::default().push(b"R\0\0\0\x03"), Err(BackendStreamError));
-    }
-
-    #[test]
-    fn the_boundary_between_queries() {
-        assert!(ends_in_ready_for_query(b"CZ\0\0\0\x05T"));
-        assert!(!ends_in_ready_for_query(b"Z\0\0\0\x05X"));
-        assert!(!ends_in_ready_for_query(b"\0\0\0\x05I"));
     }
 }

@@ -14,7 +14,7 @@ mod options;
 mod packet;
 mod startup;
 
-pub use backend::{BackendMessage, BackendMessages, BackendStreamError, ends_in_ready_for_query};
+pub use backend::{BackendMessage, BackendMessages, BackendStreamError};
 pub use error_response::ErrorResponse;
 pub use options::{OptionsError, Setting, parse_options};
 pub use packet::{

@@ -109,7 +109,7 @@ impl Session {
             Phase::EncryptionAnswer => {
                 self.hang_up(PIPELINED, "bytes before the answer to a request for encryption")
             }
-            Phase::Close { .. } if end => close_downstream(),
+            Phase::Close { .. } if end => self.close(),
             // Whatever a client sends behind its own denial or end goes nowhere.
             Phase::AnswerToReplace(_) | Phase::End { .. } | Phase::Close { .. } => {
                 write_buffer(Buffer::Downstream, 0, ALL, &[])
@@ -153,7 +153,7 @@ impl Session {
         newest: &Rc<Configuration>,
     ) -> Result<(), HostError> {
         match &self.phase {
-            Phase::Close { after } if now > *after => close_downstream(),
+            Phase::Close { after } if now > *after => self.close(),
             Phase::End { deadline, .. } if now >= *deadline => {
                 self.hang_up("end_overdue", "the session did not end in time")
             }
@@ -170,8 +170,8 @@ impl Session {
         }
     }
 
-    /// The connection is gone.
-    pub(crate) fn on_close(&mut self) {
+    /// The connection is gone, or will be at once. May come twice.
+    pub(crate) fn on_close(&self) {
         let backend = self.grant.as_ref().and_then(|grant| grant.backend.as_ref());
         let (Some((pid, key)), Ok(peer)) = (backend, self.peer()) else { return };
         if let Err(error) = cancel_keys::forget(*pid, key, peer.id.as_str()) {
@@ -187,6 +187,13 @@ impl Session {
             note("refuse", reason, None, None)?;
         }
         self.phase = Phase::Close { after: 0 };
+        self.close()
+    }
+
+    /// Envoy may end this context before the call returns, while the session is at work: so what is to be done at its end
+    /// is done first.
+    fn close(&self) -> Result<(), HostError> {
+        self.on_close();
         close_downstream()
     }
 
