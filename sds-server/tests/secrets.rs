@@ -275,3 +275,38 @@ async fn connections_beyond_the_limit_are_closed_and_counted() {
     );
     first.secrets(&["default"], "").await.accept().await;
 }
+
+#[tokio::test]
+async fn a_peer_that_does_not_read_is_left_and_others_are_served() {
+    let server = Server::start("limits: { slow_reader: 500ms }").await;
+    let agent = Agent::serve(&server.at("agent.sock"));
+    let authority = Authority::new("example.org");
+    agent.issue(&[&Identity::new(&authority, "/a", HOUR)], &[]);
+    let narrow = Client::narrow(&server.at("sds.sock"), 512).await;
+    let _unread = narrow.secrets(&["default"], "").await;
+    let mut read = server.client().await.secrets(&["default"], "").await;
+    read.accept().await;
+    let left = "signet_xds_rejected_total{reason=\"slow_reader\"}";
+    for _ in 0..200 {
+        let renewed = Identity::new(&authority, "/a", HOUR);
+        agent.issue(&[&renewed], &[]);
+        assert_eq!(certificate(&read.accept().await.secret()), renewed.chain);
+        if server.metric(left) == Some(1) {
+            return;
+        }
+    }
+    panic!("the stream stays open");
+}
+
+#[tokio::test]
+async fn too_large_and_too_many_are_refused_and_others_are_served() {
+    let server = Server::start("limits: { names_per_request: 3, message_bytes: 2000 }").await;
+    let agent = Agent::serve(&server.at("agent.sock"));
+    agent.issue(&[&Identity::new(&Authority::new("example.org"), "/a", HOUR)], &[]);
+    let client = server.client().await;
+    let mut many = client.secrets(&["a", "b", "c", "default"], "").await;
+    assert_eq!(many.end().await.expect_err("too many").code(), tonic::Code::InvalidArgument);
+    let mut large = client.secrets(&["default", &"x".repeat(2000)], "").await;
+    large.end().await.expect("the stream ends");
+    client.secrets(&["default"], "").await.accept().await;
+}

@@ -46,14 +46,25 @@ impl Client {
     }
 
     pub(crate) async fn try_connect(path: &Path) -> Result<Self, tonic::transport::Error> {
+        Self::through(Endpoint::from_static("http://sds"), path).await
+    }
+
+    /// A connection that takes in only so many bytes that nobody has read.
+    pub(crate) async fn narrow(path: &Path, window: u32) -> Self {
+        let endpoint = Endpoint::from_static("http://sds").initial_stream_window_size(window);
+        Self::through(endpoint, path).await.expect("connected")
+    }
+
+    async fn through(endpoint: Endpoint, path: &Path) -> Result<Self, tonic::transport::Error> {
         let path = path.to_path_buf();
         let connector = service_fn(move |_| {
             let path = path.clone();
             async move {
-                Ok::<_, std::io::Error>(TokioIo::new(tokio::net::UnixStream::connect(path).await?))
+                let stream = tokio::net::UnixStream::connect(path).await?;
+                Ok::<_, std::io::Error>(TokioIo::new(stream))
             }
         });
-        Endpoint::from_static("http://sds").connect_with_connector(connector).await.map(Self)
+        endpoint.connect_with_connector(connector).await.map(Self)
     }
 
     pub(crate) async fn secrets(&self, names: &[&str], version: &str) -> Discovery {
