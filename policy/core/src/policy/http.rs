@@ -121,17 +121,17 @@ impl<'p> Weight<'p> {
             ),
         };
         let from = heaviest_id(&rule.from, id)?;
-        let host = match &rule.hosts {
-            None => None,
-            Some(hosts) => {
-                let asked = facts.host?;
-                Some(
-                    hosts
-                        .iter()
-                        .filter(|host| host.matches(asked))
-                        .max_by(|a, b| a.compare_weight(b))?,
-                )
-            }
+        let host = match (&rule.hosts, facts.host) {
+            (None, _) => None,
+            (Some(hosts), Some(asked)) => Some(
+                hosts
+                    .iter()
+                    .filter(|host| host.matches(asked))
+                    .max_by(|a, b| a.compare_weight(b))?,
+            ),
+            // Not known: what isn't shown isn't allowed.
+            (Some(_), None) if rule.effect == Effect::Deny => None,
+            (Some(_), None) => return None,
         };
         if !(port_matches(rule, facts)
             && upgrade_matches(rule, facts)

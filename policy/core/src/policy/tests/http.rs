@@ -171,7 +171,7 @@ fn hosts() {
             (CLIENT, "GET /", &[(":authority", "a.b.shop.org")], "allow wildcard"),
             (CLIENT, "GET /", &[(":authority", "shop.org")], "deny no_rule"),
             (CLIENT, "GET /", &[(":authority", "Secret.shop.org:1")], "deny secret"),
-            (CLIENT, "GET /", &[], "deny no_rule"),
+            (CLIENT, "GET /", &[], "deny secret"),
             (CLIENT, "GET /", &[(":authority", "u@api.example.org")], "refuse authority"),
         ],
     );
