@@ -4,18 +4,15 @@
 //! client, report ─▶ client-proxy ══mTLS══▶ api-proxy ─▶ API ─▶ api-proxy ══mTLS══▶ db-proxy ─▶ Postgres
 //! ```
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::{
-    Api, Bootstrap, Envoy, IdentitySource, PolicyFile, Postgres, PostgresVersion, SdsServer,
-    SourceKind, Stage, TRUST_DOMAIN, Workload,
+    Api, Envoy, IdentitySource, PolicyFile, Postgres, PostgresVersion, SdsServer, SourceKind,
+    Stage, Workload,
+    site::{Ops, Site},
 };
 
 /// A change to one Envoy's configuration.
@@ -105,12 +102,14 @@ impl MeshPlan {
 
     /// Puts it up and waits until all of it is ready.
     pub async fn start(self) -> Result<Mesh> {
-        let stage = Stage::set(self.logs.clone())?;
-        self.start_on(stage).await
+        let mut mesh = self.start_unready().await?;
+        mesh.ready().await?;
+        Ok(mesh)
     }
 
-    /// The same on a stage that is already set.
-    pub async fn start_on(mut self, stage: Stage) -> Result<Mesh> {
+    /// Puts it up; only the identity source and Postgres are awaited.
+    pub async fn start_unready(mut self) -> Result<Mesh> {
+        let stage = Stage::set(self.logs.clone())?;
         let policy = PolicyFile::demo(&stage)?;
         if let Some(text) = &self.policy {
             policy.write(text)?;
@@ -122,7 +121,7 @@ impl MeshPlan {
         );
         let (source, postgres) = (source?, postgres?);
         (self.narrate)("one sds-server and one Envoy per workload, and the API");
-        let ports = Ports::choose(&stage)?;
+        let site = Site::choose(&stage, &postgres, self.max_connection_duration)?;
         let mut sidecars = BTreeMap::new();
         for workload in Workload::ALL {
             let directory = stage.directory(workload.name(), &stage.accounts.mesh)?;
@@ -135,87 +134,17 @@ impl MeshPlan {
                 policy.path(),
                 &directory,
             )?;
-            let age = self.max_connection_duration;
-            let mut bootstrap = bootstrap(&stage, workload, &directory, &ports, &postgres, age)?;
-            let (chosen, others) =
-                self.mutations.drain(..).partition(|(mutated, _)| *mutated == workload);
-            self.mutations = others;
-            let chosen: Vec<(Workload, Mutation)> = chosen;
-            for (_, change) in chosen {
+            let ops = Ops::choose(&stage)?;
+            let mut bootstrap = site.bootstrap(&stage.programs, workload, &directory, ops)?;
+            for (_, change) in self.mutations.extract_if(.., |(mutated, _)| *mutated == workload) {
                 bootstrap = bootstrap.mutate(change)?;
             }
             let name = format!("{}-envoy", workload.name());
             let envoy = Envoy::start(&stage, &name, &bootstrap, &directory)?;
-            sidecars.insert(workload, Sidecar { envoy, server, directory });
+            sidecars.insert(workload, Sidecar { envoy, server, ops, directory });
         }
-        let mut api = Api::start(&stage, &sidecars[&Workload::Api].directory)?;
-        for (workload, sidecar) in &mut sidecars {
-            let name = workload.name();
-            sidecar.server.ready().await.with_context(|| format!("{name}'s sds-server"))?;
-        }
-        for (workload, sidecar) in &mut sidecars {
-            let name = workload.name();
-            sidecar.envoy.ready().await.with_context(|| format!("{name}'s Envoy"))?;
-        }
-        api.ready().await?;
-        Ok(Mesh { sidecars, api, postgres, source, policy, ports, stage })
-    }
-}
-
-/// A file of `envoy/` with the values of one workload.
-fn bootstrap(
-    stage: &Stage,
-    workload: Workload,
-    directory: &Path,
-    ports: &Ports,
-    postgres: &Postgres,
-    max_connection_duration: u32,
-) -> Result<Bootstrap> {
-    let file = match workload {
-        Workload::Client | Workload::Report => "client-proxy",
-        Workload::Api => "api-proxy",
-        Workload::Db => "db-proxy",
-    };
-    Ok(Bootstrap::read(&stage.programs, file)?
-        .with("NODE_ID", workload.name())
-        .with("RUN_DIR", directory.display())
-        .with("SDS_SOCKET", SdsServer::socket(directory).display())
-        .with("TRUST_DOMAIN", TRUST_DOMAIN)
-        .with("API_SPIFFE_ID", Workload::Api.spiffe_id())
-        .with("API_HOST", stage.address)
-        .with("API_PORT", ports.ingress(Workload::Api))
-        .with("API_SOCKET", directory.join("api.sock").display())
-        .with("DB_SPIFFE_ID", Workload::Db.spiffe_id())
-        .with("DB_HOST", stage.address)
-        .with("DB_PORT", ports.ingress(Workload::Db))
-        .with("INGRESS_HOST", stage.address)
-        .with("INGRESS_PORT", ports.ingress(workload))
-        .with("POSTGRES_SOCKET", postgres.socket().display())
-        .with("MAX_CONNECTION_DURATION", format!("{max_connection_duration}s"))
-        .with("OPS_HOST", stage.address)
-        .with("METRICS_PORT", stage.free_port()?)
-        .with("PROBES_PORT", stage.free_port()?))
-}
-
-/// Where the Envoys wait for each other.
-#[derive(Debug)]
-struct Ports {
-    api: u16,
-    db: u16,
-}
-
-impl Ports {
-    fn choose(stage: &Stage) -> Result<Self> {
-        Ok(Self { api: stage.free_port()?, db: stage.free_port()? })
-    }
-
-    /// The ingress of a workload; those without one share a number that nobody uses.
-    fn ingress(&self, workload: Workload) -> u16 {
-        match workload {
-            Workload::Api => self.api,
-            Workload::Db => self.db,
-            Workload::Client | Workload::Report => 0,
-        }
+        let api = Api::start(&stage, &sidecars[&Workload::Api].directory)?;
+        Ok(Mesh { sidecars, api, postgres, source, policy, site, stage })
     }
 }
 
@@ -226,6 +155,8 @@ pub struct Sidecar {
     pub envoy: Envoy,
     /// Its sds-server.
     pub server: SdsServer,
+    /// Where its Envoy answers those who watch it.
+    pub ops: Ops,
     /// The directory of their sockets; a Postgres driver takes it for a host.
     pub directory: PathBuf,
 }
@@ -242,12 +173,27 @@ pub struct Mesh {
     pub source: IdentitySource,
     /// The policy that all servers watch.
     pub policy: PolicyFile,
-    ports: Ports,
+    site: Site,
     /// Directory, addresses and accounts.
     pub stage: Stage,
 }
 
 impl Mesh {
+    /// Waits until all of it is ready.
+    pub async fn ready(&mut self) -> Result<()> {
+        for (workload, sidecar) in &mut self.sidecars {
+            let whose = || format!("{}'s sidecar", workload.name());
+            sidecar.server.ready().await.with_context(whose)?;
+            sidecar.envoy.ready().await.with_context(whose)?;
+        }
+        self.api.ready().await
+    }
+
+    /// Waits until the client's Envoy is ready, which needs no policy.
+    pub async fn client_ready(&mut self) -> Result<()> {
+        self.sidecar_mut(Workload::Client).0.envoy.ready().await
+    }
+
     /// What stands beside a workload.
     pub fn sidecar(&self, workload: Workload) -> &Sidecar {
         &self.sidecars[&workload]
@@ -266,7 +212,7 @@ impl Mesh {
 
     /// Where a workload's Envoy waits for mTLS.
     pub fn ingress(&self, workload: Workload) -> SocketAddr {
-        (self.stage.address, self.ports.ingress(workload)).into()
+        self.site.ingress(workload)
     }
 
     /// Starts one more Envoy for the client, with the client's identity, that is sent elsewhere: it
@@ -279,14 +225,15 @@ impl Mesh {
     ) -> Result<(Envoy, PathBuf)> {
         let directory = self.stage.directory(name, &self.stage.accounts.mesh)?;
         let client = &self.sidecar(Workload::Client).directory;
-        let file =
-            bootstrap(&self.stage, Workload::Client, &directory, &self.ports, &self.postgres, 60)?
-                .with("SDS_SOCKET", SdsServer::socket(client).display())
-                .with("API_HOST", upstream.ip())
-                .with("API_PORT", upstream.port())
-                .with("DB_HOST", upstream.ip())
-                .with("DB_PORT", upstream.port())
-                .mutate(change)?;
+        let (programs, ops) = (&self.stage.programs, Ops::choose(&self.stage)?);
+        let file = self.site.bootstrap(programs, Workload::Client, &directory, ops)?;
+        let file = file
+            .with("SDS_SOCKET", SdsServer::socket(client).display())
+            .with("API_HOST", upstream.ip())
+            .with("API_PORT", upstream.port())
+            .with("DB_HOST", upstream.ip())
+            .with("DB_PORT", upstream.port())
+            .mutate(change)?;
         let mut envoy = Envoy::start(&self.stage, name, &file, &directory)?;
         envoy.ready().await?;
         Ok((envoy, directory))

@@ -99,6 +99,15 @@ impl Launch {
         Ok(printed)
     }
 
+    /// Runs it to its end and returns what it printed, whatever its exit code.
+    pub async fn printed(self) -> Result<String> {
+        let mut command = tokio::process::Command::from(self.command());
+        let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await;
+        let output = output.with_context(|| format!("cannot run {}", self.name))?;
+        let printed = [output.stdout, output.stderr].concat();
+        Ok(String::from_utf8_lossy(&printed).into_owned())
+    }
+
     /// `setpriv` changes the account and ties the child's life to ours, then becomes the program.
     fn command(&self) -> Command {
         let mut command = Command::new("setpriv");

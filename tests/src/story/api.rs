@@ -1,8 +1,9 @@
 //! Points 2 and 3: what the API lets the client do, and what it is told about the client.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use serde_json::Value;
 
-use crate::{Mesh, Workload, http::Ask};
+use crate::{Launch, Mesh, Workload, http::Ask};
 
 /// A caller's answer from `/customers`, as the API wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,23 +31,38 @@ pub const FORGED: [(&str, &str); 3] = [
 
 /// The caller asks for all customers, through its sidecar.
 pub async fn reads_customers(mesh: &Mesh, caller: Workload) -> Result<Read> {
-    read(mesh, caller, Ask::get("/customers")).await
+    read(mesh, caller, None).await
 }
 
 /// The same with one of the [`FORGED`] headers.
 pub async fn forges(mesh: &Mesh, (header, value): (&str, &str)) -> Result<Read> {
-    read(mesh, Workload::Client, Ask::get("/customers").header(header, value)).await
+    read(mesh, Workload::Client, Some(format!("{header}:{value}"))).await
 }
 
-async fn read(mesh: &Mesh, caller: Workload, ask: Ask) -> Result<Read> {
-    let reply = ask.unix(&mesh.http_socket(caller)).await?;
-    let body = reply.json();
+/// Runs the example's client and reads what it prints.
+async fn read(mesh: &Mesh, caller: Workload, header: Option<String>) -> Result<Read> {
+    let program = mesh.stage.within_reach(&mesh.stage.programs.own("example-client")?)?;
+    let proxy = format!("unix:{}", mesh.http_socket(caller).display());
+    let mut launch = Launch::new("example-client", program, &mesh.stage.accounts.mesh).args([
+        "--output=json",
+        "--proxy",
+        &proxy,
+        "GET",
+        "/customers",
+    ]);
+    if let Some(header) = header {
+        launch = launch.args(["--header", &header]);
+    }
+    let printed = launch.printed().await?;
+    let answer: Value = serde_json::from_str(&printed)
+        .with_context(|| format!("example-client printed no JSON: {printed}"))?;
+    let body = &answer["body"];
     let text = |pointer: &str| {
-        let found = body.pointer(pointer).and_then(serde_json::Value::as_str);
+        let found = body.pointer(pointer).and_then(Value::as_str);
         found.unwrap_or_default().to_owned()
     };
     Ok(Read {
-        status: reply.status,
+        status: answer["status"].as_u64().and_then(|status| status.try_into().ok()).unwrap_or(0),
         rows: body["customers"].as_array().map_or(0, Vec::len),
         caller: text("/caller/spiffe_id"),
         rule: text("/caller/rule"),

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Result, ensure};
@@ -12,6 +12,9 @@ use crate::{Mesh, Workload, tls::presented_by, until};
 
 /// Half the life of an SVID, a replaced connection, and a busy machine.
 const A_ROTATION: Duration = Duration::from_secs(100);
+
+/// How long the load runs without a word.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// What was seen from the first certificate to the last.
 #[derive(Clone, Debug)]
@@ -42,9 +45,19 @@ pub async fn rotates_under_load(mesh: &Mesh, times: usize, tell: fn(&str)) -> Re
         if wanted > 1 {
             mesh.source.rotate(&mesh.stage)?;
         }
-        let start = std::time::Instant::now();
+        let start = Instant::now();
+        let mut told = start;
         until("every workload presents a new certificate", A_ROTATION, async || {
             observe(mesh, before, &mut serials).await?;
+            if told.elapsed() > TOLD_EVERY {
+                told = Instant::now();
+                let count = |workload| serials.get(&workload).map_or(0, BTreeSet::len);
+                let [client, api, report, db] = Workload::ALL.map(count);
+                let requests = load.done();
+                tell(&format!(
+                    "{requests} requests; certificates so far: client {client}, api {api}, report {report}, db {db}"
+                ));
+            }
             for (workload, seen) in &serials {
                 ensure!(seen.len() >= wanted, "{} presented {}", workload.name(), seen.len());
             }

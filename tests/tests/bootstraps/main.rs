@@ -96,6 +96,31 @@ fn every_rule_notices_when_it_is_broken() {
     assert!(blind.is_empty(), "these rules notice nothing: {blind:#?}");
 }
 
+/// Whoever fills a file in finds every placeholder in its head.
+#[test]
+fn every_placeholder_is_documented() {
+    let programs = Programs::locate().unwrap();
+    for (file, _) in bootstraps() {
+        let path = programs.repository_file(&format!("envoy/{file}")).unwrap();
+        let text = fs::read_to_string(path).unwrap();
+        let (head, body) = text.split_once("\nnode:").unwrap();
+        let used = body.lines().filter(|line| !line.trim_start().starts_with('#'));
+        for line in used {
+            for placeholder in line.split("${").skip(1) {
+                let name = placeholder.split('}').next().unwrap();
+                assert!(
+                    head.contains(&format!("${{{name}}}")),
+                    "{file}: {name} is not in the head"
+                );
+            }
+        }
+        for documented in head.split("${").skip(1) {
+            let name = documented.split('}').next().unwrap();
+            assert!(body.contains(&format!("${{{name}}}")), "{file}: {name} is used nowhere");
+        }
+    }
+}
+
 #[test]
 fn envoy_accepts_every_bootstrap() {
     let stage = Stage::set(None).unwrap();

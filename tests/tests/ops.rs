@@ -1,0 +1,108 @@
+//! What is open to those who watch, what is closed to everybody else, and what Envoy really runs.
+
+use std::os::unix::fs::PermissionsExt;
+
+use e2e::{Mesh, MeshPlan, PostgresVersion, SourceKind, Workload, http::Ask};
+use serde_json::Value;
+
+async fn mesh() -> Mesh {
+    MeshPlan::new(SourceKind::DevAgent, PostgresVersion::V15).start().await.unwrap()
+}
+
+async fn status(mesh: &Mesh, port: u16, method: &str, path: &str) -> u16 {
+    Ask::new(method, path).tcp((mesh.stage.address, port)).await.unwrap().status
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_fixed_paths_are_open() {
+    let mesh = mesh().await;
+    for workload in Workload::ALL {
+        let ops = mesh.sidecar(workload).ops;
+        let name = workload.name();
+        for path in ["/stats/prometheus", "/ready"] {
+            assert_eq!(status(&mesh, ops.metrics, "GET", path).await, 200, "{name} {path}");
+        }
+        for path in ["/livez", "/readyz"] {
+            assert_eq!(status(&mesh, ops.probes, "GET", path).await, 200, "{name} {path}");
+        }
+        for (method, path) in [
+            ("GET", "/config_dump"),
+            ("GET", "/certs"),
+            ("GET", "/"),
+            ("GET", "/ready/../config_dump"),
+            ("GET", "/stats/prometheus/%2e%2e/%2e%2e/config_dump"),
+            ("GET", "//ready"),
+            ("POST", "/quitquitquit"),
+            ("POST", "/ready"),
+            ("GET", "/customers"),
+        ] {
+            for port in [ops.metrics, ops.probes] {
+                assert_eq!(status(&mesh, port, method, path).await, 404, "{name} {method} {path}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sockets_have_the_modes_that_the_bootstraps_name() {
+    let mesh = mesh().await;
+    let mode = |workload: Workload, socket: &str| {
+        let path = mesh.sidecar(workload).directory.join(socket);
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    };
+    for workload in Workload::ALL {
+        assert_eq!(mode(workload, "admin.sock"), 0o600, "{}", workload.name());
+        assert_eq!(mode(workload, "sds.sock"), 0o660, "{}", workload.name());
+    }
+    for workload in [Workload::Client, Workload::Report] {
+        assert_eq!(mode(workload, "http.sock"), 0o660);
+        assert_eq!(mode(workload, ".s.PGSQL.5432"), 0o660);
+    }
+    assert_eq!(mode(Workload::Api, ".s.PGSQL.5432"), 0o660);
+    assert_eq!(mode(Workload::Api, "api.sock"), 0o660);
+}
+
+/// The Wasm block comes from the server; this is what Envoy was given.
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_reload_after_a_trap_and_keep_one_vm_id() {
+    let mesh = mesh().await;
+    for (workload, name) in [(Workload::Api, "signet.http"), (Workload::Db, "signet.postgres")] {
+        let page = "/config_dump?resource=ecds_filters";
+        let dump = mesh.sidecar(workload).envoy.admin(page).await.unwrap();
+        let dump: Value = serde_json::from_str(&dump).unwrap();
+        let filter = &dump["configs"][0]["ecds_filter"];
+        assert_eq!(filter["name"], name);
+        let plugin = &filter["typed_config"]["config"];
+        assert_eq!(plugin["failure_policy"], "FAIL_RELOAD", "{plugin}");
+        assert_eq!(plugin["vm_config"]["vm_id"], name, "{plugin}");
+        assert_eq!(plugin["vm_config"]["runtime"], "envoy.wasm.runtime.v8");
+        assert!(plugin["vm_config"]["code"]["local"]["filename"].is_string(), "{plugin}");
+        let slice = plugin["configuration"]["value"].as_str().unwrap();
+        let slice: Value = serde_json::from_str(slice).unwrap();
+        assert_eq!(slice["workload"], workload.spiffe_id());
+    }
+}
+
+/// Without a valid policy no filter is sent, so the listeners that need one are not there; a valid
+/// one ends that, without a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_waits_for_its_first_valid_policy() {
+    let plan = MeshPlan::new(SourceKind::DevAgent, PostgresVersion::V15).policy("version: [");
+    let mut mesh = plan.start_unready().await.unwrap();
+    let good = std::fs::read_to_string(
+        mesh.stage.programs.repository_file("examples/policies/demo.yaml").unwrap(),
+    );
+    // The client's Envoy runs no filter of ours, so it is the sign that secrets do arrive.
+    mesh.client_ready().await.unwrap();
+    let api = mesh.sidecar(Workload::Api);
+    let readiness = api.server.admin("/readyz").await.unwrap();
+    assert_eq!(readiness.status, 503);
+    assert!(readiness.body.contains("policy"), "{}", readiness.body);
+    assert_ne!(api.envoy.admin("/ready").await.unwrap().trim(), "LIVE");
+    let denied = Ask::get("/customers").unix(&mesh.http_socket(Workload::Client)).await.unwrap();
+    assert_eq!(denied.status, 503);
+    mesh.policy.write(&good.unwrap()).unwrap();
+    mesh.ready().await.unwrap();
+    let reply = Ask::get("/customers").unix(&mesh.http_socket(Workload::Client)).await.unwrap();
+    assert_eq!(reply.status, 200, "{}", reply.body);
+}
