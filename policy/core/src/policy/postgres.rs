@@ -68,10 +68,7 @@ impl Policy {
         let mut best: Option<(&PostgresRule, &IdPattern, bool)> = None;
         for rule in &self.postgres {
             let Some(from) = heaviest_id(&rule.from, id) else { continue };
-            let exact = rule
-                .databases
-                .iter()
-                .any(|name| name.as_str().as_bytes() == database && !name.is_any());
+            let exact = rule.databases.iter().any(|name| name.as_str().as_bytes() == database);
             if !exact && !rule.databases.iter().any(DatabaseName::is_any) {
                 continue;
             }

@@ -95,10 +95,10 @@ fn the_heaviest_from_decides_alone_then_the_exact_database() {
         { "name": "domain", "from": ["spiffe://example.org/**"], "databases": ["*"], "login_role": "domain" },
         { "name": "exact-any", "from": [API], "databases": ["*"], "login_role": "exact_any",
           "may_act_as": ["chosen"] },
-        { "name": "exact-a", "from": [API], "databases": ["a"], "login_role": "exact_a" },
+        { "name": "named-a", "from": [API], "databases": ["a"], "login_role": "exact_a" },
     ]));
     for (from, database, expected) in [
-        (API, "a", "allow exact_a exact-a"),
+        (API, "a", "allow exact_a named-a"),
         (API, "b", "deny user_not_allowed 28000"),
         (REPORT, "a", "allow domain domain"),
         ("spiffe://other/x", "a", "allow anyone anyone"),
