@@ -87,7 +87,7 @@ impl AdminListener {
         match address {
             Address::Tcp(wanted) => {
                 if !wanted.ip().is_loopback() {
-                    warn!(address = %wanted, "the admin listener is reachable from other machines; it shows identities, not keys");
+                    warn!(address = %wanted, "other machines can read the admin pages");
                 }
                 let system =
                     |source| ListenError::System { path: wanted.to_string().into(), source };

@@ -19,7 +19,9 @@ pub enum LogFormat {
 /// When the filter cannot be read.
 pub fn start(format: LogFormat, filter: &str) -> Result<(), String> {
     let directives = EnvFilter::try_new(filter).map_err(|e| {
-        format!("log filter `{filter}`: {e}; accepted are error, warn, info, debug, trace, and directives as in info,sds_server::xds=debug")
+        format!(
+            "log filter `{filter}`: {e}; accepted is a level or a list by module, as in info,h2=off"
+        )
     })?;
     // A log file in a watched directory would log its own writing.
     let directives =

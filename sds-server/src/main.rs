@@ -17,7 +17,8 @@ use tracing::{error, info};
 /// them to Envoy over SDS; with a policy it serves each Wasm filter's configuration over ECDS.
 /// Everything is pushed as soon as it changes.
 #[derive(Debug, Parser)]
-#[command(name = "sds-server", version, args_conflicts_with_subcommands = true, after_long_help = TEACHING)]
+#[command(name = "sds-server", version, after_long_help = TEACHING)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
     /// The configuration file (YAML, see below)
     #[arg(long, env = "SIGNET_CONFIG", value_name = "FILE", required = true)]

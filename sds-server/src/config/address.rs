@@ -54,7 +54,10 @@ impl TryFrom<String> for Address {
         if text.starts_with("unix:") {
             return UnixAddress::try_from(text).map(Self::Unix);
         }
-        text.parse().map(Self::Tcp).map_err(|_| format!("address `{text}`: accepted are IP:PORT as in 127.0.0.1:9902, and unix:///absolute/path"))
+        text.parse().map(Self::Tcp).map_err(|_| {
+            let accepted = "accepted are IP:PORT as in 127.0.0.1:9902, and unix:///absolute/path";
+            format!("address `{text}`: {accepted}")
+        })
     }
 }
 

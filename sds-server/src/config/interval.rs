@@ -36,7 +36,9 @@ impl TryFrom<String> for Interval {
         millis
             .zip(text[..digits].parse::<u32>().ok())
             .map(|(unit, count)| Self(Duration::from_millis(u64::from(count) * unit)))
-            .ok_or_else(|| format!("interval `{text}`: accepted is a whole number with its unit, as in 500ms, 5s, 10m, 1h"))
+            .ok_or_else(|| {
+                format!("interval `{text}`: accepted is a whole number and its unit, as in 500ms, 5s, 10m, 1h")
+            })
     }
 }
 

@@ -42,11 +42,14 @@ impl Config {
     }
 
     fn check_combination(&self) -> Result<(), String> {
-        let filters = self.filters.http.is_some() || self.filters.postgres.is_some();
-        match (&self.policy, filters) {
-            (Some(_), false) => return Err("policy without filters: name the filter that enforces it under `filters.http` or `filters.postgres`, or leave `policy` out".into()),
-            (None, true) => return Err("filters without a policy: name its file under `policy.file`, or leave `filters` out".into()),
-            _ => {}
+        let filters = self.filters.by_kind().next().is_some();
+        let fault = match (&self.policy, filters) {
+            (Some(_), false) => "policy: no filter enforces it; name one under `filters`",
+            (None, true) => "filters: they have no policy; name its file under `policy.file`",
+            _ => "",
+        };
+        if !fault.is_empty() {
+            return Err(fault.into());
         }
         if !self.listen.path.is_absolute() {
             return Err(format!(
@@ -58,7 +61,7 @@ impl Config {
         for (position, name) in names.iter().enumerate() {
             if name.is_empty() || name.contains("://") || names[..position].contains(name) {
                 return Err(format!(
-                    "names: `{name}` cannot name a secret: accepted are three different words that are no SPIFFE IDs"
+                    "names: `{name}`: accepted are three different names that are no SPIFFE IDs"
                 ));
             }
         }
@@ -87,7 +90,7 @@ mod tests {
             ("polcy: {file: /p}", &["unknown field `polcy`", "policy", "line 3"][..]),
             ("drain: soon", &["`soon`", "5s"]),
             ("admin: {listen: everywhere}", &["`everywhere`", "127.0.0.1:9902", "unix:///"]),
-            ("policy: {file: /p}", &["policy without filters"]),
+            ("policy: {file: /p}", &["policy: no filter", "`filters`"]),
             ("filters: {http: {wasm: /w, sha256: abc}}", &["`abc`", "64"]),
             ("names: {default_bundle: ALL}", &["`ALL`"]),
             ("default_svid: {spiffe_id: /ns/x}", &["`/ns/x`", "spiffe://"]),

@@ -44,7 +44,10 @@ impl FileWatch {
         let watcher = notify::recommended_watcher(move |_| {
             let _ = notify.try_send(());
         });
-        let watcher = watcher.inspect_err(|error| warn!(%error, "the system notifies of no file changes; looking often instead")).ok();
+        if let Err(error) = &watcher {
+            warn!(%error, "the system notifies of no file changes; looking often instead");
+        }
+        let watcher = watcher.ok();
         let mut watch =
             Self { seen: Vec::new(), paths, watcher, watched: BTreeSet::new(), notified };
         watch.follow_links();

@@ -143,7 +143,7 @@ impl PolicyKeeper {
                 error!(fault, "policy fault");
             }
         }
-        error!(reason = %fault, last_good, "policy rejected; the last good one, if any, stays in force");
+        error!(reason = %fault, last_good, "policy rejected; the last good one stays in force");
         state.rejected = Some(fault.to_string());
     }
 }

@@ -36,14 +36,10 @@ pub enum SvidFault {
         reason: String,
     },
     /// Peers would refuse it.
-    #[error(
-        "it expired at {0}: accepted is a certificate that is valid now; a clock that is ahead looks the same"
-    )]
+    #[error("it expired at {0}; a clock that is ahead looks the same")]
     Expired(String),
     /// Peers would refuse it for now.
-    #[error(
-        "it is not valid before {from}, in {seconds} s: the clock of this host or of the issuer is off"
-    )]
+    #[error("it is valid from {from} on, in {seconds} s: the clock here or the issuer's is off")]
     NotYetValid {
         /// The leaf's notBefore.
         from: String,
@@ -67,7 +63,7 @@ impl Svid {
             );
             validity = Some(validity.map_or((from, to), |(f, t)| (f.max(from), t.min(to))));
             if position == 0 {
-                serial = parsed.tbs_certificate.raw_serial_as_string();
+                serial = serial_number(&parsed);
             }
         }
         let (not_before, not_after) = validity
@@ -138,6 +134,12 @@ fn check_key(document: &X509Svid) -> Result<(), SvidFault> {
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(document.private_key().as_bytes()));
     let key = any_supported_type(&key).map_err(|e| SvidFault::Mismatch(e.to_string()))?;
     CertifiedKey::new(chain, key).keys_match().map_err(|e| SvidFault::Mismatch(e.to_string()))
+}
+
+/// Hex in pairs. DER puts a zero before a first digit that would look negative.
+fn serial_number(certificate: &X509Certificate<'_>) -> String {
+    let digits = certificate.tbs_certificate.raw_serial_as_string();
+    digits.strip_prefix("00:").map(str::to_owned).unwrap_or(digits)
 }
 
 fn time(seconds: i64) -> SystemTime {

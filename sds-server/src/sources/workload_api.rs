@@ -36,14 +36,12 @@ pub struct WorkloadApiSource {
 /// Why there is no stream.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
-    #[error(
-        "waiting for the Workload API socket {path}: it does not exist; is the SPIRE agent running and its socket mounted?"
-    )]
+    #[error("waiting for the Workload API socket {path}: it does not exist; is the agent running?")]
     NoSocket { path: String },
     #[error("the Workload API at {socket} does not answer within {} s", ANSWER.as_secs())]
     Silent { socket: String },
     #[error(
-        "the Workload API at {socket} issues no identity to this process: {source}; is a workload registered for it?"
+        "the Workload API at {socket} issues us no identity: {source}; is a workload registered?"
     )]
     NoIdentity { socket: String, source: WorkloadApiError },
     #[error("the Workload API at {socket} fails: {}", causes(source))]

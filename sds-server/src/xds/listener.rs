@@ -38,7 +38,7 @@ pub enum ListenError {
         found: &'static str,
     },
     /// Another process answers there.
-    #[error("{}: another process is listening there; stop it first, or choose another path", path.display())]
+    #[error("{}: another process listens there; choose another path", path.display())]
     InUse {
         /// The path.
         path: PathBuf,

@@ -6,6 +6,7 @@
 
 mod admission;
 mod catalogue;
+mod event;
 mod extensions;
 mod listener;
 mod publisher;

@@ -64,7 +64,7 @@ impl Publisher {
             None => Ok(Vec::new()),
         };
         let filters = filters.unwrap_or_else(|fault| {
-            error!(spiffe_id = ?snapshot.default, %fault, "no filter configuration is served: the default SVID's ID is none");
+            error!(%fault, "no filter configuration is served");
             Vec::new()
         });
         let names = &self.names;

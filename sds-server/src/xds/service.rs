@@ -1,6 +1,6 @@
 //! The gRPC methods, and the server that offers them.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -37,7 +37,7 @@ const PENDING_RESETS: usize = 64;
 #[derive(Debug)]
 pub struct Hub {
     pub(super) catalogue: watch::Receiver<Arc<Catalogue>>,
-    pub(super) quarantine: Mutex<Quarantine>,
+    quarantine: Mutex<Quarantine>,
     pub(super) metrics: Metrics,
     pub(super) limits: Limits,
     pub(super) stop: CancellationToken,
@@ -60,6 +60,11 @@ impl Hub {
             stop,
             streams: TaskTracker::new(),
         })
+    }
+
+    /// What was refused, for a moment: never hold it while waiting.
+    pub(super) fn quarantine(&self) -> MutexGuard<'_, Quarantine> {
+        self.quarantine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,33 +5,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::catalogue::Catalogue;
+use super::event::Event;
 use super::quarantine::{EnvoyId, Quarantine};
-use super::resource::{Kind, Resource, Version};
+use super::resource::{Kind, Resource};
 use super::status::Refusal;
 use super::subscription::{Subscription, state_version};
 use super::wire::{DiscoveryRequest, DiscoveryResponse};
 use crate::sources::Moment;
-
-/// Something for the log and the metrics. Events never flow back into a snapshot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// The peer accepted a response. Not `believed` where it refused the same bytes before: it goes
-    /// on with older ones.
-    Acked { kind: Kind, name: String, version: Version, after: Duration, believed: bool },
-    /// The peer refused a response.
-    Nacked { kind: Kind, name: String, version: Version, reason: String },
-    /// Bytes that the peer refused before were not sent again.
-    Withheld { kind: Kind, name: String, version: Version },
-    /// An answer to a response that this stream never sent, or that was answered before.
-    StaleNonce { kind: Kind },
-    /// A name has been unknown for 10 s.
-    Unanswered { kind: Kind, name: String },
-}
 
 /// The state of one stream that serves one kind of resource.
 #[derive(Debug)]

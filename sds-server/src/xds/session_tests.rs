@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Event, Session, fetch};
+use super::{Session, fetch};
 use crate::sources::Moment;
 use crate::xds::catalogue::Catalogue;
+use crate::xds::event::Event;
 use crate::xds::quarantine::Quarantine;
 use crate::xds::resource::{Content, Kind, Resource};
 use crate::xds::status::Refusal;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::catalogue::Catalogue;
+use super::event::Event;
 use super::quarantine::{EnvoyId, Quarantine};
 use super::resource::{Kind, Resource, Version};
-use super::session::Event;
 use super::wire::DiscoveryRequest;
 use crate::sources::Moment;
 
