@@ -85,8 +85,10 @@ impl PolicyKeeper {
             let code = filters.by_kind().map(|(kind, filter)| (kind, CodeCheck::of(filter)));
             (read_document(&file), code.collect())
         };
-        // The work does not panic; were it cancelled, the process would be ending.
-        let Ok((document, code)) = tokio::task::spawn_blocking(work).await else { return };
+        let (document, code) = match tokio::task::spawn_blocking(work).await {
+            Ok(found) => found,
+            Err(error) => return error!(%error, "reading the policy failed; nothing changes"),
+        };
         self.tell_of_code(code);
         self.state.send_modify(|state| {
             state.code_faults = self.code_faults();
