@@ -97,7 +97,7 @@ impl Stage {
             fs::create_dir_all(folder)
                 .with_context(|| format!("cannot make {}", folder.display()))?;
         }
-        let copied = [["-a", "--link"].as_slice(), &["-a"]].into_iter().any(|how| {
+        let copied = [["-aT", "--link"].as_slice(), &["-aT"]].into_iter().any(|how| {
             let copying = Command::new("cp").args(how).arg("--").arg(path).arg(link).output();
             copying.is_ok_and(|output| output.status.success())
         });

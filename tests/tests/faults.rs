@@ -5,7 +5,7 @@ use std::time::Duration;
 use e2e::{
     Mesh, MeshPlan, PATIENCE, PostgresVersion, SourceKind, Workload,
     http::Ask,
-    story::{Load, reads_customers},
+    story::{Load, SHADOW, policy_is_edited, reads_customers},
     tls::presented_by,
     until,
 };
@@ -143,4 +143,22 @@ async fn a_bad_policy_leaves_the_last_good_one_in_force() {
     })
     .await
     .unwrap();
+}
+
+/// Each edit is seen in time, and what it does not concern is never disturbed.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_policy_flip_is_in_force_within_two_seconds() {
+    const ENFORCED: &str = "    # enforced\n";
+    let mesh = MeshPlan::new(SourceKind::DevAgent, PostgresVersion::V15).start().await.unwrap();
+    let load = Load::start(&mesh);
+    // Denied it is 403; allowed it is 400, for an empty body is no customer.
+    let ask = || Ask::new("POST", "/customers").header("content-type", "application/json");
+    for flip in 0..50 {
+        let edit = if flip % 2 == 0 { (SHADOW, ENFORCED) } else { (ENFORCED, SHADOW) };
+        let seen = policy_is_edited(&mesh, edit, ask()).await.unwrap();
+        let expected = if flip % 2 == 0 { (403, 400) } else { (400, 403) };
+        assert_eq!((seen.before, seen.after), expected, "flip {flip}");
+        assert!(seen.took <= Duration::from_secs(2), "flip {flip}: {seen:?}");
+    }
+    assert_eq!(load.stop().await.unwrap().failures, Vec::<String>::new());
 }

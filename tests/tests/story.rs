@@ -116,8 +116,21 @@ fn without(configuration: &mut Value, list: &str, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_http_filter_denials_and_identity_are_gone() {
+async fn without_the_http_filter_nobody_reads() {
     let mesh = mutated(Workload::Api, |it| without(it, "http_filters", "signet.http")).await;
+    // The second wall asks for the filter's word: what is missing denies.
+    assert_eq!(reads_customers(&mesh, Workload::Client).await.unwrap().status, 403);
+}
+
+/// Takes our filter out, and the wall behind it that would notice.
+fn without_both_walls(configuration: &mut Value) {
+    without(configuration, "http_filters", "signet.http");
+    without(configuration, "http_filters", "envoy.filters.http.rbac");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_both_walls_denials_and_identity_are_gone() {
+    let mesh = mutated(Workload::Api, without_both_walls).await;
     let denial = is_denied(&mesh, "DELETE", "/audit/1").await.unwrap();
     assert_ne!((denial.status, denial.logged_rule.as_str()), (403, "nobody-deletes-audit"));
     assert_ne!(reads_customers(&mesh, Workload::Client).await.unwrap(), as_it_should_read());
@@ -131,7 +144,7 @@ async fn without_the_http_filter_denials_and_identity_are_gone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn where_underscores_are_allowed_a_forged_twin_gets_through_envoy() {
     let allow = |configuration: &mut Value| {
-        without(configuration, "http_filters", "signet.http");
+        without_both_walls(configuration);
         let key = "headers_with_underscores_action";
         holders(configuration, key, &mut |options| options[key] = "ALLOW".into());
     };

@@ -50,6 +50,16 @@ pub(crate) const RULES: &[Rule] = &[
         break_it: |configuration| remove(configuration, "principals"),
     },
     Rule {
+        name: "an HTTP filter of ours that is missing denies",
+        check: filters_own_word,
+        break_it: |configuration| remove(configuration, "filter_state"),
+    },
+    Rule {
+        name: "a probe carries no header of ours, and no query, to what it asks",
+        check: probes_say_nothing,
+        break_it: |configuration| remove(configuration, "remove_on_match"),
+    },
+    Rule {
         name: "no filters inside upgrade_configs, no typed_per_filter_config",
         check: no_side_doors,
         break_it: |configuration| {
@@ -164,6 +174,38 @@ fn second_wall(configuration: &Value) -> Result<(), String> {
         prefix.as_str().is_some_and(|text| text.starts_with("spiffe://") && text.ends_with('/'))
     });
     expect(rules["action"] == "ALLOW" && !principals.is_empty() && of_the_domain, behind)
+}
+
+fn filters_own_word(configuration: &Value) -> Result<(), String> {
+    let Some(ingress) = ingress(configuration) else { return Ok(()) };
+    let second = |filter: &&Value| name(filter) == "envoy.filters.http.rbac";
+    for filters in under(ingress, "http_filters") {
+        let wall = items(filters).iter().find(second).unwrap_or(&Value::Null);
+        for principal in under(wall, "principals").into_iter().flat_map(items) {
+            let demanded = items(&principal["and_ids"]["ids"]).iter().any(|id| {
+                let state = &id["filter_state"];
+                state["key"] == "wasm.signet.decision" && state["string_match"]["exact"] == "allow"
+            });
+            expect(demanded, principal)?;
+        }
+    }
+    Ok(())
+}
+
+fn probes_say_nothing(configuration: &Value) -> Result<(), String> {
+    let probes = listeners(configuration).iter().filter(|listener| name(listener) == "probes");
+    for listener in probes {
+        let to_a_workload = |route: &&Value| {
+            route["route"]["cluster"].as_str().is_some_and(|cluster| cluster != "admin")
+        };
+        for route in routes(listener).into_iter().filter(to_a_workload) {
+            expect(route["route"]["path_rewrite"] == route["match"]["path"], route)?;
+            let removed = under(listener, "remove_on_match");
+            let all_extensions = json!({ "key_matcher": { "prefix": "x-" } });
+            expect(removed.contains(&&all_extensions), format_args!("{removed:?}"))?;
+        }
+    }
+    Ok(())
 }
 
 fn no_side_doors(configuration: &Value) -> Result<(), String> {
