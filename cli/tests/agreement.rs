@@ -207,8 +207,10 @@ fn natively(document: &PolicyDocument, case: &Case) -> [Value; 4] {
             let lines = ask.header_lines();
             let headers: Vec<Header<'_>> =
                 lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
-            let decision =
-                policy.decide_http(from, &HttpRequest { headers: &headers, port: ask.port });
+            let decision = policy.decide_http(
+                from,
+                &HttpRequest { headers: &headers, port: ask.port, ..Default::default() },
+            );
             let role = match decision {
                 signet_policy::HttpDecision::Allow { db_role, .. } => db_role,
                 _ => None,

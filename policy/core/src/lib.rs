@@ -16,10 +16,13 @@ mod policy;
 mod postgres;
 mod slice;
 
-pub use http::{Ambiguity, Header, HttpDecision, HttpDenial, HttpRequest, RequestPath, Target};
+pub use http::{
+    Ambiguity, Claim, Header, HttpDecision, HttpDenial, HttpRequest, RequestPath, Target,
+};
 pub use identity::{SpiffeId, SpiffeIdError};
 pub use names::{
-    DatabaseName, HeaderName, Method, NameError, ParameterName, RoleName, RuleName, UpgradeProtocol,
+    ClaimName, DatabaseName, HeaderName, Method, NameError, ParameterName, PayloadName, RoleName,
+    RuleName, UpgradeProtocol,
 };
 pub use pattern::{HostPattern, IdPattern, PathPattern, PatternError};
 pub use peer::{NoIdentity, Peer};
@@ -30,5 +33,6 @@ pub use postgres::{
 };
 pub use slice::{
     DEFAULT_EXPIRY_GRACE, DEFAULT_SESSION_GRACE, DenialDetail, Effect, FORMAT, FilterOptions,
-    HeaderCondition, HeaderNames, HttpRule, Mode, OnSvidExpiry, PostgresRule, Slice, SliceError,
+    HeaderCondition, HeaderNames, HttpRule, MAX_CLAIMS, Mode, OnSvidExpiry, PostgresRule, Slice,
+    SliceError,
 };

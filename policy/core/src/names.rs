@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) const MAX_POSTGRES_NAME: usize = 63;
 /// Longest name of a rule in bytes.
 const MAX_RULE_NAME: usize = 100;
+/// Longest name of a JWT claim in bytes.
+const MAX_CLAIM_NAME: usize = 200;
 
 /// Why a text is no name of its kind: a sentence that says what would be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +145,63 @@ name! {
     }
 }
 
+name! {
+    /// Where a JWT claim stands in the payload: its keys from the outside in, joined by `.`; a key's
+    /// own `.` is written `\.`.
+    ClaimName, |text| {
+        if text.len() > MAX_CLAIM_NAME || text.chars().any(char::is_control) {
+            return Err("a claim's name has at most 200 bytes and no control characters");
+        }
+        if claim_keys(text).any(|key| key.is_empty()) {
+            return Err("a claim's name is one or more keys joined by `.`, such as `realm_access.roles`; a key's own `.` is written `\\.`");
+        }
+        Ok(())
+    }
+}
+
+name! {
+    /// The name under which Envoy's `jwt_authn` stores a verified payload: `payload_in_metadata`.
+    PayloadName, |text| {
+        if text.is_empty() || text.len() > MAX_CLAIM_NAME || text.chars().any(char::is_control) {
+            return Err("a payload's name has 1 to 200 bytes and no control characters");
+        }
+        Ok(())
+    }
+}
+
+impl Default for PayloadName {
+    fn default() -> Self {
+        Self("jwt_payload".to_owned())
+    }
+}
+
+impl ClaimName {
+    /// The keys from the outside in, as they stand in the payload.
+    pub fn keys(&self) -> impl Iterator<Item = String> {
+        claim_keys(&self.0)
+    }
+}
+
+/// Splits a claim's name at each `.` that no `\` precedes.
+fn claim_keys(text: &str) -> impl Iterator<Item = String> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let mut chars = rest.take()?.chars();
+        let mut key = String::new();
+        while let Some(c) = chars.next() {
+            match c {
+                '.' => {
+                    rest = Some(chars.as_str());
+                    break;
+                }
+                '\\' if chars.as_str().starts_with('.') => key.extend(chars.next()),
+                c => key.push(c),
+            }
+        }
+        Some(key)
+    })
+}
+
 impl HeaderName {
     /// A name of our own, which is known to be valid.
     pub(crate) fn constant(name: &'static str) -> Self {
@@ -186,7 +245,8 @@ const fn is_token_byte(b: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{
-        DatabaseName, HeaderName, Method, ParameterName, RoleName, RuleName, UpgradeProtocol,
+        ClaimName, DatabaseName, HeaderName, Method, ParameterName, PayloadName, RoleName,
+        RuleName, UpgradeProtocol,
     };
 
     fn check<T: TryFrom<String>>(good: &[&str], bad: &[&str]) {
@@ -209,6 +269,11 @@ mod tests {
             &["", "none", "None", "PUBLIC", "a\0b", "a\nb", &b64],
         );
         check::<DatabaseName>(&["customers", "*", &b63], &["", "a\0", &b64]);
+        check::<ClaimName>(
+            &["sub", "realm_access.roles", r"https://example\.org/roles", r"a\b", "a b"],
+            &["", ".", "a.", ".a", "a..b", "a\0b", "a\n", &"c".repeat(201)],
+        );
+        check::<PayloadName>(&["jwt_payload", "a.b"], &["", "a\0"]);
         check::<ParameterName>(
             &["search_path", "app.tenant", "DateStyle"],
             &[
@@ -232,5 +297,18 @@ mod tests {
         check::<Method>(&["GET", "X-CUSTOM"], &["", "GET ", "G/T", "GÉT"]);
         check::<HeaderName>(&["x-tenant", "accept"], &["", ":path", "X-Tenant", "x_tenant", "a b"]);
         check::<UpgradeProtocol>(&["websocket", "tls/1.3"], &["", "WebSocket", "a,b", "a b"]);
+    }
+
+    #[test]
+    fn claim_keys() {
+        for (name, keys) in [
+            ("sub", &["sub"][..]),
+            ("realm_access.roles", &["realm_access", "roles"]),
+            (r"https://example\.org/roles.x", &["https://example.org/roles", "x"]),
+            (r"a\b\", &[r"a\b\"]),
+        ] {
+            let name = ClaimName::try_from(name.to_owned()).unwrap();
+            assert_eq!(name.keys().collect::<Vec<_>>(), keys);
+        }
     }
 }

@@ -103,6 +103,7 @@ impl PolicyState {
             slice.filter = FilterOptions {
                 denial_detail: filter.denial_detail,
                 headers: filter.headers.clone(),
+                ..FilterOptions::default()
             };
             FilterConfiguration { kind, wasm: filter.wasm.clone(), slice: slice.to_json() }
         });

@@ -9,6 +9,6 @@ mod request;
 pub use ambiguity::Ambiguity;
 pub use decision::{HttpDecision, HttpDenial};
 pub use path::{RequestPath, Target};
-pub use request::{Header, HttpRequest};
+pub use request::{Claim, Header, HttpRequest};
 
 pub(crate) use request::HttpFacts;

@@ -7,6 +7,10 @@ use super::path::{RequestPath, Target};
 /// One header line: its name and its value.
 pub type Header<'a> = (&'a [u8], &'a [u8]);
 
+/// One value of a JWT claim: the claim's name as [`ClaimName`](crate::ClaimName) spells it, and the
+/// value. A claim that is a list has one entry for each of its strings.
+pub type Claim<'a> = (&'a str, &'a [u8]);
+
 /// Headers by which some servers replace what was asked for.
 const OVERRIDE_HEADERS: [&[u8]; 5] = [
     b"x-original-url",
@@ -17,7 +21,7 @@ const OVERRIDE_HEADERS: [&[u8]; 5] = [
 ];
 
 /// A request as Envoy shows it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct HttpRequest<'a> {
     /// All header lines in order, with the pseudo-headers (`:method`, `:path`, `:authority`,
     /// `:protocol`), names in lower case.
@@ -25,6 +29,8 @@ pub struct HttpRequest<'a> {
     /// The port that the connection came in at, where the filter knows it. An allow with `ports`
     /// doesn't match without it; a deny with `ports` does.
     pub port: Option<u16>,
+    /// The claims of the caller's JWT, as far as a rule looks at them, verified before.
+    pub claims: &'a [Claim<'a>],
 }
 
 impl HttpRequest<'_> {
@@ -57,6 +63,7 @@ pub(crate) struct HttpFacts<'a> {
     protocol: Option<&'a [u8]>,
     upgrades: bool,
     headers: &'a [Header<'a>],
+    claims: &'a [Claim<'a>],
 }
 
 impl<'a> HttpFacts<'a> {
@@ -96,12 +103,18 @@ impl<'a> HttpFacts<'a> {
         };
         let host = host_of(authority.unwrap_or_default())?;
         upgrades |= protocol.is_some();
-        Ok(Self { method, target, host, port: request.port, protocol, upgrades, headers })
+        let HttpRequest { port, claims, .. } = *request;
+        Ok(Self { method, target, host, port, protocol, upgrades, headers, claims })
     }
 
     /// The values of the header `name`, a line each.
     pub(crate) fn values(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         values(self.headers, name.as_bytes())
+    }
+
+    /// The values of the JWT claim `name`.
+    pub(crate) fn claims(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.claims.iter().filter(move |(found, _)| *found == name).map(|(_, value)| *value)
     }
 
     /// Whether the request asks for another protocol.
@@ -130,7 +143,7 @@ mod tests {
     use super::{Ambiguity, Header, HttpFacts, HttpRequest};
 
     fn refused(headers: &[Header<'_>]) -> Option<Ambiguity> {
-        HttpFacts::parse(&HttpRequest { headers, port: None }).err()
+        HttpFacts::parse(&HttpRequest { headers, ..Default::default() }).err()
     }
 
     #[test]
@@ -166,7 +179,8 @@ mod tests {
     #[test]
     fn targets() {
         let target = |headers: &[Header<'_>], expected: fn(Target<'_>) -> bool| {
-            HttpFacts::parse(&HttpRequest { headers, port: None }).is_ok_and(|f| expected(f.target))
+            HttpFacts::parse(&HttpRequest { headers, ..Default::default() })
+                .is_ok_and(|f| expected(f.target))
         };
         let connect: Header<'_> = (b":method", b"CONNECT");
         assert!(target(&[(b":method", b"OPTIONS"), (b":path", b"*")], |t| t == Target::Asterisk));
@@ -187,7 +201,7 @@ mod tests {
             ("application/json", false),
         ] {
             let headers = [(&b"content-type"[..], content_type.as_bytes())];
-            let request = HttpRequest { headers: &headers, port: None };
+            let request = HttpRequest { headers: &headers, ..Default::default() };
             assert_eq!(request.is_grpc(), expected, "{content_type}");
         }
     }

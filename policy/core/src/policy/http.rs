@@ -135,7 +135,8 @@ impl<'p> Weight<'p> {
         };
         if !(port_matches(rule, facts)
             && upgrade_matches(rule, facts)
-            && headers_match(rule, facts))
+            && headers_match(rule, facts)
+            && claims_match(rule, facts))
         {
             return None;
         }
@@ -156,7 +157,8 @@ impl HttpRule {
     /// The number of conditions besides path, caller, host and method: the last part of the weight.
     pub fn other_conditions(&self) -> usize {
         let lists = [self.ports.is_some(), self.upgrades.is_some()];
-        self.headers.len().saturating_add(lists.into_iter().filter(|listed| *listed).count())
+        let listed = lists.into_iter().filter(|listed| *listed).count();
+        self.headers.len().saturating_add(self.jwt.len()).saturating_add(listed)
     }
 }
 
@@ -200,17 +202,42 @@ fn upgrade_matches(rule: &HttpRule, facts: &HttpFacts<'_>) -> bool {
 
 fn headers_match(rule: &HttpRule, facts: &HttpFacts<'_>) -> bool {
     rule.headers.iter().all(|(name, condition)| {
-        let mut values = facts.values(name.as_str()).peekable();
-        let listed = |value: &[u8], list: &[String]| list.iter().any(|l| l.as_bytes() == value);
-        match condition {
-            HeaderCondition::Absent => values.peek().is_none(),
-            HeaderCondition::Present => values.peek().is_some(),
-            HeaderCondition::Equals(list) if rule.effect == Effect::Deny => {
-                values.any(|value| listed(value, list))
-            }
-            HeaderCondition::Equals(list) => {
-                values.peek().is_some() && values.all(|value| listed(value, list))
-            }
+        let values = facts.values(name.as_str());
+        match rule.effect {
+            Effect::Allow => satisfied(condition, rule.effect, values),
+            Effect::Deny => satisfied(condition, rule.effect, values.flat_map(line_and_elements)),
         }
     })
+}
+
+/// A header line, then what stands between its commas: a proxy before us may have joined lines.
+fn line_and_elements(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let elements = line.split(|&b| b == b',').map(<[u8]>::trim_ascii);
+    std::iter::once(line).chain(elements)
+}
+
+fn claims_match(rule: &HttpRule, facts: &HttpFacts<'_>) -> bool {
+    rule.jwt
+        .iter()
+        .all(|(name, condition)| satisfied(condition, rule.effect, facts.claims(name.as_str())))
+}
+
+/// Whether the values satisfy the condition: in an allow each of them must, in a deny one suffices.
+fn satisfied<'v>(
+    condition: &HeaderCondition,
+    effect: Effect,
+    values: impl Iterator<Item = &'v [u8]>,
+) -> bool {
+    let mut values = values.peekable();
+    let listed = |value: &[u8], list: &[String]| list.iter().any(|l| l.as_bytes() == value);
+    match condition {
+        HeaderCondition::Absent => values.peek().is_none(),
+        HeaderCondition::Present => values.peek().is_some(),
+        HeaderCondition::Equals(list) if effect == Effect::Deny => {
+            values.any(|value| listed(value, list))
+        }
+        HeaderCondition::Equals(list) => {
+            values.peek().is_some() && values.all(|value| listed(value, list))
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::is_default;
-use crate::names::HeaderName;
+use crate::names::{HeaderName, PayloadName};
 
 // Fields stand in the order of their names: that is the canonical order of RFC 8785.
 
@@ -17,6 +17,9 @@ pub struct FilterOptions {
     /// The headers that the API is told by.
     #[serde(default, skip_serializing_if = "is_default")]
     pub headers: HeaderNames,
+    /// Where Envoy's `jwt_authn` leaves the verified claims: its provider's `payload_in_metadata`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub jwt_payload: PayloadName,
 }
 
 /// How much a peer learns of its denial.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{is_default, sort_optional};
-use crate::names::{HeaderName, Method, RoleName, RuleName, UpgradeProtocol};
+use crate::names::{ClaimName, HeaderName, Method, RoleName, RuleName, UpgradeProtocol};
 use crate::pattern::{HostPattern, IdPattern, PathPattern};
 
 // Fields stand in the order of their names: that is the canonical order of RFC 8785.
@@ -28,6 +28,9 @@ pub struct HttpRule {
     /// The hosts asked for. A request that names none satisfies a deny's, and no allow's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hosts: Option<Vec<HostPattern>>,
+    /// Conditions on the claims of the caller's JWT: all must hold.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub jwt: BTreeMap<ClaimName, HeaderCondition>,
     /// The methods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub methods: Option<Vec<Method>>,
@@ -70,14 +73,16 @@ pub enum Mode {
     Shadow,
 }
 
-/// A condition on the values of one header. Each line of a repeated header is a value: in an allow
-/// every value must satisfy the condition, in a deny one suffices.
+/// A condition on the values of one header or of one JWT claim. Each line of a repeated header and
+/// each string of a claim that is a list is a value: in an allow every value must satisfy the
+/// condition, in a deny one suffices.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HeaderCondition {
-    /// The request doesn't have the header.
+    /// There is no value.
     Absent,
-    /// One of these, exactly.
+    /// One of these, exactly. In a deny also one that stands between the commas of a header line:
+    /// proxies may join a repeated header's lines so.
     Equals(Vec<String>),
     /// Any value.
     Present,
@@ -99,6 +104,7 @@ impl HttpRule {
             ("ports", empty(self.ports.as_ref())),
             ("upgrades", empty(self.upgrades.as_ref())),
             ("headers", self.headers.values().any(no_values)),
+            ("jwt", self.jwt.values().any(no_values)),
         ]
         .into_iter()
         .find_map(|(list, empty)| empty.then_some(list))
@@ -112,7 +118,7 @@ impl HttpRule {
         sort_optional(&mut self.hosts);
         sort_optional(&mut self.ports);
         sort_optional(&mut self.upgrades);
-        for condition in self.headers.values_mut() {
+        for condition in self.headers.values_mut().chain(self.jwt.values_mut()) {
             if let HeaderCondition::Equals(values) = condition {
                 values.sort();
             }

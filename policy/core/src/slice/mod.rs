@@ -10,7 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::SpiffeId;
-use crate::names::RuleName;
+use crate::names::{ClaimName, RuleName};
 
 pub use filter::{DenialDetail, FilterOptions, HeaderNames};
 pub use http::{Effect, HeaderCondition, HttpRule, Mode};
@@ -22,6 +22,8 @@ pub const FORMAT: u64 = 1;
 pub const DEFAULT_EXPIRY_GRACE: u64 = 60;
 /// Seconds for which a Postgres session outlives its certificate, unless the policy says otherwise.
 pub const DEFAULT_SESSION_GRACE: u64 = 15 * 60;
+/// Most JWT claims that the rules of one slice may look at: each is a question to Envoy per request.
+pub const MAX_CLAIMS: usize = 64;
 
 // Fields stand in the order of their names: that is the canonical order of RFC 8785. Lists are sets.
 
@@ -108,6 +110,11 @@ impl Slice {
         Self { http: Vec::new(), ..self.clone() }
     }
 
+    /// The JWT claims that some HTTP rule looks at.
+    pub fn claims(&self) -> BTreeSet<&ClaimName> {
+        self.http.iter().flat_map(|rule| rule.jwt.keys()).collect()
+    }
+
     /// What the types of the fields can't say.
     fn check(&self) -> Result<(), SliceError> {
         if let Err(error) = SpiffeId::parse(&self.workload) {
@@ -131,6 +138,10 @@ impl Slice {
                 return Err(empty(&rule.name, list));
             }
         }
+        let claims = self.claims().len();
+        if claims > MAX_CLAIMS {
+            return Err(SliceError::TooManyClaims(claims));
+        }
         Ok(())
     }
 }
@@ -143,12 +154,13 @@ const fn default_session_grace() -> u64 {
     DEFAULT_SESSION_GRACE
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+// serde hands a reference; on wasm32 it is no larger than the number, and the lint says nothing.
+#[allow(clippy::trivially_copy_pass_by_ref)]
 const fn is_default_expiry_grace(seconds: &u64) -> bool {
     *seconds == DEFAULT_EXPIRY_GRACE
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+#[allow(clippy::trivially_copy_pass_by_ref)]
 const fn is_default_session_grace(seconds: &u64) -> bool {
     *seconds == DEFAULT_SESSION_GRACE
 }
@@ -179,6 +191,8 @@ pub enum SliceError {
         /// The list's key.
         list: &'static str,
     },
+    /// The rules look at more than [`MAX_CLAIMS`] different JWT claims: how many.
+    TooManyClaims(usize),
 }
 
 impl fmt::Display for SliceError {
@@ -198,6 +212,12 @@ impl fmt::Display for SliceError {
                 write!(
                     f,
                     "rule `{rule}` of the policy slice has an empty list `{list}`; absent means any"
+                )
+            }
+            Self::TooManyClaims(found) => {
+                write!(
+                    f,
+                    "the policy slice looks at {found} JWT claims, and at most {MAX_CLAIMS} are read"
                 )
             }
         }

@@ -124,6 +124,7 @@ pub(crate) fn http_rule(
         from: from?,
         headers,
         hosts: hosts.flatten(),
+        jwt: BTreeMap::new(),
         methods: methods.flatten(),
         mode: mode.flatten().unwrap_or_default(),
         name: name?,

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::{Header, HttpDecision, HttpRequest, NoIdentity, Policy, Slice, SpiffeId};
+use crate::{Claim, Header, HttpDecision, HttpRequest, NoIdentity, Policy, Slice, SpiffeId};
 
 const CLIENT: &str = "spiffe://example.org/ns/client-ns/sa/client";
 
@@ -33,7 +33,8 @@ fn decide(policy: &Policy, from: &str, request: &str, more: &[(&str, &str)]) -> 
     }
     headers.extend(more.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
     let peer = SpiffeId::parse(from).map_err(|_| NoIdentity::InvalidSpiffeId);
-    let decision = policy.decide_http(peer, &HttpRequest { headers: &headers, port: None });
+    let decision =
+        policy.decide_http(peer, &HttpRequest { headers: &headers, ..Default::default() });
     tell(decision)
 }
 
@@ -209,6 +210,54 @@ fn a_repeated_header_never_widens_an_allow_nor_escapes_a_deny() {
 }
 
 #[test]
+fn a_joined_header_escapes_no_deny_and_widens_no_allow() {
+    let policy = policy(json!([
+        allow("acme", json!({ "headers": { "x-tenant": { "equals": ["acme", "a,b"] } } })),
+        deny("debug", json!({ "headers": { "x-mode": { "equals": ["debug"] } } })),
+    ]));
+    let acme = ("x-tenant", "acme");
+    check(
+        &policy,
+        &[
+            (CLIENT, "GET /", &[acme, ("x-mode", "plain, debug")], "deny debug"),
+            (CLIENT, "GET /", &[acme, ("x-mode", "debug\t,plain")], "deny debug"),
+            (CLIENT, "GET /", &[acme, ("x-mode", "a"), ("x-mode", "b,debug,c")], "deny debug"),
+            (CLIENT, "GET /", &[acme, ("x-mode", "debugger,plain")], "allow acme"),
+            (CLIENT, "GET /", &[("x-tenant", "acme,acme")], "deny no_rule"),
+            (CLIENT, "GET /", &[("x-tenant", "a,b")], "allow acme"),
+        ],
+    );
+}
+
+#[test]
+fn claims_of_the_jwt() {
+    let policy = policy(json!([
+        allow("staff", json!({ "jwt": { "groups": { "equals": ["staff", "admins"] } } })),
+        allow("support", json!({ "jwt": { "realm.roles": "present", "groups": "absent" } })),
+        deny("robots", json!({ "jwt": { "groups": { "equals": ["robots"] } } })),
+        deny("tokenless", json!({ "jwt": { "sub": "absent" }, "paths": ["/own"] })),
+    ]));
+    let decide = |path: &str, claims: &[(&str, &str)]| {
+        let headers: [Header<'_>; 2] = [(b":method", b"GET"), (b":path", path.as_bytes())];
+        let claims: Vec<Claim<'_>> =
+            claims.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+        let request = HttpRequest { headers: &headers, claims: &claims, ..Default::default() };
+        tell(policy.decide_http(Ok(SpiffeId::parse(CLIENT).unwrap()), &request))
+    };
+    let (staff, admins) = (("groups", "staff"), ("groups", "admins"));
+    assert_eq!(decide("/", &[staff]), "allow staff");
+    assert_eq!(decide("/", &[staff, admins]), "allow staff");
+    assert_eq!(decide("/", &[staff, ("groups", "others")]), "deny no_rule");
+    assert_eq!(decide("/", &[staff, ("groups", "robots")]), "deny robots");
+    assert_eq!(decide("/", &[("groups", "staff,robots")]), "deny no_rule");
+    assert_eq!(decide("/", &[("Groups", "staff")]), "deny no_rule");
+    assert_eq!(decide("/", &[]), "deny no_rule");
+    assert_eq!(decide("/", &[("realm.roles", "any")]), "allow support");
+    assert_eq!(decide("/own", &[staff]), "deny tokenless");
+    assert_eq!(decide("/own", &[staff, ("sub", "")]), "allow staff");
+}
+
+#[test]
 fn upgrades_only_where_listed() {
     let policy = policy(json!([
         allow("plain", json!({ "paths": ["/plain", "/chat", "/closed"] })),
@@ -263,7 +312,7 @@ fn ports_that_are_not_known_allow_nothing() {
         let headers: [Header<'_>; 2] = [(b":method", b"GET"), (b":path", path.as_bytes())];
         tell(policy.decide_http(
             Ok(SpiffeId::parse(CLIENT).unwrap()),
-            &HttpRequest { headers: &headers, port },
+            &HttpRequest { headers: &headers, port, ..Default::default() },
         ))
     };
     assert_eq!(decide("/", Some(8443)), "allow https");
@@ -285,7 +334,7 @@ fn shadow_rules_are_told_and_not_enforced() {
         let (method, path) = request.split_once(' ').unwrap();
         let headers: [Header<'_>; 2] =
             [(b":method", method.as_bytes()), (b":path", path.as_bytes())];
-        let request = HttpRequest { headers: &headers, port: None };
+        let request = HttpRequest { headers: &headers, ..Default::default() };
         policy.shadow_http(Ok(SpiffeId::parse(CLIENT).unwrap()), &request).map(tell)
     };
     check(

@@ -1,22 +1,23 @@
-use crate::{Slice, SliceError};
+use crate::{MAX_CLAIMS, Slice, SliceError};
 
 const WORKLOAD: &str = "spiffe://example.org/ns/api-ns/sa/api";
 
 #[test]
 fn canonical_form() {
     let written = format!(
-        r#"{{ "workload": "{WORKLOAD}", "format": 1, "expiry_grace": 60, "filter": {{ "denial_detail": "class" }},
+        r#"{{ "workload": "{WORKLOAD}", "format": 1, "expiry_grace": 60, "filter": {{ "denial_detail": "class", "jwt_payload": "jwt_payload" }},
         "postgres": [
             {{ "name": "p", "from": ["**"], "databases": ["b", "a"], "login_role": "r", "on_svid_expiry": "end",
                "replication": false, "settings": {{ "b": "1", "a": "é" }}, "max_session": 60 }} ],
         "http": [
             {{ "name": "z", "from": ["spiffe://b/x", "spiffe://a/x"], "effect": "allow", "mode": "enforce",
-               "paths": ["/b/{{id}}", "/a/"], "methods": ["PUT", "GET"], "ports": [443, 80] }},
+               "paths": ["/b/{{id}}", "/a/"], "methods": ["PUT", "GET"], "ports": [443, 80],
+               "jwt": {{ "sub": "present", "groups": {{ "equals": ["b", "a"] }} }} }},
             {{ "name": "a", "from": ["**"], "effect": "deny", "headers": {{ "x-b": "absent", "x-a": {{ "equals": ["2", "1"] }} }} }} ] }}"#
     );
     let canonical = concat!(
         r#"{"format":1,"http":[{"effect":"deny","from":["**"],"headers":{"x-a":{"equals":["1","2"]},"x-b":"absent"},"name":"a"},"#,
-        r#"{"from":["spiffe://a/x","spiffe://b/x"],"methods":["GET","PUT"],"name":"z","paths":["/a","/b/*"],"ports":[80,443]}],"#,
+        r#"{"from":["spiffe://a/x","spiffe://b/x"],"jwt":{"groups":{"equals":["a","b"]},"sub":"present"},"methods":["GET","PUT"],"name":"z","paths":["/a","/b/*"],"ports":[80,443]}],"#,
         r#""postgres":[{"databases":["a","b"],"from":["**"],"login_role":"r","max_session":60,"name":"p","settings":{"a":"1","b":"1"}}],"#,
         r#""workload":"spiffe://example.org/ns/api-ns/sa/api"}"#,
     )
@@ -33,6 +34,24 @@ fn canonical_form() {
 }
 
 #[test]
+fn claims_are_bounded() {
+    let slice = |claims: std::ops::Range<usize>| {
+        let conditions = claims.map(|i| format!(r#""c{i}":"present""#)).collect::<Vec<_>>();
+        let jwt = conditions.join(",");
+        Slice::from_json(
+            format!(
+                r#"{{"format":1,"workload":"{WORKLOAD}","http":[
+                    {{"name":"a","from":["**"],"jwt":{{"c0":"present"}}}},
+                    {{"name":"b","from":["**"],"jwt":{{{jwt}}}}}]}}"#
+            )
+            .as_bytes(),
+        )
+    };
+    assert_eq!(slice(0..MAX_CLAIMS).unwrap().claims().len(), MAX_CLAIMS);
+    assert_eq!(slice(0..MAX_CLAIMS + 1), Err(SliceError::TooManyClaims(MAX_CLAIMS + 1)));
+}
+
+#[test]
 fn unreadable_slices() {
     let slice = |rest: &str| format!(r#"{{"format":1,"workload":"{WORKLOAD}"{rest}}}"#);
     for (json, fault) in [
@@ -43,7 +62,13 @@ fn unreadable_slices() {
         (r#"{"format":1}"#.to_owned(), "missing field `workload`"),
         (slice("x"), "expected `,` or `}`"),
         (slice(r#","jwt":1"#), "unknown field `jwt`"),
-        (slice(r#","http":[{"name":"a","from":["**"],"jwt":{}}]"#), "unknown field `jwt`"),
+        (slice(r#","http":[{"name":"a","from":["**"],"cel":""}]"#), "unknown field `cel`"),
+        (slice(r#","http":[{"name":"a","from":["**"],"jwt":{"a..b":"absent"}}]"#), "keys joined"),
+        (
+            slice(r#","http":[{"name":"a","from":["**"],"jwt":{"sub":{"equals":[]}}}]"#),
+            "empty list `jwt`",
+        ),
+        (slice(r#","filter":{"jwt_payload":""}"#), "a payload's name"),
         (slice(r#","http":[{"name":"a"}]"#), "missing field `from`"),
         (slice(r#","http":[{"name":"a","from":["/x"]}]"#), "a pattern over SPIFFE IDs"),
         (slice(r#","http":[{"name":"a","from":[]}]"#), "empty list `from`"),
