@@ -102,14 +102,19 @@ impl MeshPlan {
 
     /// Puts it up and waits until all of it is ready.
     pub async fn start(self) -> Result<Mesh> {
-        let mut mesh = self.start_unready().await?;
+        let stage = Stage::set(self.logs.clone())?;
+        self.start_on(stage).await
+    }
+
+    /// The same on a stage that is already set, with something on it.
+    pub async fn start_on(self, stage: Stage) -> Result<Mesh> {
+        let mut mesh = self.start_unready(stage).await?;
         mesh.ready().await?;
         Ok(mesh)
     }
 
     /// Puts it up; only the identity source and Postgres are awaited.
-    pub async fn start_unready(mut self) -> Result<Mesh> {
-        let stage = Stage::set(self.logs.clone())?;
+    pub async fn start_unready(mut self, stage: Stage) -> Result<Mesh> {
         let policy = PolicyFile::demo(&stage)?;
         if let Some(text) = &self.policy {
             policy.write(text)?;

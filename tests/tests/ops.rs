@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use e2e::{Mesh, MeshPlan, PostgresVersion, SourceKind, Workload, http::Ask};
+use e2e::{Mesh, MeshPlan, PostgresVersion, SourceKind, Stage, Workload, http::Ask};
 use serde_json::Value;
 
 async fn mesh() -> Mesh {
@@ -88,7 +88,7 @@ async fn filters_reload_after_a_trap_and_keep_one_vm_id() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listener_waits_for_its_first_valid_policy() {
     let plan = MeshPlan::new(SourceKind::DevAgent, PostgresVersion::V15).policy("version: [");
-    let mut mesh = plan.start_unready().await.unwrap();
+    let mut mesh = plan.start_unready(Stage::set(None).unwrap()).await.unwrap();
     let good = std::fs::read_to_string(
         mesh.stage.programs.repository_file("examples/policies/demo.yaml").unwrap(),
     );
