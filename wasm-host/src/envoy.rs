@@ -51,6 +51,8 @@ pub struct LocalResponse {
 pub(crate) struct Stream {
     /// Values by path, the parts joined by NUL.
     pub(crate) properties: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Dynamic metadata by the filter that wrote it.
+    pub(crate) metadata: serde_json::Map<String, serde_json::Value>,
     /// What the filter wrote, by the key that access logs use.
     pub(crate) filter_state: BTreeMap<String, Vec<u8>>,
     pub(crate) request: Headers,

@@ -24,6 +24,9 @@ pub struct HttpRequest {
     pub headers: Headers,
     /// Trailers; empty for none.
     pub trailers: Headers,
+    /// Dynamic metadata by the filter that wrote it, such as
+    /// `{"envoy.filters.http.jwt_authn": {"jwt_payload": {"sub": "alice"}}}`.
+    pub metadata: serde_json::Map<String, serde_json::Value>,
     /// Other properties, the parts of their path joined by NUL.
     pub properties: BTreeMap<Vec<u8>, Vec<u8>>,
 }
@@ -88,6 +91,7 @@ impl HttpFilter {
         let lines = self.vm.logs().len();
         let stream = Stream {
             properties,
+            metadata: request.metadata.clone(),
             request: request.headers.clone(),
             trailers: request.trailers.clone(),
             ..Stream::default()

@@ -2,6 +2,7 @@
 
 mod modules;
 
+use serde_json::json;
 use wasm_host::{Exchange, HostError, HttpFilter, HttpOutcome, HttpRequest, LocalResponse};
 
 const POLICY: &str = r#"{
@@ -200,6 +201,51 @@ fn a_header_that_is_not_utf_8_is_no_trap() {
     request.headers.push((b"x-any".to_vec(), vec![0xff, 0xfe]));
     let exchange = filter.exchange(&request).unwrap();
     assert!(matches!(exchange.outcome, HttpOutcome::Forwarded { .. }));
+}
+
+#[test]
+fn claims_come_from_the_verified_jwt() {
+    let mut filter = start(
+        r#"{"format": 1, "workload": "spiffe://example.org/api", "http": [
+            {"name": "staff", "from": ["**"], "jwt": {"groups": {"equals": ["staff", "admins"]}}},
+            {"name": "nested", "from": ["**"], "jwt": {"realm_access.roles": {"equals": ["r1"]}}},
+            {"name": "dotted", "from": ["**"], "jwt": {"https://example\\.org/roles": "present"}},
+            {"name": "anonymous", "from": ["**"], "paths": ["/login"], "jwt": {"sub": "absent"}},
+            {"name": "robots", "effect": "deny", "from": ["**"], "jwt": {"groups": {"equals": ["robots"]}}}
+        ]}"#,
+    );
+    // Each as Envoy 1.40 with jwt_authn decides it.
+    for (path, payload, expected) in [
+        ("/", json!(null), "no_rule"),
+        ("/login", json!(null), "anonymous"),
+        ("/login", json!({ "iss": "i" }), "anonymous"),
+        ("/login", json!({ "sub": "" }), "no_rule"),
+        ("/", json!({ "groups": "staff" }), "staff"),
+        ("/", json!({ "groups": ["staff", "admins"] }), "staff"),
+        ("/", json!({ "groups": ["staff", "others"] }), "no_rule"),
+        ("/", json!({ "groups": ["staff", 1] }), "no_rule"),
+        ("/", json!({ "groups": ["staff", "robots"] }), "robots"),
+        ("/", json!({ "groups": [] }), "no_rule"),
+        ("/", json!({ "groups": true }), "no_rule"),
+        ("/", json!({ "groups": ["staff", null] }), ""),
+        ("/", json!({ "realm_access": { "roles": ["r1"] } }), "nested"),
+        ("/", json!({ "realm_access": { "roles": "r1" } }), "nested"),
+        ("/", json!({ "realm_access": "roles" }), "no_rule"),
+        ("/", json!({ "https://example.org/roles": ["any"] }), "dotted"),
+    ] {
+        let mut request = request(Some(PEER), "GET", path, &[]);
+        if !payload.is_null() {
+            let of_provider = json!({ "jwt_payload": payload });
+            request.metadata.insert("envoy.filters.http.jwt_authn".to_owned(), of_provider);
+        }
+        let exchange = filter.exchange(&request).unwrap();
+        let decided = state(&exchange, "wasm.signet.rule");
+        let decided = decided.or(state(&exchange, "wasm.signet.reason")).unwrap_or_default();
+        assert_eq!(decided, expected, "{path} {payload}");
+        if expected.is_empty() {
+            assert_eq!(answered(&exchange).status, 503);
+        }
+    }
 }
 
 #[test]

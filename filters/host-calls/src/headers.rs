@@ -49,6 +49,14 @@ pub fn remove_header(map: HeaderMap, name: &[u8]) -> Result<(), HostError> {
 }
 
 impl HeaderPairs {
+    /// Whether the memory is exactly as the ABI says, to the last byte.
+    pub fn is_whole(&self) -> bool {
+        let size = |(name, value): (&[u8], &[u8])| name.len() + value.len() + 10;
+        let count = number(&self.0, 0);
+        count == Some(self.iter().count())
+            && self.0.len() == 4 + self.iter().map(size).sum::<usize>()
+    }
+
     /// Name and value of each header, in order. Memory that is not as the ABI says ends it early.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let count = number(&self.0, 0).unwrap_or(0);
@@ -63,6 +71,18 @@ impl HeaderPairs {
             start = value_end.checked_add(1)?;
             Some((name, value))
         })
+    }
+}
+
+impl From<Vec<u8>> for HeaderPairs {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl From<HeaderPairs> for Vec<u8> {
+    fn from(pairs: HeaderPairs) -> Self {
+        pairs.0
     }
 }
 
@@ -98,13 +118,15 @@ mod tests {
         let expected: Vec<_> =
             pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
         assert_eq!(read.iter().collect::<Vec<_>>(), expected);
+        assert!(read.is_whole());
     }
 
     #[test]
     fn memory_that_is_cut_short_ends_the_list() {
         let whole = serialize_pairs(&[("a", "b"), ("c", "d")]);
         for size in 0..whole.len() {
-            assert!(HeaderPairs(whole[..size].to_vec()).iter().count() <= 2);
+            let cut = HeaderPairs(whole[..size].to_vec());
+            assert!(cut.iter().count() <= 2 && !cut.is_whole());
         }
         assert_eq!(HeaderPairs(vec![255; 64]).iter().count(), 0);
     }

@@ -7,9 +7,8 @@ use crate::{
     raw,
 };
 
-/// Reads a property, such as `["filter_state", "signet.peer"]`.
-pub fn property(path: &[&str]) -> Result<Option<Vec<u8>>, HostError> {
-    let path = path.join("\0");
+/// Reads a property by its path, the parts joined by NUL, such as `"filter_state\0signet.peer"`.
+pub fn property(path: &str) -> Result<Option<Vec<u8>>, HostError> {
     // SAFETY: pointer and size are those of `path`; `received` passes valid pointers.
     optional(received(|value, size| unsafe {
         raw::proxy_get_property(path.as_ptr(), path.len(), value, size)

@@ -101,6 +101,14 @@ impl BackendMessages {
     }
 }
 
+/// Size of a `ReadyForQuery`, in bytes.
+pub const READY_SIZE: usize = 6;
+
+/// Whether bytes of a server end in a `ReadyForQuery`, by their look alone: inside of a row they would look the same.
+pub fn ends_in_ready(bytes: &[u8]) -> bool {
+    matches!(bytes.last_chunk(), Some([b'Z', 0, 0, 0, 5, b'I' | b'T' | b'E']))
+}
+
 fn limit(kind: u8) -> usize {
     match kind {
         b'K' => MAX_KEY_DATA,
@@ -167,6 +175,21 @@ mod tests {
         let found =
             BackendMessages::default().push(&[b"E", length.as_slice(), &body].concat()).unwrap();
         assert_eq!(found, [BackendMessage::Error { sqlstate: "28000".into() }]);
+    }
+
+    #[test]
+    fn a_ready_for_query_is_told_by_the_last_six_bytes() {
+        for (bytes, expected) in [
+            (b"Z\0\0\0\x05I".as_slice(), true),
+            (b"C\0\0\0\x0dSELECT 1\0Z\0\0\0\x05T", true),
+            (b"Z\0\0\0\x05E", true),
+            (b"Z\0\0\0\x05", false),
+            (b"Z\0\0\0\x05X", false),
+            (b"Z\0\0\0\x05I1", false),
+            (b"", false),
+        ] {
+            assert_eq!(ends_in_ready(bytes), expected, "{bytes:?}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The start-up phase of the Postgres protocol, as pure functions on bytes.
+//! The start-up phase of the Postgres protocol, and how a session is followed to its end, as pure functions on bytes.
 //!
 //! Everything here is total: any input gives a value or a [`PacketError`], never a panic. Nothing here decides; the filter
 //! does. The source of the rules is the PostgreSQL manual, "Message Flow" and "Message Formats", and
@@ -9,12 +9,14 @@
 )]
 
 mod backend;
+mod client;
 mod error_response;
 mod options;
 mod packet;
 mod startup;
 
-pub use backend::{BackendMessage, BackendMessages, BackendStreamError};
+pub use backend::{BackendMessage, BackendMessages, BackendStreamError, READY_SIZE, ends_in_ready};
+pub use client::ClientFrames;
 pub use error_response::ErrorResponse;
 pub use options::{OptionsError, Setting, parse_options};
 pub use packet::{

@@ -2,7 +2,10 @@
 
 use signet_policy::{Policy, Slice};
 
-use crate::metrics::Metrics;
+use crate::{
+    claims::{self, WantedClaim},
+    metrics::Metrics,
+};
 
 /// A policy in force, with what the filter derives from it.
 #[derive(Debug)]
@@ -10,13 +13,16 @@ pub(crate) struct Configuration {
     pub(crate) policy: Policy,
     /// Whether any rule looks at the port; else reading it is saved.
     pub(crate) reads_port: bool,
+    /// The JWT claims that some rule looks at.
+    pub(crate) claims: Vec<WantedClaim>,
     pub(crate) metrics: Metrics,
 }
 
 impl Configuration {
     pub(crate) fn new(slice: Slice) -> Self {
         let reads_port = slice.http.iter().any(|rule| rule.ports.is_some());
-        Self { policy: Policy::compile(slice), reads_port, metrics: Metrics::define() }
+        let claims = claims::wanted(&slice);
+        Self { policy: Policy::compile(slice), reads_port, claims, metrics: Metrics::define() }
     }
 
     /// For a root context without a readable policy.

@@ -7,6 +7,7 @@ use host_calls::{
 use signet_policy::{Header, HttpDecision, HttpRequest, NoIdentity, Peer, SpiffeId};
 
 use crate::{
+    claims::FoundClaims,
     configuration::Configuration,
     denial::{self, Sent},
     told_headers::{self, Told},
@@ -25,10 +26,12 @@ fn perform(configuration: &Configuration) -> Result<Action, HostError> {
     let policy = &configuration.policy;
     let pairs = header_pairs(HeaderMap::Request)?;
     let headers: Vec<Header<'_>> = pairs.iter().collect();
-    let state = property(&["filter_state", "signet.peer"])?.unwrap_or_default();
+    let state = property("filter_state\0signet.peer")?.unwrap_or_default();
     let peer = identify(&state, policy.expiry_grace());
     let port = if configuration.reads_port { destination_port()? } else { None };
-    let request = HttpRequest { headers: &headers, port };
+    let found = FoundClaims::read(&configuration.claims)?;
+    let claims = found.values();
+    let request = HttpRequest { headers: &headers, port, claims: &claims };
 
     let decision = policy.decide_http(peer, &request);
     configuration.metrics.count(&decision);
@@ -59,7 +62,7 @@ fn identify(state: &[u8], grace: u64) -> Result<SpiffeId<'_>, NoIdentity> {
 }
 
 fn destination_port() -> Result<Option<u16>, HostError> {
-    let port = property(&["destination", "port"])?;
+    let port = property("destination\0port")?;
     let port = port.as_deref().and_then(<[u8]>::first_chunk::<8>).copied().map(u64::from_le_bytes);
     Ok(port.and_then(|port| u16::try_from(port).ok()))
 }

@@ -82,7 +82,7 @@ fn headers<'a>(guest: &'a mut Guest<'_>, map: u32) -> Option<&'a mut Headers> {
     }
 }
 
-fn serialize(headers: &Headers) -> Vec<u8> {
+pub(super) fn serialize(headers: &Headers) -> Vec<u8> {
     let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes();
     let mut bytes = number(headers.len()).to_vec();
     for (name, value) in headers {

@@ -3,6 +3,7 @@
 mod environment;
 mod headers;
 mod memory;
+mod metadata;
 mod streams;
 
 use wasmtime::{Caller, Linker, Result};
@@ -12,6 +13,7 @@ use crate::envoy::{Envoy, Stream};
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
 const BAD_ARGUMENT: u32 = 2;
+const SERIALIZATION_FAILURE: u32 = 3;
 const CAS_MISMATCH: u32 = 8;
 
 type Guest<'a> = Caller<'a, Envoy>;

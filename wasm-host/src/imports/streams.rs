@@ -5,7 +5,7 @@ use wasmtime::{Linker, Result};
 use super::{
     BAD_ARGUMENT, Guest, NOT_FOUND, OK,
     memory::{give, read},
-    on_stream,
+    metadata, on_stream,
 };
 use crate::envoy::{Envoy, Stream};
 
@@ -19,9 +19,11 @@ pub(super) fn link(linker: &mut Linker<Envoy>) -> Result<()> {
         "proxy_get_property",
         |mut guest: Guest<'_>, path: u32, path_size: u32, data: u32, size: u32| {
             let path = read(&mut guest, path, path_size)?;
-            let value =
-                guest.data_mut().stream().and_then(|stream| stream.properties.get(&path).cloned());
-            value.map_or(Ok(NOT_FOUND), |value| give(&mut guest, &value, data, size))
+            let value = guest.data_mut().stream().map_or(Err(NOT_FOUND), |stream| {
+                let plain = || stream.properties.get(&path).cloned().ok_or(NOT_FOUND);
+                metadata::property(&stream.metadata, &path).unwrap_or_else(plain)
+            });
+            value.map_or_else(Ok, |value| give(&mut guest, &value, data, size))
         },
     )?;
     linker.func_wrap(

@@ -85,7 +85,7 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(configuration: Rc<Configuration>) -> Self {
-        let id = property(&["connection_id"]).ok().flatten();
+        let id = property("connection_id").ok().flatten();
         let id = id.as_deref().and_then(<[u8]>::first_chunk::<8>).copied().map(u64::from_le_bytes);
         Self {
             configuration,

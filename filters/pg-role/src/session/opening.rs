@@ -22,7 +22,7 @@ const POSTGRES_CLUSTER: &str = "postgres";
 impl Session {
     pub(super) fn on_startup_bytes(&mut self, size: usize, end: bool) -> Result<(), HostError> {
         if self.peer.is_none() {
-            self.peer = Some(property(&["filter_state", "signet.peer"])?.unwrap_or_default());
+            self.peer = Some(property("filter_state\0signet.peer")?.unwrap_or_default());
         }
         let bytes = read_buffer(Buffer::Downstream, 0, MAX_STARTUP_PACKET)?;
         let frame = match read_packet(&bytes) {
