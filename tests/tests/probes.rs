@@ -62,7 +62,9 @@ async fn heard(change: impl FnOnce(&mut Value) + Send + 'static) -> String {
         .await
         .unwrap();
     let probes = (mesh.stage.address, mesh.sidecar(Workload::Api).ops.probes);
-    let ask = Ask::get("/livez?next=/customers");
+    let query = Ask::get("/livez?next=/customers").tcp(probes).await.unwrap();
+    assert_eq!(query.status, 404, "{}", query.body);
+    let ask = Ask::get("/livez");
     let ask = WORDS.iter().fold(ask, |ask, (name, value)| ask.header(name, value));
     let reply = ask.tcp(probes).await.unwrap();
     assert_eq!(reply.status, 200, "{}", reply.body);

@@ -199,7 +199,9 @@ fn probes_say_nothing(configuration: &Value) -> Result<(), String> {
             route["route"]["cluster"].as_str().is_some_and(|cluster| cluster != "admin")
         };
         for route in routes(listener).into_iter().filter(to_a_workload) {
-            expect(route["route"]["path_rewrite"] == route["match"]["path"], route)?;
+            let whole =
+                json!({ "name": ":path", "string_match": { "exact": route["match"]["path"] } });
+            expect(items(&route["match"]["headers"]).contains(&whole), route)?;
             let removed = under(listener, "remove_on_match");
             let all_extensions = json!({ "key_matcher": { "prefix": "x-" } });
             expect(removed.contains(&&all_extensions), format_args!("{removed:?}"))?;
