@@ -44,13 +44,19 @@ pub(crate) fn program(name: &str) -> PathBuf {
     target_directory().join("debug").join(name)
 }
 
+/// Where `cargo build --release` puts a program.
+pub(crate) fn release_program(name: &str) -> PathBuf {
+    target_directory().join("release").join(name)
+}
+
 /// Where [`filters`] puts a filter.
 pub(crate) fn filter(package: &str) -> PathBuf {
     let file = format!("{}.wasm", package.replace('-', "_"));
     target_directory().join(wasm_target::TARGET).join("filters").join(file)
 }
 
-fn target_directory() -> PathBuf {
+/// Where everything that is built or measured goes.
+pub(crate) fn target_directory() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| command::root().join("target"), PathBuf::from)
 }

@@ -1,5 +1,6 @@
 //! The project's recipes. `cargo xtask --help` lists them; CI calls the same ones.
 
+mod bench;
 mod build;
 mod check;
 mod command;
@@ -54,6 +55,11 @@ enum Recipe {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Measure ours against its peers, in one run
+    Bench {
+        #[command(subcommand)]
+        what: bench::Bench,
+    },
     /// Check format, lints, the rules of the architecture, licences and dependencies
     Check,
 }
@@ -65,6 +71,7 @@ fn main() -> ExitCode {
         Recipe::Build => setup::ensure(&[Part::WasmTarget]).and_then(|()| build::everything()),
         Recipe::Demo { keep, spire, log_dir } => demo(keep, spire, log_dir),
         Recipe::Test { arguments } => test::run(&arguments),
+        Recipe::Bench { what } => bench::run(&what),
         Recipe::Check => check::run(),
     };
     match outcome {

@@ -1,0 +1,228 @@
+//! `bench policy`: our HTTP filter against no filter, Envoy's RBAC, Lua, and an empty Wasm filter.
+//!
+//! Every case is an Envoy of its own, all are up for the whole run, and each round measures them
+//! one after the other, so that whatever changes on the machine meanwhile meets them all.
+
+mod aims;
+mod cases;
+mod empty_filter;
+mod plot;
+mod report;
+mod rules;
+mod table;
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+use e2e::{DevAgent, FetchedSvid, Stage, Workload, http::Ask, tls::TlsCaller};
+
+use crate::{
+    Options,
+    load::Load,
+    machine::{Machine, Versions},
+    proxy::{Minted, Proxy, WasmStart},
+    sample::Sample,
+    upstream::{ECHO, Upstream},
+};
+use cases::{Case, Modules};
+use report::Report;
+
+/// The life of the SVIDs in seconds: longer than any run.
+const SVID_TTL: u32 = 24 * 3600;
+
+/// How long each case is measured, and how often.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    rounds: u32,
+    warming: Duration,
+    measuring: Duration,
+}
+
+/// A case with its Envoy, and what it has done so far.
+#[derive(Debug)]
+struct Contender {
+    case: Case,
+    proxy: Proxy,
+    samples: Vec<Sample>,
+}
+
+/// A case and its figures.
+#[derive(Debug)]
+struct Figures {
+    case: Case,
+    samples: Vec<Sample>,
+    median: Sample,
+    wasm: Option<WasmFigures>,
+}
+
+/// What only a Wasm filter has.
+#[derive(Clone, Copy, Debug)]
+struct WasmFigures {
+    start: WasmStart,
+    /// The linear memory of one VM, in bytes.
+    memory: u64,
+}
+
+/// Measures, prints, and writes what the options say.
+pub(crate) async fn run(options: &Options) -> Result<()> {
+    let machine = Machine::this()?;
+    println!("machine: {}", machine.line());
+    if let Some(doubt) = machine.doubt() {
+        println!("warning: {doubt}");
+    }
+    let pace = Pace::of(options);
+    let stage = Stage::set(None)?;
+    let modules = Files::lay_out(&stage)?;
+    let versions = Versions::of(&stage.programs, &modules.ours)?;
+    println!("versions: {}", versions.line());
+    let [client, stranger, server] = certificates(&stage).await?;
+    let client = caller(&client)?;
+    let stranger = caller(&stranger)?;
+    let socket = stage.directory("api", &stage.accounts.mesh)?.join("api.sock");
+    let _upstream = Upstream::listen(&socket)?;
+
+    let mut contenders = Vec::new();
+    for case in Case::ALL {
+        let filters = case.filters(&modules.borrowed());
+        let proxy = Proxy::start(&stage, &case.key(), &filters, &server, &socket).await;
+        let proxy = proxy.with_context(|| format!("case {}", case.key()))?;
+        answers_right(case, &proxy, &client, &stranger)
+            .await
+            .with_context(|| format!("case {}", case.key()))?;
+        println!("ready: {}", case.title());
+        contenders.push(Contender { case, proxy, samples: Vec::new() });
+    }
+    for round in 1..=pace.rounds {
+        println!("round {round} of {}", pace.rounds);
+        for contender in &mut contenders {
+            contender.compete(&client, pace).await?;
+        }
+    }
+    let figures: Vec<Figures> =
+        contenders.into_iter().map(Contender::figures).collect::<Result<_>>()?;
+    let report = Report {
+        machine: &machine,
+        versions: &versions,
+        pace,
+        module_bytes: fs::metadata(&modules.ours)?.len(),
+        figures: &figures,
+    };
+    report.write(options)
+}
+
+impl Pace {
+    fn of(options: &Options) -> Self {
+        if options.smoke {
+            let blink = Duration::from_millis(100);
+            return Self { rounds: 1, warming: blink, measuring: blink };
+        }
+        Self {
+            rounds: options.rounds,
+            // V8 compiles what runs often a second time; a part of every round goes by for that.
+            warming: Duration::from_millis(500),
+            measuring: Duration::from_secs_f64(options.seconds),
+        }
+    }
+}
+
+impl Contender {
+    async fn compete(&mut self, client: &TlsCaller, pace: Pace) -> Result<()> {
+        let (case, proxy) = (self.case, &self.proxy);
+        let sample = async {
+            let mut load = Load::start(client, proxy.address(), &case.asked()).await?;
+            load.go_on(pace.warming).await?;
+            let before = proxy.cpu()?;
+            load.measure();
+            load.go_on(pace.measuring).await?;
+            let spent = proxy.cpu()? - before;
+            let seen = load.finish().await?;
+            ensure!(!seen.latencies.is_empty(), "no request was answered in time");
+            anyhow::Ok(Sample::of(&seen, spent, proxy.rss()?))
+        };
+        let sample = sample.await.with_context(|| format!("case {}", case.key()))?;
+        println!(
+            "  {:<62} {:>8.0}/s  p50 {:>7.0} µs  p99 {:>7.0} µs  CPU {:>6.1} µs  Envoy {:>3.0} %",
+            case.title(),
+            sample.requests_per_second,
+            sample.p50_us,
+            sample.p99_us,
+            sample.cpu_us_per_request,
+            sample.busy * 100.0,
+        );
+        self.samples.push(sample);
+        Ok(())
+    }
+
+    fn figures(self) -> Result<Figures> {
+        let Self { case, proxy, samples } = self;
+        let wasm = proxy.wasm().map(|start| Ok(WasmFigures { start, memory: proxy.vm_memory()? }));
+        let wasm = wasm.transpose().map_err(|error: anyhow::Error| error)?;
+        Ok(Figures { case, median: Sample::median(&samples), samples, wasm })
+    }
+}
+
+/// One request that must come through, as it must, and one that must not.
+async fn answers_right(
+    case: Case,
+    proxy: &Proxy,
+    client: &TlsCaller,
+    stranger: &TlsCaller,
+) -> Result<()> {
+    let asked = case.asked();
+    let path = format!("{}{ECHO}", asked.first().context("a case without requests")?);
+    let stream = client.connect(proxy.address()).await?.stream;
+    // What a client says about itself must not reach the API beside what the filter says.
+    let ask = Ask::get(&path).header("x-db-role", "forged");
+    let reply = ask.on(stream).await?;
+    ensure!(reply.status == 200, "{path}: {} {}", reply.status, reply.body.trim());
+    for (name, value) in case.told() {
+        let lines =
+            reply.body.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        let found: Vec<&str> = lines.collect();
+        ensure!(found == [value.as_str()], "the API is told {name}: {found:?} instead of {value}");
+    }
+    let stream = stranger.connect(proxy.address()).await?.stream;
+    let reply = Ask::get("/nothing/for/strangers").on(stream).await?;
+    let expected = if case.decides() { 403 } else { 200 };
+    if reply.status != expected {
+        bail!("a stranger gets {} instead of {expected}", reply.status);
+    }
+    Ok(())
+}
+
+/// SVIDs of the caller, of somebody who may nothing, and of Envoy itself.
+async fn certificates(stage: &Stage) -> Result<[Minted; 3]> {
+    let agent = DevAgent::start(stage, SVID_TTL).await?;
+    let mint = |workload: Workload| {
+        let out = stage.directory("svids", &stage.accounts.mesh)?.join(workload.name());
+        let path = out.to_str().context("the temporary directory is not UTF-8")?;
+        agent.control(stage, &["mint", "--workload", workload.name(), "--out", path])?;
+        anyhow::Ok(Minted(out))
+    };
+    Ok([mint(Workload::Client)?, mint(Workload::Report)?, mint(Workload::Api)?])
+}
+
+fn caller(minted: &Minted) -> Result<TlsCaller> {
+    let svid = FetchedSvid::from_pem(&minted.chain(), &minted.key())?;
+    TlsCaller::new(Some(&svid), "http/1.1")
+}
+
+/// The Wasm modules where Envoy's account can read them.
+#[derive(Debug)]
+struct Files {
+    ours: PathBuf,
+    empty: PathBuf,
+}
+
+impl Files {
+    fn lay_out(stage: &Stage) -> Result<Self> {
+        let ours = stage.within_reach(&stage.programs.filter("spiffe_authz")?)?;
+        let empty = stage.directory("modules", &stage.accounts.mesh)?.join("empty.wasm");
+        fs::write(&empty, empty_filter::module()?)?;
+        Ok(Self { ours, empty })
+    }
+
+    fn borrowed(&self) -> Modules<'_> {
+        Modules { ours: &self.ours, empty: &self.empty }
+    }
+}

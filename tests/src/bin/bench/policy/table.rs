@@ -1,0 +1,112 @@
+//! The figures as Markdown.
+
+use std::fmt::Write;
+
+use super::{
+    Figures,
+    aims::Row,
+    cases::{Case, thousands},
+    report::Report,
+};
+use crate::load::CONNECTIONS;
+
+/// The whole page.
+pub(super) fn page(report: &Report<'_>, rows: &[Row]) -> String {
+    let (machine, versions) = (report.machine.line(), report.versions.line());
+    let (rounds, seconds) = (report.pace.rounds, report.pace.measuring.as_secs_f64());
+    let doubt = report.machine.doubt();
+    let doubt = doubt.map_or(String::new(), |doubt| format!("\n**Doubtful:** {doubt}.\n"));
+    format!(
+        "# What the HTTP filter costs
+
+Written by `cargo xtask bench policy`; the same figures, with every round, are in `target/bench/policy.json`.
+
+- Machine: {machine}.
+- Versions: {versions}.
+- Envoy with one worker: mTLS (TLS 1.3, HTTP/1.1, {CONNECTIONS} connections, one request at a time on each) in, a Unix
+  socket out. No access log, so that nothing flatters the filters' ratios.
+- The upstream is a loop of read and write inside the bench's own thread, which also holds the callers: it leaves the
+  other core to Envoy. Where Envoy's CPU is well below 100 %, callers were the bottleneck, not Envoy.
+- One Envoy per case, all up for the whole run; {seconds} s per case and round, in turn, rounds: {rounds}. Medians over
+  rounds; ratios are those of the medians.
+- Rules: one per caller for the same method and path, the bench's caller in the last. RBAC's list has the same
+  conditions; its tree looks at the caller alone, as does Lua, which writes one header where ours writes three.
+{doubt}
+![Requests per second by number of rules](policy.svg)
+
+## Aims
+
+{}
+## Cases
+
+{}",
+        aims(rows),
+        cases(report.figures),
+    )
+}
+
+/// The aims.
+pub(super) fn aims(rows: &[Row]) -> String {
+    let mut text = "| ours / peer | unit | ours | peer | ratio | aim | met |\n\
+                    | --- | --- | ---: | ---: | ---: | ---: | --- |\n"
+        .to_owned();
+    for row in rows {
+        let Row { case, unit, ours, peer, .. } = row;
+        let peer = peer.map_or_else(String::new, shown);
+        let ratio = row.ratio().map_or_else(String::new, |ratio| format!("{ratio:.2}"));
+        let met = if row.met() { "yes" } else { "**no**" };
+        let aim = row.aim();
+        let ours = shown(*ours);
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "| {case} | {unit} | {ours} | {peer} | {ratio} | {aim} | {met} |");
+    }
+    text
+}
+
+fn cases(figures: &[Figures]) -> String {
+    let mut text = "| in the chain | requests/s | of no filter | p50 µs | p99 µs | CPU µs/request | added | Envoy CPU | RSS MiB | VM MiB | compiled ms | policy read ms |\n\
+                    | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+        .to_owned();
+    let Some(bare) = figures.iter().find(|figures| figures.case == Case::NoFilter) else {
+        return text;
+    };
+    for Figures { case, median, wasm, .. } in figures {
+        let of_bare = median.requests_per_second / bare.median.requests_per_second;
+        let added = median.cpu_us_per_request - bare.median.cpu_us_per_request;
+        let wasm = wasm.map_or_else(
+            || "| |".to_owned(),
+            |wasm| {
+                let mib = crate::sample::as_float(wasm.memory) / 1024.0 / 1024.0;
+                let [compiled, configured] = [wasm.start.compiled, wasm.start.configured]
+                    .map(|time| shown(time.as_secs_f64() * 1e3));
+                format!("{mib:.2} | {compiled} | {configured}")
+            },
+        );
+        let _ = writeln!(
+            text,
+            "| {} | {} | {of_bare:.2} | {} | {} | {:.1} | {added:.1} | {:.0} % | {:.0} | {wasm} |",
+            case.title(),
+            shown(median.requests_per_second),
+            shown(median.p50_us),
+            shown(median.p99_us),
+            median.cpu_us_per_request,
+            median.busy * 100.0,
+            median.rss_mib,
+        );
+    }
+    text
+}
+
+/// Three digits are enough.
+fn shown(figure: f64) -> String {
+    if figure.abs() < 100.0 {
+        return format!("{figure:.1}");
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "figures here are counts"
+    )]
+    let count = figure.round() as usize;
+    thousands(count)
+}

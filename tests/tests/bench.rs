@@ -1,0 +1,71 @@
+//! The bench works: every case answers as it must, and all figures are written. Not how fast.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+#[test]
+fn every_case_of_the_policy_bench_answers_right_and_is_written_down() {
+    let results = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_bench"))
+        .args(["policy", "--smoke", "--results"])
+        .arg(results.path())
+        .arg("--docs")
+        .arg(results.path())
+        .output()
+        .unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+
+    let written = |name: &str| std::fs::read_to_string(results.path().join(name)).unwrap();
+    let figures: Value = serde_json::from_str(&written("policy.json")).unwrap();
+    let cases = figures["cases"].as_array().unwrap();
+    let keys: Vec<&str> = cases.iter().map(|case| case["case"].as_str().unwrap()).collect();
+    assert_eq!(
+        keys,
+        [
+            "no-filter",
+            "ours-1",
+            "ours-100",
+            "ours-1000",
+            "ours-10000",
+            "ours-100000",
+            "ours-paths-100000",
+            "rbac-list-1",
+            "rbac-list-100",
+            "rbac-list-1000",
+            "rbac-tree-1",
+            "rbac-tree-1000",
+            "rbac-tree-10000",
+            "rbac-tree-headers-1000",
+            "rbac-tree-headers-10000",
+            "lua",
+            "empty-wasm",
+        ]
+    );
+    for case in cases {
+        for figure in ["requests_per_second", "p50_us", "p99_us", "cpu_us_per_request"] {
+            assert!(case["median"][figure].as_f64().unwrap() > 0.0, "{figure} of {case}");
+        }
+        assert_eq!(case["rounds"].as_array().unwrap().len(), 1);
+        let is_wasm =
+            case["case"] == "empty-wasm" || case["title"].as_str().unwrap().contains("spiffe");
+        assert_eq!(case["wasm"].is_object(), is_wasm, "{case}");
+        if is_wasm {
+            assert!(case["wasm"]["compiled_ms"].as_f64().unwrap() > 0.0, "{case}");
+            assert!(case["wasm"]["vm_memory_kib"].as_f64().unwrap() >= 64.0, "{case}");
+        }
+    }
+    let rows = figures["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 25);
+    for row in rows {
+        assert!(row["ours"].as_f64().is_some() && row["met"].is_boolean(), "{row}");
+        assert_eq!(row["ratio"].is_null(), row["peer"].is_null(), "{row}");
+        assert!(row["case"].is_string() && row["aim"].is_string(), "{row}");
+    }
+    for key in ["machine", "versions", "commit", "method"] {
+        assert!(!figures[key].is_null(), "{key}");
+    }
+    assert!(written("policy.md").contains("| no filter |"));
+    assert!(written("policy.svg").ends_with("</svg>\n"));
+}
