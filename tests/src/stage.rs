@@ -17,6 +17,9 @@ use tempfile::TempDir;
 
 use crate::{Account, Accounts, Programs};
 
+/// Leaves room for the longest socket below the private directory; a socket's path has at most 107 bytes.
+const LONGEST_DIRECTORY: usize = 70;
+
 /// What all processes of a run share. Dropped last: the directory goes with it.
 #[derive(Debug)]
 pub struct Stage {
@@ -39,6 +42,13 @@ impl Stage {
             .permissions(Permissions::from_mode(0o755))
             .tempdir()
             .context("cannot make a private directory")?;
+        let length = directory.path().as_os_str().len();
+        if length > LONGEST_DIRECTORY {
+            bail!(
+                "{} has {length} bytes, Unix sockets allow {LONGEST_DIRECTORY}: set TMPDIR to a shorter path",
+                directory.path().display()
+            );
+        }
         let logs = logs.unwrap_or_else(|| directory.path().join("logs"));
         fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
         Ok(Self {
