@@ -1,0 +1,174 @@
+//! Where a client's bytes stand between its messages, once its start-up is over.
+
+/// Most bytes that are asked for at a time. Many small messages fit in, and a large body is skipped unread.
+const WINDOW: usize = 1024;
+
+/// Follows a client's messages by their lengths. Bodies are not read.
+///
+/// Holds a few bytes and allocates nothing. From the start-up packet on all messages have one form, a type and an int32
+/// length that includes itself; Postgres closes at the first that has not, and here no boundary is ever seen again.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ClientFrames {
+    /// Type and length of the newest message, as far as they have come.
+    header: [u8; 5],
+    /// How much of the header is there, 0 when it is whole.
+    header_size: usize,
+    /// How much of its body is still to come.
+    body: u64,
+}
+
+impl ClientFrames {
+    /// Follows `size` more bytes. `read` gives up to a number of them from a position on: its errors are given back.
+    pub fn follow<E>(
+        &mut self,
+        size: usize,
+        mut read: impl FnMut(usize, usize) -> Result<Vec<u8>, E>,
+    ) -> Result<(), E> {
+        let mut position = self.skip(size);
+        while position < size {
+            let window = read(position, WINDOW.min(size - position))?;
+            if window.is_empty() {
+                self.lose();
+            }
+            let mut rest = window.as_slice();
+            while let Some((&byte, after)) = rest.split_first() {
+                self.push_header(byte);
+                rest = after.get(self.skip(after.len())..).unwrap_or_default();
+            }
+            position += window.len();
+            position += self.skip(size - position);
+        }
+        Ok(())
+    }
+
+    /// Whether the next byte begins a message. At first it does.
+    pub fn at_boundary(&self) -> bool {
+        self.header_size == 0 && self.body == 0
+    }
+
+    /// How many bytes the `CopyData` at hand still lacks, if it is one.
+    pub fn open_copy_data(&self) -> Option<usize> {
+        let open = self.header_size == 0 && self.body > 0 && self.header.first() == Some(&b'd');
+        usize::try_from(self.body).ok().filter(|_| open)
+    }
+
+    /// Takes what belongs to the body off `available` bytes; how many do.
+    fn skip(&mut self, available: usize) -> usize {
+        let skipped = usize::try_from(self.body).unwrap_or(usize::MAX).min(available);
+        self.body -= skipped as u64;
+        skipped
+    }
+
+    fn push_header(&mut self, byte: u8) {
+        if let Some(place) = self.header.get_mut(self.header_size) {
+            *place = byte;
+        }
+        self.header_size += 1;
+        if self.header_size < self.header.len() {
+            return;
+        }
+        self.header_size = 0;
+        let [_, a, b, c, d] = self.header;
+        match u32::from_be_bytes([a, b, c, d]).checked_sub(4) {
+            Some(body) => self.body = body.into(),
+            None => self.lose(),
+        }
+    }
+
+    /// A body without an end.
+    fn lose(&mut self) {
+        self.body = u64::MAX;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    fn message(kind: u8, body: usize) -> Vec<u8> {
+        let length = u32::try_from(body + 4).unwrap().to_be_bytes();
+        // A body of lengths: read as a header it would lead astray.
+        [&[kind], length.as_slice(), &vec![3; body]].concat()
+    }
+
+    /// The frames after these chunks, and how many bytes were read of them.
+    fn follow(frames: &mut ClientFrames, chunk: &[u8]) -> usize {
+        let mut bytes_read = 0;
+        let read = |start: usize, size: usize| {
+            bytes_read += size;
+            Ok::<_, Infallible>(chunk[start..start + size].to_vec())
+        };
+        frames.follow(chunk.len(), read).unwrap();
+        bytes_read
+    }
+
+    #[test]
+    fn a_boundary_is_where_a_message_ends_however_the_bytes_come() {
+        let messages = [0, 1, 7, 0, 0, 300, 5_000, 2].map(|body| message(b'Q', body));
+        let mut ends = vec![0];
+        ends.extend(messages.iter().scan(0, |end, message| {
+            *end += message.len();
+            Some(*end)
+        }));
+        let bytes = messages.concat();
+        for split in 0..=bytes.len() {
+            let mut frames = ClientFrames::default();
+            follow(&mut frames, &bytes[..split]);
+            assert_eq!(frames.at_boundary(), ends.contains(&split), "at {split}");
+            follow(&mut frames, &bytes[split..]);
+            assert!(frames.at_boundary(), "split at {split}");
+        }
+        for size in [1, 2, 3, 1024, 1025] {
+            let mut frames = ClientFrames::default();
+            for (index, chunk) in bytes.chunks(size).enumerate() {
+                follow(&mut frames, chunk);
+                let position = index * size + chunk.len();
+                assert_eq!(frames.at_boundary(), ends.contains(&position), "{size}: {position}");
+            }
+        }
+    }
+
+    #[test]
+    fn bodies_are_not_read() {
+        let mut frames = ClientFrames::default();
+        assert_eq!(follow(&mut frames, &message(b'Q', 1_000_000)), WINDOW);
+        let large = message(b'd', 60_000);
+        assert_eq!(follow(&mut frames, &large[..30_000]), WINDOW);
+        assert_eq!(follow(&mut frames, &large[30_000..60_000]), 0);
+        assert_eq!(frames.open_copy_data(), Some(5));
+        assert_eq!(follow(&mut frames, &large[60_000..]), 0);
+        assert!(frames.at_boundary());
+    }
+
+    #[test]
+    fn after_a_length_that_cannot_be_there_is_no_boundary() {
+        for length in 0..4 {
+            let mut frames = ClientFrames::default();
+            follow(&mut frames, &[b'Q', 0, 0, 0, length]);
+            follow(&mut frames, &message(b'Q', 7));
+            assert!(!frames.at_boundary(), "length {length}");
+        }
+        let mut frames = ClientFrames::default();
+        frames.follow(5, |_, _| Ok::<_, Infallible>(Vec::new())).unwrap();
+        assert!(!frames.at_boundary(), "bytes that cannot be read");
+    }
+
+    #[test]
+    fn copy_data_is_open_from_its_header_to_its_end() {
+        let row = message(b'd', 3);
+        let open: Vec<_> = (0..=row.len())
+            .map(|size| {
+                let mut frames = ClientFrames::default();
+                follow(&mut frames, &row[..size]);
+                frames.open_copy_data()
+            })
+            .collect();
+        assert_eq!(open[5..], [Some(3), Some(2), Some(1), None]);
+        assert_eq!(open[..5], [None; 5]);
+        let mut frames = ClientFrames::default();
+        follow(&mut frames, &message(b'Q', 3)[..6]);
+        assert_eq!(frames.open_copy_data(), None);
+    }
+}
