@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use miette::Report;
 use serde_json::{Value, json};
-use signet_policy_document::{Faults, IdentityError};
+use signet_policy_document::{Fault, Faults, IdentityError};
 use wasm_host::HostError;
 
 use crate::output::{Format, print_json};
@@ -21,6 +21,9 @@ pub(crate) enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A directory has no policy.
+    #[error("{0} has no policy; files that end in .yaml are accepted")]
+    EmptyDirectory(String),
     /// A policy or a file of cases has faults.
     #[error(transparent)]
     Faults(#[from] Box<Faults>),
@@ -95,11 +98,16 @@ impl Error {
     pub(crate) fn to_json(&self) -> Value {
         match self {
             Self::Faults(faults) => {
-                let fault = |fault: &signet_policy_document::Fault| {
-                    let (line, column) = faults.position(fault);
-                    json!({ "line": line, "column": column, "message": fault.message, "help": fault.help })
+                let fault = |(fault, file, line, column): (&Fault, &str, usize, usize)| {
+                    json!({
+                        "file": file,
+                        "line": line,
+                        "column": column,
+                        "message": fault.message,
+                        "help": fault.help,
+                    })
                 };
-                json!({ "error": faults.to_string(), "faults": faults.iter().map(fault).collect::<Vec<_>>() })
+                json!({ "error": faults.to_string(), "faults": faults.positions().map(fault).collect::<Vec<_>>() })
             }
             error => json!({ "error": error.with_causes() }),
         }

@@ -80,6 +80,11 @@ impl<'d> Filters<'d> {
         }
     }
 
+    /// The policy.
+    pub(crate) fn document(&self) -> &PolicyDocument {
+        self.document
+    }
+
     /// The digest of the policy.
     pub(crate) fn digest(&self) -> &str {
         &self.digest
@@ -207,7 +212,8 @@ fn slice(document: &PolicyDocument, case: &Case) -> Result<signet_policy::Slice,
     Ok(document.slice_for(identity(&case.to)?))
 }
 
-fn identity(id: &str) -> Result<SpiffeId<'_>, Error> {
+/// The identity of a case, whose text was checked when it was read.
+pub(crate) fn identity(id: &str) -> Result<SpiffeId<'_>, Error> {
     SpiffeId::parse(id).map_err(|error| Error::Contradiction(format!("`{id}`: {error}")))
 }
 
@@ -220,8 +226,8 @@ fn startup_packet(
 ) -> Result<Vec<u8>, Error> {
     let policy = Policy::compile(document.slice_for(identity(&case.to)?));
     let login_role = policy.login_role(identity(&case.from)?, ask.database.as_bytes());
-    let user = ask.user.as_deref().or(login_role).unwrap_or("nobody");
-    let named = [("user", user), ("database", ask.database.as_str())];
+    let user = ask.user_or(login_role);
+    let named = [("user", user.as_str()), ("database", ask.database.as_str())];
     let more = ask.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let pairs: Vec<(&str, &str)> = named.into_iter().chain(more).collect();
     if pairs

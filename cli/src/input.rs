@@ -10,7 +10,8 @@ use crate::error::Error;
 /// The policy that a command is about.
 #[derive(clap::Args)]
 pub(crate) struct PolicyArgument {
-    /// The policy, in YAML; `-` is standard input
+    /// The policy, in YAML: a file, a directory whose *.yaml are one policy, or `-` for standard
+    /// input
     #[arg(value_name = "FILE")]
     file: String,
 }
@@ -23,8 +24,32 @@ impl PolicyArgument {
 
     /// Reads the policy.
     pub(crate) fn read(&self) -> Result<PolicyDocument, Error> {
-        Ok(PolicyDocument::parse_bytes(self.name(), &read(&self.file)?)?)
+        read_policy(&self.file)
     }
+}
+
+/// Reads a policy: a file, or a directory of them.
+pub(crate) fn read_policy(file: &str) -> Result<PolicyDocument, Error> {
+    let name = shown(file);
+    if file == "-" || !Path::new(file).is_dir() {
+        return Ok(PolicyDocument::parse_bytes(name, read(file)?)?);
+    }
+    let unreadable = |source| Error::Read { name: name.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(file).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        // A ConfigMap's volume has hidden files that are the same ones again.
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && path.extension().is_some_and(|extension| extension == "yaml") {
+            files.push(path.display().to_string());
+        }
+    }
+    if files.is_empty() {
+        return Err(Error::EmptyDirectory(name.to_owned()));
+    }
+    files.sort();
+    let texts = files.into_iter().map(|file| read(&file).map(|bytes| (file, bytes)));
+    Ok(PolicyDocument::parse_files(name, texts.collect::<Result<_, Error>>()?)?)
 }
 
 /// What a file is called to people.

@@ -3,15 +3,17 @@
 mod commands;
 mod decision;
 mod error;
+mod explanation;
 mod filters;
 mod input;
 mod output;
+mod question;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, compile, decide, test};
+use crate::commands::{check, compile, decide, explain, test};
 use crate::output::Format;
 
 /// Signet: SPIFFE identities and one policy, from Envoy up to and into Postgres.
@@ -37,6 +39,8 @@ enum Policy {
     Test(test::Arguments),
     /// Decide about one request or connection, or about many
     Decide(Box<decide::Arguments>),
+    /// Decide, and tell which rule did, or which came nearest and why it doesn't match
+    Explain(Box<explain::Arguments>),
     /// Print what the filters of one workload are configured with
     Compile(compile::Arguments),
 }
@@ -55,6 +59,7 @@ fn main() -> ExitCode {
         Policy::Check(arguments) => check::run(&arguments),
         Policy::Test(arguments) => test::run(&arguments),
         Policy::Decide(arguments) => decide::run(&arguments),
+        Policy::Explain(arguments) => explain::run(&arguments),
         Policy::Compile(arguments) => compile::run(&arguments),
     }
 }

@@ -1,6 +1,7 @@
 //! The crate that the filters are built from, and the filters as they are built, decide alike.
 //!
-//! Many cases go through both `.wasm` by `signet policy decide --batch`, and each is decided here too.
+//! Many cases go through both `.wasm` by `signet policy explain --batch`, which fails where its own
+//! explanation disagrees; and each is decided here too.
 
 use std::fmt::Write as _;
 use std::process::Command;
@@ -172,7 +173,7 @@ fn postgres_cases() -> Vec<Value> {
     cases
 }
 
-/// Decisions of the built filters, a line for each case.
+/// Decisions of the built filters, explained, a line for each case.
 fn through_the_filters(cases: &[Value]) -> Vec<Value> {
     let directory = tempfile::tempdir().unwrap();
     let [policy, batch] = ["policy.yaml", "cases.jsonl"].map(|name| directory.path().join(name));
@@ -183,7 +184,7 @@ fn through_the_filters(cases: &[Value]) -> Vec<Value> {
     std::fs::write(&policy, POLICY).unwrap();
     std::fs::write(&batch, lines).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_signet"))
-        .args(["policy", "decide"])
+        .args(["policy", "explain"])
         .arg(policy)
         .arg("--batch")
         .arg(batch)

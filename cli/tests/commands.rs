@@ -1,9 +1,10 @@
 //! What `signet policy` says and how it exits: the exact text is the test.
 
-use std::io::Write;
-use std::path::Path;
-use std::process::{Command, Stdio};
+mod command;
 
+use std::path::Path;
+
+use command::{signet, signet_in};
 use serde_json::{Value, json};
 
 /// A policy whose meaning fits on a page.
@@ -20,43 +21,6 @@ tests:
   - { from: client, to: api, request: GET /customers/7, expect: allow, rule: reads, db_role: reader }
   - { from: api, to: db, database: customers, expect: allow, role: api }
 ";
-
-/// What a run of `signet` gave.
-#[derive(Debug)]
-struct Run {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Run {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-}
-
-/// Runs `signet` in `directory` with this standard input.
-fn signet_in(directory: &Path, arguments: &[&str], input: &str) -> Run {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_signet"))
-        .args(arguments)
-        .current_dir(directory)
-        .env("NO_COLOR", "1")
-        .env_remove("SIGNET_WASM_DIR")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A program that refuses its arguments doesn't read.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    let output = child.wait_with_output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Run { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
-}
-
-fn signet(arguments: &[&str], input: &str) -> Run {
-    signet_in(Path::new(env!("CARGO_MANIFEST_DIR")), arguments, input)
-}
 
 #[test]
 fn check() {
@@ -459,11 +423,36 @@ fn the_demo_policy_holds() {
 
 #[test]
 fn help_teaches() {
-    for command in ["check", "test", "decide", "compile"] {
+    for command in ["check", "test", "decide", "explain", "compile"] {
         let run = signet(&["policy", command, "--help"], "");
         assert_eq!(run.code, 0);
         for word in ["Examples:", "Exit codes:", "signet policy"] {
             assert!(run.out.contains(word), "{command}: {word}\n{}", run.out);
         }
     }
+}
+
+#[test]
+fn a_directory_is_one_policy() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    let run = signet_in(directory.path(), &["policy", "check", "."], "");
+    assert_eq!(run.err, "error: . has no policy; files that end in .yaml are accepted\n");
+    let (names, rules) = POLICY.split_once("http:\n").unwrap();
+    write("a.yaml", names);
+    write("b.yaml", &format!("version: 1\ntrust_domain: example.org\nhttp:\n{rules}"));
+    write("notes.txt", "no policy");
+    write(".hidden.yaml", "no policy");
+    let run = signet_in(directory.path(), &["policy", "check", "."], "");
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+    assert!(run.out.starts_with(".: 3 rules, 3 workloads, digest "), "{}", run.out);
+    assert_eq!(
+        run.out.rsplit_once(' ').unwrap().1,
+        signet(&["policy", "check", "-"], POLICY).out.rsplit_once(' ').unwrap().1
+    );
+    write("c.yaml", "version: 1\ntrust_domain: example.org\nhtpp: []\n");
+    let run = signet_in(directory.path(), &["policy", "check", ".", "-o", "json"], "");
+    assert_eq!(run.code, 1);
+    let fault = &run.json()["faults"][0];
+    assert_eq!((&fault["file"], &fault["line"]), (&json!("./c.yaml"), &json!(3)));
 }

@@ -3,4 +3,5 @@
 pub(crate) mod check;
 pub(crate) mod compile;
 pub(crate) mod decide;
+pub(crate) mod explain;
 pub(crate) mod test;

@@ -39,9 +39,8 @@ pub(crate) struct Arguments {
     output: OutputArguments,
 }
 
-/// One case, where it stands, and what came of it.
+/// One case, and what came of it.
 struct Outcome {
-    file: String,
     case: Case,
     decision: Result<Decision, Error>,
 }
@@ -81,13 +80,13 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         print(&format!("running {} tests\n", cases.len()));
     }
     let mut outcomes = Vec::with_capacity(cases.len());
-    for (file, case) in cases {
+    for case in cases {
         let decision = filters.decide(&case);
         // A filter that isn't there is missing for every case alike.
         if let Err(error @ Error::NoFilter { .. }) = decision {
             return error.report(format, 1);
         }
-        let outcome = Outcome { file, case, decision };
+        let outcome = Outcome { case, decision };
         if format == Format::Text {
             let word = if outcome.holds() { "ok" } else { "FAILED" };
             print(&format!("test {} ... {word}\n", outcome.case.title));
@@ -101,15 +100,11 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     success_if(outcomes.iter().all(Outcome::holds))
 }
 
-/// All cases, with the files that they stand in.
-fn cases(arguments: &Arguments, document: &PolicyDocument) -> Result<Vec<(String, Case)>, Error> {
-    let own = arguments.policy.name().to_owned();
-    let mut cases: Vec<_> =
-        document.tests().iter().map(|case| (own.clone(), case.clone())).collect();
+/// All cases: the policy's own, then those of the files.
+fn cases(arguments: &Arguments, document: &PolicyDocument) -> Result<Vec<Case>, Error> {
+    let mut cases = document.tests().to_vec();
     for file in &arguments.cases {
-        let name = shown(file).to_owned();
-        let more = document.parse_cases(&name, &read_text(file)?)?;
-        cases.extend(more.into_iter().map(|case| (name.clone(), case)));
+        cases.extend(document.parse_cases(shown(file), &read_text(file)?)?);
     }
     Ok(cases)
 }
@@ -120,9 +115,9 @@ fn summary(outcomes: &[Outcome]) -> String {
     let word = if failed.is_empty() { "ok" } else { "FAILED" };
     let head = if failed.is_empty() { "" } else { "\nfailures:\n" };
     let failures = failed.iter().map(|outcome| {
-        let Outcome { file, case, .. } = outcome;
+        let Outcome { case, .. } = outcome;
         let (expected, found) = (outcome.expected(), outcome.found());
-        let place = format!("{file}:{}: {}", case.line, case.title);
+        let place = format!("{}:{}: {}", case.file, case.line, case.title);
         format!("\n  {place}\n    expected  {expected}\n    found     {found}\n")
     });
     let tail = format!("\ntest result: {word}. {passed} passed; {} failed\n", failed.len());
@@ -138,7 +133,7 @@ fn as_json(outcomes: &[Outcome], digest: &str) -> Value {
                 Err(error) => error.to_json(),
             };
             json!({
-                "file": outcome.file,
+                "file": outcome.case.file,
                 "line": outcome.case.line,
                 "title": outcome.case.title,
                 "ok": outcome.holds(),

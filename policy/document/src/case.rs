@@ -13,6 +13,8 @@ pub struct Case {
     pub ask: Ask,
     /// What should be decided. A case that is only to be decided has none.
     pub expect: Option<Expectation>,
+    /// The text in which the case stands.
+    pub file: String,
     /// The line of the text in which the case stands, from 1.
     pub line: usize,
     /// The case in words, with the names as they were written.
@@ -39,6 +41,8 @@ pub struct HttpAsk {
     pub host: Option<String>,
     /// More headers, a line each.
     pub headers: Vec<(String, String)>,
+    /// The claims of the caller's JWT, a value each.
+    pub claims: Vec<(String, String)>,
     /// The port that the connection comes in at.
     pub port: Option<u16>,
     /// The protocol that an `Upgrade` asks for.
@@ -63,8 +67,11 @@ impl HttpAsk {
             lines.push((":path", &self.path));
             lines.extend(self.host.as_deref().map(|host| (":authority", host)));
         }
-        if let Some(protocol) = &self.upgrade {
-            lines.extend([("connection", "upgrade"), ("upgrade", protocol.as_str())]);
+        match &self.upgrade {
+            // The extended CONNECT of HTTP/2 and HTTP/3 (RFC 8441).
+            Some(protocol) if self.method == "CONNECT" => lines.push((":protocol", protocol)),
+            Some(protocol) => lines.extend([("connection", "upgrade"), ("upgrade", protocol)]),
+            None => {}
         }
         lines.extend(self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         lines
@@ -80,6 +87,13 @@ pub struct PostgresAsk {
     pub user: Option<String>,
     /// More start-up parameters, `options` included.
     pub parameters: Vec<(String, String)>,
+}
+
+impl PostgresAsk {
+    /// The user that the start-up names: the one asked for, or else `login_role`.
+    pub fn user_or(&self, login_role: Option<&str>) -> String {
+        self.user.as_deref().or(login_role).unwrap_or("nobody").to_owned()
+    }
 }
 
 /// What should be decided. What isn't said isn't compared.

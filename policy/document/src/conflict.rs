@@ -101,8 +101,8 @@ fn http_fault(earlier: &Http, later: &Http, path: Option<&PathPattern>, from: &I
         Some(role) => format!("`{role}`"),
         None => "no role".to_owned(),
     };
-    Fault::new(
-        later.name_span.clone(),
+    Fault::at_place(
+        &later.place,
         format!(
             "rules `{}` and `{}` tie: `{method} {path}` of `{}` would get {} or {}",
             earlier.rule.name,
@@ -115,7 +115,7 @@ fn http_fault(earlier: &Http, later: &Http, path: Option<&PathPattern>, from: &I
         "make one of them narrower (path, caller, host, method, then other conditions), or give both \
          the same `db_role`",
     )
-    .also(earlier.name_span.clone(), "and this one")
+    .also(&earlier.place, "and this one")
 }
 
 /// Notes pairs of Postgres rules of equal weight that may both match.
@@ -137,8 +137,8 @@ pub(crate) fn postgres_ties(rules: &[Postgres]) -> Vec<Fault> {
                 }
                 told.push(&earlier.rule.name);
                 faults.push(
-                    Fault::new(
-                        later.name_span.clone(),
+                    Fault::at_place(
+                        &later.place,
                         format!(
                             "rules `{}` and `{}` tie: both decide about `{}` in database `{database}`",
                             earlier.rule.name,
@@ -148,7 +148,7 @@ pub(crate) fn postgres_ties(rules: &[Postgres]) -> Vec<Fault> {
                         "this rule",
                         "make one of them narrower (caller, then database), or unite them in one rule",
                     )
-                    .also(earlier.name_span.clone(), "and this one"),
+                    .also(&earlier.place, "and this one"),
                 );
             }
             group.push(later);

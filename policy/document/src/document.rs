@@ -1,4 +1,4 @@
-//! One policy document, read whole.
+//! One policy, read whole from one document or several.
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -8,9 +8,11 @@ use signet_policy::{
 
 use crate::case::Case;
 use crate::conflict::{http_ties, postgres_ties};
-use crate::fault::{Fault, Faults};
+use crate::fault::{Fault, Faults, Place, Source, position, source};
 use crate::node::{self, Node, Value, span_of};
-use crate::read::{Addressed, IdentityError, Names, Reader, case, cases, http_rule, postgres_rule};
+use crate::read::{
+    Addressed, IdentityError, Keys, Names, Reader, case, cases, http_rule, postgres_rule,
+};
 
 /// The newest version of the document that this build reads.
 const VERSION: u64 = 1;
@@ -30,6 +32,7 @@ const KEYS: &[&str] = &[
 /// A policy without faults.
 #[derive(Clone, Debug)]
 pub struct PolicyDocument {
+    sources: Vec<Source>,
     names: Names,
     expiry_grace: u64,
     session_grace: u64,
@@ -44,73 +47,94 @@ impl PolicyDocument {
     /// # Errors
     /// All faults at once, each with where it stands, what was found and what would be accepted.
     pub fn parse(name: &str, text: &str) -> Result<Self, Faults> {
-        read_text(name, text, Self::read)
+        Self::parse_sources(name, vec![source(name, text.to_owned())])
     }
 
     /// Reads a document that should be UTF-8.
     ///
     /// # Errors
     /// As [`parse`](Self::parse); and one fault where the bytes are no UTF-8.
-    pub fn parse_bytes(name: &str, bytes: &[u8]) -> Result<Self, Faults> {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Self::parse(name, text),
-            Err(error) => {
-                let at = error.valid_up_to();
-                let readable = String::from_utf8_lossy(bytes.get(..at).unwrap_or_default());
+    pub fn parse_bytes(name: &str, bytes: Vec<u8>) -> Result<Self, Faults> {
+        Self::parse_files(name, vec![(name.to_owned(), bytes)])
+    }
+
+    /// Reads one policy of several documents, each with its name. All say the same `version` and
+    /// `trust_domain`; what they name, they name once among them.
+    ///
+    /// # Errors
+    /// All faults of all documents at once.
+    pub fn parse_files(name: &str, files: Vec<(String, Vec<u8>)>) -> Result<Self, Faults> {
+        let mut faults = Vec::new();
+        let mut sources = Vec::new();
+        for (index, (name, bytes)) in files.into_iter().enumerate() {
+            let text = String::from_utf8(bytes).unwrap_or_else(|error| {
+                let at = error.utf8_error().valid_up_to();
                 let fault = Fault::new(
                     at..at,
                     format!("byte {at} of the document is no UTF-8"),
                     "after this",
                     "a policy is written in UTF-8",
                 );
-                Err(Faults::new(name, &readable, vec![fault]))
+                faults.push(Fault { file: index, ..fault });
+                let readable = error.as_bytes().get(..at).unwrap_or_default();
+                String::from_utf8_lossy(readable).into_owned()
+            });
+            sources.push(source(&name, text));
+        }
+        if faults.is_empty() {
+            return Self::parse_sources(name, sources);
+        }
+        Err(Faults::new(name, &sources, faults))
+    }
+
+    fn parse_sources(name: &str, sources: Vec<Source>) -> Result<Self, Faults> {
+        let mut reader = Reader::new(&sources);
+        let mut roots = Vec::with_capacity(sources.len());
+        for (file, source) in sources.iter().enumerate() {
+            reader.turn_to(file);
+            match node::parse(source.inner()) {
+                Ok(root) => roots.push((file, root)),
+                Err(fault) => reader.fault(*fault),
             }
+        }
+        // One that can't be read may have the names that the others use.
+        let found =
+            (roots.len() == sources.len()).then(|| Self::read(&mut reader, &roots)).flatten();
+        let faults = reader.into_faults();
+        match found {
+            Some(found) if faults.is_empty() => Ok(Self { sources, ..found }),
+            _ => Err(Faults::new(name, &sources, faults)),
         }
     }
 
-    fn read(reader: &mut Reader<'_>, root: &Node) -> Option<Self> {
-        let keys = reader.keys(root, "a policy", KEYS)?;
-        if let Some(version) = reader.require(&keys, "version") {
-            reader.integer(version, "version", VERSION, VERSION);
+    fn read(reader: &mut Reader<'_>, roots: &[(usize, Node)]) -> Option<Self> {
+        let mut files = Vec::with_capacity(roots.len());
+        for (file, root) in roots {
+            reader.turn_to(*file);
+            files.push((*file, reader.keys(root, "a policy", KEYS)?));
         }
-        let mut names = Names::default();
-        if let Some(domain) = reader.require(&keys, "trust_domain") {
-            names.trust_domains.extend(reader.trust_domain(domain, "trust_domain"));
-        }
-        if let Some(aliases) = keys.get("trust_domain_aliases") {
-            let read = |reader: &mut Reader<'_>, item: &Node| {
-                reader.trust_domain(item, "trust_domain_aliases")
-            };
-            for alias in reader.list(aliases, "trust_domain_aliases", read).unwrap_or_default() {
-                if names.trust_domains.contains(&alias) {
-                    let message = format!("`trust_domain_aliases` names `{alias}` itself");
-                    let help = "aliases are other trust domains";
-                    reader.fault(Fault::new(span_of(aliases), message, "not an alias", help));
-                }
-                names.trust_domains.push(alias);
-            }
-        }
-        if let Some(workloads) = keys.get("workloads") {
-            reader.workloads(workloads, &mut names);
-        }
-        let expiry_grace =
-            keys.get("expiry_grace").and_then(|node| reader.duration(node, "expiry_grace", 0));
-        let session_grace =
-            keys.get("session_grace").and_then(|node| reader.duration(node, "session_grace", 0));
-        let http = reader.rules(keys.get("http"), "http", &names, http_rule);
-        let postgres = reader.rules(keys.get("postgres"), "postgres", &names, postgres_rule);
-        let tests = keys.get("tests").map(|node| cases(reader, node, &names)).unwrap_or_default();
-
-        let ties = http_ties(&http).into_iter().chain(postgres_ties(&postgres));
-        ties.for_each(|fault| reader.fault(fault));
-        Some(Self {
+        let names = reader.names(&files);
+        let mut document = Self {
+            sources: Vec::new(),
             names,
-            expiry_grace: expiry_grace.unwrap_or(DEFAULT_EXPIRY_GRACE),
-            session_grace: session_grace.unwrap_or(DEFAULT_SESSION_GRACE),
-            http,
-            postgres,
-            tests,
-        })
+            expiry_grace: reader.agreed_duration(&files, "expiry_grace", DEFAULT_EXPIRY_GRACE),
+            session_grace: reader.agreed_duration(&files, "session_grace", DEFAULT_SESSION_GRACE),
+            http: Vec::new(),
+            postgres: Vec::new(),
+            tests: Vec::new(),
+        };
+        let names = &document.names;
+        for (file, keys) in &files {
+            reader.turn_to(*file);
+            document.http.extend(reader.rules(keys.get("http"), "http", names, http_rule));
+            let postgres = reader.rules(keys.get("postgres"), "postgres", names, postgres_rule);
+            document.postgres.extend(postgres);
+            let tests = keys.get("tests").map(|node| cases(reader, node, names));
+            document.tests.extend(tests.unwrap_or_default());
+        }
+        let ties = http_ties(&document.http).into_iter().chain(postgres_ties(&document.postgres));
+        ties.for_each(|fault| reader.later_fault(fault));
+        Some(document)
     }
 
     /// All that concerns one destination workload, with everything expanded.
@@ -151,6 +175,23 @@ impl PolicyDocument {
     /// The trust domain that `/…` is in.
     pub fn trust_domain(&self) -> &str {
         self.names.trust_domains.first().map_or("", String::as_str)
+    }
+
+    /// The rules about requests, in the order of the texts.
+    pub fn http_rules(&self) -> &[Addressed<HttpRule>] {
+        &self.http
+    }
+
+    /// The rules about connections to Postgres, in the order of the texts.
+    pub fn postgres_rules(&self) -> &[Addressed<PostgresRule>] {
+        &self.postgres
+    }
+
+    /// The name of the text in which something stands, and the line, from 1.
+    pub fn position(&self, place: &Place) -> (&str, usize) {
+        self.sources
+            .get(place.file)
+            .map_or(("", 0), |source| (source.name(), position(source.inner(), place.span.start).0))
     }
 
     /// The cases under `tests:`.
@@ -220,7 +261,8 @@ fn read_text<T>(
     text: &str,
     read: impl FnOnce(&mut Reader<'_>, &Node) -> Option<T>,
 ) -> Result<T, Faults> {
-    let mut reader = Reader::new(text);
+    let sources = [source(name, text.to_owned())];
+    let mut reader = Reader::new(&sources);
     let found = match node::parse(text) {
         Ok(root) => read(&mut reader, &root),
         Err(fault) => {
@@ -231,11 +273,92 @@ fn read_text<T>(
     let faults = reader.into_faults();
     match found {
         Some(found) if faults.is_empty() => Ok(found),
-        _ => Err(Faults::new(name, text, faults)),
+        _ => Err(Faults::new(name, &sources, faults)),
     }
 }
 
 impl Reader<'_> {
+    /// What all documents say of names: the trust domains, and the workloads.
+    fn names(&mut self, files: &[(usize, Keys<'_>)]) -> Names {
+        let mut names = Names::default();
+        let mut domain = None;
+        let mut aliases = None;
+        for (file, keys) in files {
+            self.turn_to(*file);
+            if let Some(version) = self.require(keys, "version") {
+                self.integer(version, "version", VERSION, VERSION);
+            }
+            if let Some(node) = self.require(keys, "trust_domain")
+                && let Some(found) = self.trust_domain(node, "trust_domain")
+            {
+                self.agreed(&mut domain, node, "trust_domain", found);
+            }
+        }
+        names.trust_domains.extend(domain.map(|(domain, _)| domain));
+        for (file, keys) in files {
+            self.turn_to(*file);
+            let Some(node) = keys.get("trust_domain_aliases") else { continue };
+            let read =
+                |reader: &mut Self, item: &Node| reader.trust_domain(item, "trust_domain_aliases");
+            let Some(mut found) = self.list(node, "trust_domain_aliases", read) else { continue };
+            for alias in &found {
+                if names.trust_domains.contains(alias) {
+                    let message = format!("`trust_domain_aliases` names `{alias}` itself");
+                    let help = "aliases are other trust domains";
+                    self.fault(Fault::new(span_of(node), message, "not an alias", help));
+                }
+            }
+            found.sort();
+            self.agreed(&mut aliases, node, "trust_domain_aliases", found);
+        }
+        names.trust_domains.extend(aliases.into_iter().flat_map(|(aliases, _)| aliases));
+        for (file, keys) in files {
+            self.turn_to(*file);
+            if let Some(workloads) = keys.get("workloads") {
+                self.workloads(workloads, &mut names);
+            }
+        }
+        names
+    }
+
+    /// A value that several documents may say, but not differently.
+    fn agreed<T: PartialEq>(
+        &mut self,
+        first: &mut Option<(T, Place)>,
+        node: &Node,
+        what: &str,
+        found: T,
+    ) {
+        let place = self.place_of(node);
+        match first {
+            None => *first = Some((found, place)),
+            Some((said, _)) if *said == found => {}
+            Some((_, said_at)) => {
+                let message = format!("`{what}` differs from that of another file");
+                let help = "the files of one policy agree in it";
+                let fault = Fault::at_place(&place, message, "differs", help);
+                self.later_fault(fault.also(said_at, "first said here"));
+            }
+        }
+    }
+
+    fn agreed_duration(
+        &mut self,
+        files: &[(usize, Keys<'_>)],
+        what: &'static str,
+        default: u64,
+    ) -> u64 {
+        let mut seconds = None;
+        for (file, keys) in files {
+            self.turn_to(*file);
+            let Some(node) = keys.get(what) else { continue };
+            if let Some(found) = self.duration(node, what, 0) {
+                self.agreed(&mut seconds, node, what, found);
+            }
+        }
+        seconds.map_or(default, |(seconds, _)| seconds)
+    }
+
     fn trust_domain(&mut self, node: &Node, what: &str) -> Option<String> {
         self.parsed(node, what, |text| match SpiffeId::parse(&format!("spiffe://{text}/x")) {
             Ok(id) if id.trust_domain() == text => Ok(text),

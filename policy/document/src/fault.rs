@@ -2,18 +2,36 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
+
+/// Where something stands: in which of the texts, and its bytes there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub(crate) file: usize,
+    pub(crate) span: Range<usize>,
+}
+
+/// One text of a policy: its name, and what it says.
+pub(crate) type Source = Arc<NamedSource<String>>;
+
+/// A text that faults can show.
+pub(crate) fn source(name: &str, text: String) -> Source {
+    Arc::new(NamedSource::new(name, text).with_language("yaml"))
+}
 
 /// One fault: what was found and where, what would be accepted, and a likely repair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The thing and the value found.
     pub message: String,
-    /// Where it stands, in bytes of the document, and what is said there.
+    /// Where it stands, in bytes of its text, and what is said there.
     pub at: (Range<usize>, String),
+    /// The text in which it stands.
+    pub(crate) file: usize,
     /// Another place that the fault is about.
-    pub also: Option<(Range<usize>, String)>,
+    pub(crate) also: Option<(Place, String)>,
     /// What would be accepted, and a likely repair.
     pub help: String,
 }
@@ -26,13 +44,38 @@ impl Fault {
         label: impl Into<String>,
         help: impl Into<String>,
     ) -> Self {
-        Self { message: message.into(), at: (span, label.into()), also: None, help: help.into() }
+        Self {
+            message: message.into(),
+            at: (span, label.into()),
+            file: 0,
+            also: None,
+            help: help.into(),
+        }
+    }
+
+    /// A fault of something read before.
+    pub(crate) fn at_place(
+        place: &Place,
+        message: impl Into<String>,
+        label: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        Self { file: place.file, ..Self::new(place.span.clone(), message, label, help) }
     }
 
     /// Adds another place.
-    pub(crate) fn also(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
-        self.also = Some((span, label.into()));
+    pub(crate) fn also(mut self, place: &Place, label: impl Into<String>) -> Self {
+        self.also = Some((place.clone(), label.into()));
         self
+    }
+
+    /// A label shows one text only: a place in another one is told in words.
+    fn tell_other_files(&mut self, sources: &[Source]) {
+        if let Some((place, label)) = self.also.take_if(|(place, _)| place.file != self.file) {
+            let source = &sources[place.file];
+            let (line, column) = position(source.inner(), place.span.start);
+            self.help = format!("{} ({label}: {}:{line}:{column})", self.help, source.name());
+        }
     }
 }
 
@@ -52,30 +95,62 @@ impl Diagnostic for Fault {
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let (span, text) = &self.at;
         let primary = LabeledSpan::new_primary_with_span(Some(text.clone()), span.clone());
-        let also = self
-            .also
-            .as_ref()
-            .map(|(span, text)| LabeledSpan::new_with_span(Some(text.clone()), span.clone()));
+        let also = self.also.as_ref().map(|(place, text)| {
+            LabeledSpan::new_with_span(Some(text.clone()), place.span.clone())
+        });
         Some(Box::new(std::iter::once(primary).chain(also)))
     }
 }
 
-/// All faults of one document, in its order. Never empty.
+/// A fault with the text that it stands in.
+#[derive(Debug)]
+struct Located {
+    fault: Fault,
+    source: Source,
+}
+
+impl fmt::Display for Located {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fault.fmt(f)
+    }
+}
+
+impl std::error::Error for Located {}
+
+impl Diagnostic for Located {
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        Some(&*self.source)
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.fault.help()
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        self.fault.labels()
+    }
+}
+
+/// All faults of a policy, in the order of its texts. Never empty.
 #[derive(Debug)]
 pub struct Faults {
-    source: NamedSource<String>,
-    faults: Vec<Fault>,
+    name: String,
+    faults: Vec<Located>,
 }
 
 impl Faults {
-    pub(crate) fn new(name: &str, text: &str, mut faults: Vec<Fault>) -> Self {
-        faults.sort_by_key(|fault| fault.at.0.start);
-        Self { source: NamedSource::new(name, text.to_owned()).with_language("yaml"), faults }
+    pub(crate) fn new(name: &str, sources: &[Source], mut faults: Vec<Fault>) -> Self {
+        faults.sort_by_key(|fault| (fault.file, fault.at.0.start));
+        let located = |mut fault: Fault| {
+            fault.tell_other_files(sources);
+            Located { source: Arc::clone(&sources[fault.file]), fault }
+        };
+        Self { name: name.to_owned(), faults: faults.into_iter().map(located).collect() }
     }
 
-    /// The faults, in the order of the document.
+    /// The faults, in the order of the texts.
     pub fn iter(&self) -> impl Iterator<Item = &Fault> {
-        self.faults.iter()
+        self.faults.iter().map(|located| &located.fault)
     }
 
     /// How many there are.
@@ -83,16 +158,18 @@ impl Faults {
         self.faults.len()
     }
 
-    /// The line and the column at which a fault stands, both counted from 1.
-    pub fn position(&self, fault: &Fault) -> (usize, usize) {
-        position(self.source.inner(), fault.at.0.start)
+    /// Each fault with the name of its text, its line and its column, both counted from 1.
+    pub fn positions(&self) -> impl Iterator<Item = (&Fault, &str, usize, usize)> {
+        self.faults.iter().map(|Located { fault, source }| {
+            let (line, column) = position(source.inner(), fault.at.0.start);
+            (fault, source.name(), line, column)
+        })
     }
 
     /// Each fault in one line, `NAME:LINE:COLUMN: fault; help`, for logs and editors.
     pub fn lines(&self) -> impl Iterator<Item = String> {
-        self.faults.iter().map(|fault| {
-            let (line, column) = self.position(fault);
-            format!("{}:{line}:{column}: {}; {}", self.source.name(), fault.message, fault.help)
+        self.positions().map(|(fault, name, line, column)| {
+            format!("{name}:{line}:{column}: {}; {}", fault.message, fault.help)
         })
     }
 }
@@ -107,7 +184,7 @@ pub(crate) fn position(text: &str, at: usize) -> (usize, usize) {
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (count, name) = (self.faults.len(), self.source.name());
+        let (count, name) = (self.faults.len(), &self.name);
         write!(f, "{count} fault{} in {name}", if count == 1 { "" } else { "s" })
     }
 }
@@ -115,10 +192,6 @@ impl fmt::Display for Faults {
 impl std::error::Error for Faults {}
 
 impl Diagnostic for Faults {
-    fn source_code(&self) -> Option<&dyn SourceCode> {
-        Some(&self.source)
-    }
-
     fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
         Some(Box::new(self.faults.iter().map(|fault| fault as &dyn Diagnostic)))
     }

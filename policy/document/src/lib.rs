@@ -29,5 +29,5 @@ mod read;
 
 pub use case::{Ask, Case, Expectation, HttpAsk, PostgresAsk, Verdict};
 pub use document::PolicyDocument;
-pub use fault::{Fault, Faults};
-pub use read::IdentityError;
+pub use fault::{Fault, Faults, Place};
+pub use read::{Addressed, IdentityError};

@@ -1,5 +1,7 @@
 //! Test cases.
 
+use signet_policy::ClaimName;
+
 use super::{Keys, Names, Reader};
 use crate::case::{Ask, Case, Expectation, HttpAsk, PostgresAsk, Verdict};
 use crate::fault::{Fault, position};
@@ -12,6 +14,7 @@ const KEYS: &[&str] = &[
     "request",
     "host",
     "headers",
+    "jwt",
     "port",
     "upgrade",
     "db_role",
@@ -83,7 +86,16 @@ pub(crate) fn case(reader: &mut Reader<'_>, node: &Node, names: &Names) -> Optio
     let (from, to, ask) = (from?, to?, ask?);
     let what = in_words(&ask);
     let (line, _) = position(reader.text, span_of(node).start);
-    Some(Case { from, to, ask, expect, line, title: format!("{who}: {}", what.escape_debug()) })
+    let file = reader.name().to_owned();
+    Some(Case {
+        from,
+        to,
+        ask,
+        expect,
+        file,
+        line,
+        title: format!("{who}: {}", what.escape_debug()),
+    })
 }
 
 /// What is asked, with what makes it differ from a plain one.
@@ -93,13 +105,13 @@ fn in_words(ask: &Ask) -> String {
         Ask::Postgres(ask) => format!("database {}", ask.database),
     };
     let (more, user) = match ask {
-        Ask::Http(ask) => (&ask.headers, None),
-        Ask::Postgres(ask) => (&ask.parameters, ask.user.as_ref()),
+        Ask::Http(ask) => (ask.headers.iter().chain(&ask.claims), None),
+        Ask::Postgres(ask) => (ask.parameters.iter().chain(&[]), ask.user.as_ref()),
     };
     if let Some(user) = user {
         words = format!("{words} as {user}");
     }
-    for (i, (name, value)) in more.iter().enumerate() {
+    for (i, (name, value)) in more.enumerate() {
         let joint = if i == 0 { " with" } else { "," };
         words = format!("{words}{joint} {name}={value}");
     }
@@ -126,11 +138,25 @@ impl Reader<'_> {
         if let Some(node) = keys.get("headers") {
             ask.headers = self.pairs(node, "headers");
         }
+        if let Some(node) = keys.get("jwt") {
+            ask.claims = self.pairs(node, "jwt");
+            for (name, _) in &ask.claims {
+                if let Err(error) = ClaimName::try_from(name.clone()) {
+                    let message = format!("`jwt` is `{}`", name.escape_debug());
+                    self.fault(Fault::new(
+                        span_of(node),
+                        message,
+                        "not accepted",
+                        error.to_string(),
+                    ));
+                }
+            }
+        }
         Some(Ask::Http(ask))
     }
 
     fn postgres_ask(&mut self, database: &Node, keys: &Keys<'_>) -> Option<Ask> {
-        self.misplaced(keys, &["host", "headers", "port", "upgrade", "db_role"], "database");
+        self.misplaced(keys, &["host", "headers", "jwt", "port", "upgrade", "db_role"], "database");
         let database = self.plain(database, "database")?;
         let user = keys.get("user").and_then(|node| self.plain(node, "user"));
         let parameters = keys.get("parameters").map(|node| self.pairs(node, "parameters"));
@@ -190,8 +216,8 @@ impl Reader<'_> {
                     span_of(node),
                     format!("a test case with `{ask}` has `{key}`"),
                     "says nothing here",
-                    "`request` goes with host, headers, port, upgrade and db_role; `database` with user, \
-                     parameters and role",
+                    "`request` goes with host, headers, jwt, port, upgrade and db_role; `database` with \
+                     user, parameters and role",
                 ));
             }
         }

@@ -1,16 +1,10 @@
 //! The rules about HTTP.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-
-use signet_policy::{
-    Effect, HeaderCondition, HeaderName, HostPattern, HttpRule, Method, Mode, PathPattern,
-    UpgradeProtocol,
-};
+use signet_policy::{Effect, HostPattern, HttpRule, Method, Mode, PathPattern, UpgradeProtocol};
 
 use super::{Addressed, Names, Reader};
 use crate::fault::Fault;
-use crate::node::{Node, Value, span_of};
+use crate::node::{Node, span_of};
 
 const RULE: &str = "an HTTP rule";
 const KEYS: &[&str] = &[
@@ -23,6 +17,7 @@ const KEYS: &[&str] = &[
     "paths",
     "hosts",
     "headers",
+    "jwt",
     "ports",
     "upgrades",
     "db_role",
@@ -74,7 +69,7 @@ pub(crate) fn http_rule(
     let keys = reader.keys(node, RULE, KEYS)?;
     let before = reader.fault_count();
     let name = reader.require(&keys, "name");
-    let name_span = name.map(span_of);
+    let place = name.map(|node| reader.place_of(node));
     let name = name.and_then(|node| reader.rule_name(node));
     let effects = [("allow", Effect::Allow), ("deny", Effect::Deny)];
     let effect = keys.get("effect").map(|node| reader.word(node, "effect", &effects));
@@ -104,7 +99,8 @@ pub(crate) fn http_rule(
             reader.parsed(item, "upgrades", UpgradeProtocol::try_from)
         })
     });
-    let headers = keys.get("headers").map(|node| reader.headers(node)).unwrap_or_default();
+    let headers = keys.get("headers").map(|node| reader.conditions(node, "headers"));
+    let jwt = keys.get("jwt").map(|node| reader.conditions(node, "jwt"));
     let privileged = reader.allow_privileged(&keys);
     let db_role = keys.get("db_role").map(|node| reader.role(node, "db_role", privileged));
     if let (Some(Some(Effect::Deny)), Some(node)) = (effect, keys.get("db_role")) {
@@ -122,9 +118,9 @@ pub(crate) fn http_rule(
         db_role: db_role.flatten(),
         effect: effect.flatten().unwrap_or_default(),
         from: from?,
-        headers,
+        headers: headers.unwrap_or_default(),
         hosts: hosts.flatten(),
-        jwt: BTreeMap::new(),
+        jwt: jwt.unwrap_or_default(),
         methods: methods.flatten(),
         mode: mode.flatten().unwrap_or_default(),
         name: name?,
@@ -133,7 +129,7 @@ pub(crate) fn http_rule(
         upgrades: upgrades.flatten(),
     };
     rule.sort_sets();
-    Some(Addressed { rule, to: to?, name_span: name_span? })
+    Some(Addressed { rule, to: to?, place: place? })
 }
 
 impl Reader<'_> {
@@ -141,80 +137,5 @@ impl Reader<'_> {
         let words: Vec<_> = METHODS.iter().map(|method| (*method, *method)).collect();
         let method = self.word(node, "method", &words)?;
         Method::try_from(method.to_owned()).ok()
-    }
-
-    fn headers(&mut self, node: &Node) -> BTreeMap<HeaderName, HeaderCondition> {
-        let mut headers = BTreeMap::new();
-        let Value::Map(map) = &node.value else {
-            let help = "accepted: names and conditions, such as `x-tenant: acme`";
-            self.wrong_kind(node, "headers", "a mapping", help);
-            return headers;
-        };
-        if map.is_empty() {
-            let help = "name at least one, or leave the key out";
-            self.fault(Fault::new(span_of(node), "`headers` is empty", "says nothing", help));
-        }
-        for (key, value) in map {
-            let name = self.parsed(key, "headers", HeaderName::try_from);
-            let condition = self.condition(value);
-            let (Some(name), Some(condition)) = (name, condition) else { continue };
-            match headers.entry(name) {
-                Entry::Vacant(entry) => {
-                    entry.insert(condition);
-                }
-                Entry::Occupied(entry) => {
-                    let message = format!("header `{}` stands twice", entry.key());
-                    self.fault(Fault::new(span_of(key), message, "here again", "name each once"));
-                }
-            }
-        }
-        headers
-    }
-
-    /// One condition on a header: a value, a list of values, or a mapping that says which kind.
-    fn condition(&mut self, node: &Node) -> Option<HeaderCondition> {
-        const CONDITION: &str = "a header's condition";
-        match &node.value {
-            Value::Map(_) => {}
-            Value::List(_) => {
-                let values =
-                    self.list(node, "headers", |reader, item| reader.plain(item, "headers"))?;
-                return Some(HeaderCondition::Equals(values));
-            }
-            _ => return Some(HeaderCondition::Equals(vec![self.plain(node, "headers")?])),
-        }
-        let before = self.fault_count();
-        let keys = self.keys(node, CONDITION, &["equals", "absent", "present"])?;
-        if self.fault_count() > before {
-            return None;
-        }
-        let conditions = ["equals", "absent", "present"];
-        let mut found = conditions.iter().filter_map(|key| Some((*key, keys.get(key)?)));
-        let help = "one of `equals: VALUE`, `absent: true` and `present: true` is accepted";
-        let (Some((key, value)), None) = (found.next(), found.next()) else {
-            let fault = Fault::new(
-                span_of(node),
-                "a header's condition says none or more than one thing",
-                "should be one condition",
-                help,
-            );
-            self.fault(fault);
-            return None;
-        };
-        if key == "equals" {
-            return match &value.value {
-                Value::Map(_) => {
-                    self.wrong_kind(value, "equals", "a text or a list", help);
-                    None
-                }
-                _ => self.condition(value),
-            };
-        }
-        if !self.boolean(value, key)? {
-            let message = format!("`{key}` is false");
-            self.fault(Fault::new(span_of(value), message, "says nothing", help));
-            return None;
-        }
-        Some(if key == "absent" { HeaderCondition::Absent } else { HeaderCondition::Present })
     }
 }

@@ -1,6 +1,7 @@
 //! From nodes to rules. Every reading function notes faults and goes on, so that all are told at once.
 
 mod case;
+mod conditions;
 mod entries;
 mod http;
 mod keys;
@@ -15,37 +16,63 @@ pub(crate) use keys::Keys;
 pub(crate) use postgres::postgres_rule;
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use signet_policy::{IdPattern, RuleName};
 
-use crate::fault::Fault;
+use crate::fault::{Fault, Place, Source};
 use crate::node::{Node, span_of};
 
 /// A rule, whom it is for, and where its name stands.
 #[derive(Clone, Debug)]
-pub(crate) struct Addressed<R> {
-    pub(crate) rule: R,
+pub struct Addressed<R> {
+    /// The rule, as every destination gets it.
+    pub rule: R,
     /// The destination workloads.
-    pub(crate) to: Vec<IdPattern>,
-    pub(crate) name_span: Range<usize>,
+    pub to: Vec<IdPattern>,
+    /// Where its name stands.
+    pub place: Place,
 }
 
 /// Reads nodes of one text and collects the faults.
 pub(crate) struct Reader<'t> {
+    sources: &'t [Source],
+    /// The text that is read.
+    file: usize,
     text: &'t str,
     faults: Vec<Fault>,
     /// The names of the rules so far, and where they stand.
-    rule_names: BTreeMap<RuleName, Range<usize>>,
+    rule_names: BTreeMap<RuleName, Place>,
 }
 
 impl<'t> Reader<'t> {
-    pub(crate) const fn new(text: &'t str) -> Self {
-        Self { text, faults: Vec::new(), rule_names: BTreeMap::new() }
+    pub(crate) fn new(sources: &'t [Source]) -> Self {
+        let text = sources.first().map_or("", |source| source.inner());
+        Self { sources, file: 0, text, faults: Vec::new(), rule_names: BTreeMap::new() }
     }
 
-    /// Notes a fault.
+    /// Turns to another of the texts.
+    pub(crate) fn turn_to(&mut self, file: usize) {
+        self.file = file;
+        self.text = self.sources.get(file).map_or("", |source| source.inner());
+    }
+
+    /// What the text that is read is called.
+    fn name(&self) -> &str {
+        self.sources.get(self.file).map_or("", |source| source.name())
+    }
+
+    /// Where a node of the text that is read stands.
+    pub(crate) fn place_of(&self, node: &Node) -> Place {
+        Place { file: self.file, span: span_of(node) }
+    }
+
+    /// Notes a fault of the text that is read.
     pub(crate) fn fault(&mut self, fault: Fault) {
+        self.faults.push(Fault { file: self.file, ..fault });
+    }
+
+    /// Notes a fault of something read before.
+    pub(crate) fn later_fault(&mut self, fault: Fault) {
         self.faults.push(fault);
     }
 
@@ -62,18 +89,18 @@ impl<'t> Reader<'t> {
     /// it.
     fn rule_name(&mut self, node: &Node) -> Option<RuleName> {
         let name = self.parsed(node, "name", RuleName::try_from)?;
-        let span = span_of(node);
+        let place = self.place_of(node);
         if let Some(first) = self.rule_names.get(&name) {
-            let fault = Fault::new(
-                span,
+            let fault = Fault::at_place(
+                &place,
                 format!("two rules are named `{name}`"),
                 "here again",
                 "each rule has a name of its own, over HTTP and Postgres",
             );
-            self.faults.push(fault.also(first.clone(), "first here"));
+            self.faults.push(fault.also(first, "first here"));
             return None;
         }
-        self.rule_names.insert(name.clone(), span);
+        self.rule_names.insert(name.clone(), place);
         Some(name)
     }
 }

@@ -33,7 +33,7 @@ pub(crate) fn postgres_rule(
     let keys = reader.keys(node, RULE, KEYS)?;
     let before = reader.fault_count();
     let name = reader.require(&keys, "name");
-    let name_span = name.map(span_of);
+    let place = name.map(|node| reader.place_of(node));
     let name = name.and_then(|node| reader.rule_name(node));
     let from = reader.require(&keys, "from").and_then(|node| reader.entries(node, "from", names));
     let to = reader.require(&keys, "to").and_then(|node| reader.entries(node, "to", names));
@@ -76,7 +76,7 @@ pub(crate) fn postgres_rule(
         settings,
     };
     rule.sort_sets();
-    Some(Addressed { rule, to: to?, name_span: name_span? })
+    Some(Addressed { rule, to: to?, place: place? })
 }
 
 impl Reader<'_> {
