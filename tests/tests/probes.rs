@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use e2e::{MeshPlan, PostgresVersion, SourceKind, Stage, Workload, bootstrap::holders, http::Ask};
+use e2e::{MeshPlan, PostgresVersion, SourceKind, Workload, bootstrap::holders, http::Ask};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -20,8 +20,8 @@ const WORDS: &[(&str, &str)] = &[
 ];
 
 /// Answers every request with the head that it came with.
-async fn mirror(stage: &Stage) -> SocketAddr {
-    let listener = TcpListener::bind((stage.address, 0)).await.unwrap();
+async fn mirror() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -43,8 +43,7 @@ async fn reflect(mut stream: TcpStream) -> std::io::Result<()> {
 
 /// What the workload behind the sidecar hears of a probe that says all of [`WORDS`].
 async fn heard(change: impl FnOnce(&mut Value) + Send + 'static) -> String {
-    let stage = Stage::set(None).unwrap();
-    let mirror = mirror(&stage).await;
+    let mirror = mirror().await;
     let mesh = MeshPlan::new(SourceKind::DevAgent, PostgresVersion::V15)
         .mutate(Workload::Api, move |configuration| {
             holders(configuration, "load_assignment", &mut |cluster| {
@@ -58,7 +57,7 @@ async fn heard(change: impl FnOnce(&mut Value) + Send + 'static) -> String {
             });
             change(configuration);
         })
-        .start_on(stage)
+        .start()
         .await
         .unwrap();
     let probes = (mesh.stage.address, mesh.sidecar(Workload::Api).ops.probes);
