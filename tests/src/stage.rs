@@ -1,13 +1,14 @@
 //! The stage of one run: a private directory, loopback addresses of its own, and the accounts.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, Permissions},
     net::{Ipv4Addr, TcpListener},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
     sync::{
-        Mutex,
+        Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -32,6 +33,7 @@ pub struct Stage {
     directory: TempDir,
     logs: PathBuf,
     linking: Mutex<()>,
+    ports: Mutex<BTreeSet<u16>>,
 }
 
 impl Stage {
@@ -58,6 +60,7 @@ impl Stage {
             directory,
             logs,
             linking: Mutex::new(()),
+            ports: Mutex::new(BTreeSet::new()),
         })
     }
 
@@ -79,10 +82,16 @@ impl Stage {
         Ok(path)
     }
 
-    /// A port of [`Stage::address`] that nobody has.
+    /// A port of [`Stage::address`] that nobody has, another at each call.
     pub fn free_port(&self) -> Result<u16> {
-        let listener = TcpListener::bind((self.address, 0)).context("no free port")?;
-        Ok(listener.local_addr()?.port())
+        let mut given = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let listener = TcpListener::bind((self.address, 0)).context("no free port")?;
+            let port = listener.local_addr()?.port();
+            if given.insert(port) {
+                return Ok(port);
+            }
+        }
     }
 
     /// The path itself if every account can read it, else a copy of it below the private directory.
@@ -142,7 +151,13 @@ mod tests {
         assert_ne!(one.path(), two.path());
         assert_ne!(one.address, two.address);
         assert!(one.address.is_loopback());
-        one.free_port().unwrap();
+    }
+
+    #[test]
+    fn no_port_is_given_twice() {
+        let stage = Stage::set(None).unwrap();
+        let ports: BTreeSet<u16> = (0..2_000).map(|_| stage.free_port().unwrap()).collect();
+        assert_eq!(ports.len(), 2_000);
     }
 
     #[test]
