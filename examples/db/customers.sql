@@ -12,9 +12,9 @@ create table if not exists customers (
 
 insert into customers (name, email)
 values
-    ('Ada Byron', 'ada@customers.example'),
-    ('Emmy Noether', 'emmy@customers.example'),
-    ('Lise Meitner', 'lise@customers.example')
+    ('Harbour Bakery', 'orders@harbour.customers.example'),
+    ('Mill Street Books', 'desk@mill.customers.example'),
+    ('North Pier Cycles', 'shop@pier.customers.example')
 on conflict (email) do nothing;
 
 grant select on customers to customers_reader;

@@ -12,7 +12,7 @@ pub const SHADOW: &str = "    mode: shadow\n";
 
 /// What that rule will allow once the line is gone: a customer to be added.
 pub fn new_customer() -> Ask {
-    let customer = json!({ "name": "Mary Ward", "email": "mary@customers.example" });
+    let customer = json!({ "name": "Old Quay Tools", "email": "counter@quay.customers.example" });
     Ask::new("POST", "/customers").json(&customer)
 }
 

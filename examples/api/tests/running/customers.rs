@@ -14,7 +14,7 @@ async fn the_answer_shows_rows_caller_and_both_users() {
 
     let (status, answer) = api.get("/customers", READER).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
-    assert_eq!(answer["customers"][0]["name"], "Ada Byron");
+    assert_eq!(answer["customers"][0]["name"], "Harbour Bakery");
     assert_eq!(
         answer["caller"],
         json!({ "spiffe_id": "spiffe://example.org/client", "rule": "reads", "db_role": "customers_reader" })
@@ -25,7 +25,10 @@ async fn the_answer_shows_rows_caller_and_both_users() {
     );
 
     let (status, answer) = api.get("/customers/2", READER).await;
-    assert_eq!((status, &answer["customers"][0]["name"]), (StatusCode::OK, &json!("Emmy Noether")));
+    assert_eq!(
+        (status, &answer["customers"][0]["name"]),
+        (StatusCode::OK, &json!("Mill Street Books"))
+    );
     let (status, answer) = api.get("/customers/99", READER).await;
     assert_eq!(
         (status, &answer["error"]),
@@ -37,9 +40,10 @@ async fn the_answer_shows_rows_caller_and_both_users() {
 async fn each_role_may_do_what_postgres_lets_it() {
     let postgres = Postgres::start().await;
     let api = Api::start(&postgres.path(), &["--connections=1"]); // so that the roles share one connection
-    let grace = || Some(json!({ "name": "Grace Hopper", "email": "grace@customers.example" }));
+    let florist =
+        || Some(json!({ "name": "Elm Lane Florist", "email": "roses@elm.customers.example" }));
 
-    let (status, answer) = api.ask(Method::POST, "/customers", WRITER, grace()).await;
+    let (status, answer) = api.ask(Method::POST, "/customers", WRITER, florist()).await;
     assert_eq!(status, StatusCode::CREATED, "{answer}");
     assert_eq!(
         answer["postgres"],
@@ -52,7 +56,7 @@ async fn each_role_may_do_what_postgres_lets_it() {
             Method::POST,
             "/customers".to_owned(),
             READER,
-            grace(),
+            florist(),
             StatusCode::FORBIDDEN,
             json!("42501"),
         ),
@@ -68,7 +72,7 @@ async fn each_role_may_do_what_postgres_lets_it() {
             Method::POST,
             "/customers".to_owned(),
             WRITER,
-            grace(),
+            florist(),
             StatusCode::CONFLICT,
             json!("23505"),
         ),

@@ -194,9 +194,9 @@ pub(crate) async fn policy_edit(mesh: &Mesh, table: &mut Table) -> Result<()> {
     table.add(6, "POST /customers", answers, (edit.before, edit.after) == (403, 201));
     let took = format!("{:.2} s", edit.took.as_secs_f32());
     table.add(6, "in force after", took, edit.took <= EDIT_IN_FORCE);
-    let sql = "select string_agg(name, ', ') from customers where email = 'mary@customers.example'";
+    let sql = "select string_agg(name, ', ') from customers where email = 'counter@quay.customers.example'";
     let added = mesh.postgres.sql(&mesh.stage, "customers", sql)?;
-    table.add(6, "added in Postgres", &added, added == "Mary Ward");
+    table.add(6, "added in Postgres", &added, added == "Old Quay Tools");
     let api = &mesh.sidecar(Workload::Api).envoy;
     let drained = api.stat("listener_manager.listener_modified").await?
         + api.stat("listener_manager.total_listeners_draining").await?;
