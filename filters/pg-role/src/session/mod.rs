@@ -12,7 +12,7 @@ use host_calls::{
     Buffer, HostError, Level, close_downstream, log, property, read_buffer, resume_downstream,
     set_wasm_property, write_buffer,
 };
-use pgwire::{BackendMessage, BackendMessages};
+use pgwire::{BackendMessage, BackendMessages, ClientFrames};
 use signet_policy::{NoIdentity, Peer, SpiffeId};
 
 use crate::{cancel_keys, configuration::Configuration, timer};
@@ -44,12 +44,16 @@ enum Phase {
     EncryptionAnswer,
     /// Any answer of Postgres, to put this error in its place.
     AnswerToReplace(Vec<u8>),
+    /// Postgres' last answer: the client has nothing more to say.
+    LastAnswer,
     /// Postgres' first `ReadyForQuery`.
     Authentication(BackendMessages),
     /// Nothing: bytes go both ways.
     Relay,
-    /// The end of Postgres' side, to put this error behind it.
-    End { error: Vec<u8>, deadline: u64 },
+    /// The end of Postgres' side, to put this error behind it: Postgres has been asked to finish.
+    Finish { error: Vec<u8>, deadline: u64 },
+    /// Postgres to be ready for another query, to put this error behind that: it could not be asked, or did not finish.
+    Cut { error: Vec<u8>, deadline: u64 },
     /// The client to read what was sent to it. The timer closes what it has not closed by then.
     Close { after: u64 },
 }
@@ -79,6 +83,8 @@ pub(crate) struct Session {
     asked_for_gssenc: bool,
     route: Route,
     phase: Phase,
+    /// Where the client's bytes stand since its start-up went on.
+    frames: ClientFrames,
     grant: Option<Grant>,
     connected_at: u64,
 }
@@ -95,6 +101,7 @@ impl Session {
             asked_for_gssenc: false,
             route: Route::Undecided,
             phase: Phase::Startup,
+            frames: ClientFrames::default(),
             grant: None,
             connected_at: timer::now(),
         }
@@ -103,18 +110,29 @@ impl Session {
     /// Bytes of the client are in the buffer. None goes on unless this says so.
     pub(crate) fn on_client_bytes(&mut self, size: usize, end: bool) -> Result<(), HostError> {
         match self.phase {
-            Phase::Authentication(_) | Phase::Relay => resume_downstream(),
+            Phase::Authentication(_) | Phase::Relay => {
+                self.follow_client(0, size)?;
+                resume_downstream()
+            }
             Phase::Startup => self.on_startup_bytes(size, end),
             Phase::EncryptionAnswer if size == 0 && !end => Ok(()),
             Phase::EncryptionAnswer => {
                 self.hang_up(PIPELINED, "bytes before the answer to a request for encryption")
             }
             Phase::Close { .. } if end => self.close(),
-            // Whatever a client sends behind its own denial or end goes nowhere.
-            Phase::AnswerToReplace(_) | Phase::End { .. } | Phase::Close { .. } => {
-                write_buffer(Buffer::Downstream, 0, ALL, &[])
-            }
+            Phase::Cut { .. } => self.on_bytes_of_cut_client(size, end),
+            Phase::AnswerToReplace(_)
+            | Phase::LastAnswer
+            | Phase::Finish { .. }
+            | Phase::Close { .. } => drop_client_bytes(end),
         }
+    }
+
+    /// Takes note of `size` bytes of the client, from `start` of its buffer on, that go to Postgres.
+    fn follow_client(&mut self, start: usize, size: usize) -> Result<(), HostError> {
+        self.frames.follow(size, |position, size| {
+            read_buffer(Buffer::Downstream, start.saturating_add(position), size)
+        })
     }
 
     /// Bytes of the server, or of the echo, are in the buffer. They go on when this returns.
@@ -125,7 +143,7 @@ impl Session {
         match &mut self.phase {
             Phase::Authentication(messages) => {
                 let chunk = read_buffer(Buffer::Upstream, 0, size)?;
-                // An answer that is not protocol 3 is relayed: the client asked for it.
+                // An answer that is not protocol 3 is for the client to understand.
                 let messages =
                     messages.push(&chunk).unwrap_or_else(|_| vec![BackendMessage::Ready]);
                 messages.into_iter().try_for_each(|message| self.on_backend_message(message))
@@ -136,12 +154,8 @@ impl Session {
                 self.phase = Phase::Close { after: timer::now() };
                 Ok(())
             }
-            Phase::End { error, .. } if end => {
-                write_buffer(Buffer::Upstream, size, 0, error)?;
-                self.phase = Phase::Close { after: timer::now() };
-                Ok(())
-            }
-            Phase::Relay | Phase::End { .. } => Ok(()),
+            Phase::Finish { .. } | Phase::Cut { .. } => self.on_last_server_bytes(size, end),
+            Phase::Relay | Phase::LastAnswer => Ok(()),
             Phase::Startup | Phase::Close { .. } => write_buffer(Buffer::Upstream, 0, ALL, &[]),
         }
     }
@@ -154,10 +168,13 @@ impl Session {
     ) -> Result<(), HostError> {
         match &self.phase {
             Phase::Close { after } if now > *after => self.close(),
-            Phase::End { deadline, .. } if now >= *deadline => {
-                self.hang_up("end_overdue", "the session did not end in time")
+            Phase::Finish { deadline, .. } | Phase::Cut { deadline, .. } if now >= *deadline => {
+                self.end_overdue(now)
             }
-            Phase::Startup | Phase::EncryptionAnswer | Phase::AnswerToReplace(_)
+            Phase::Startup
+            | Phase::EncryptionAnswer
+            | Phase::AnswerToReplace(_)
+            | Phase::LastAnswer
                 if now.saturating_sub(self.connected_at) >= STARTUP_DEADLINE =>
             {
                 self.hang_up("startup_overdue", "no whole start-up in time")
@@ -214,6 +231,12 @@ impl Session {
         let peer = self.peer().map_or("-", |peer| peer.id.as_str());
         log(level, &format!("session {} of {peer}: {text}", self.name));
     }
+}
+
+/// What a client sends behind its denial or its end goes nowhere; that it leaves goes on to Postgres.
+fn drop_client_bytes(end: bool) -> Result<(), HostError> {
+    write_buffer(Buffer::Downstream, 0, ALL, &[])?;
+    if end { resume_downstream() } else { Ok(()) }
 }
 
 /// Writes the decision where access logs find it.

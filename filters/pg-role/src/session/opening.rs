@@ -41,6 +41,7 @@ impl Session {
         };
         // The buffer may hold more than was read of it.
         let packet_size = bytes.len() - frame.rest.len();
+        let packet = bytes.get(..packet_size).unwrap_or_default();
         match frame.packet {
             Packet::SslRequest | Packet::GssEncRequest if size > packet_size => {
                 self.hang_up(PIPELINED, "bytes before the answer to a request for encryption")
@@ -56,17 +57,16 @@ impl Session {
             Packet::SslRequest | Packet::GssEncRequest => {
                 self.refuse("08P01", "encryption_asked_twice", "encryption was asked for twice")
             }
-            Packet::Cancel(request) => self.on_cancel_request(request),
-            Packet::OtherVersion(version) => self.on_other_version(version, packet_size),
+            Packet::Cancel(request) => self.on_cancel_request(request, packet),
+            Packet::OtherVersion(version) => self.on_other_version(version),
             Packet::Startup(message) => {
-                let packet = bytes.get(..packet_size).unwrap_or_default().to_vec();
                 match startup::judge(
                     &self.configuration.policy,
                     self.identity(),
                     &message,
                     &self.name,
                 ) {
-                    Ok(allowed) => self.allow(allowed, packet),
+                    Ok(allowed) => self.allow(allowed, packet.to_vec(), size),
                     Err(denied) => self.deny(denied),
                 }
             }
@@ -85,7 +85,11 @@ impl Session {
         }
     }
 
-    fn on_cancel_request(&mut self, request: CancelRequest<'_>) -> Result<(), HostError> {
+    fn on_cancel_request(
+        &mut self,
+        request: CancelRequest<'_>,
+        packet: &[u8],
+    ) -> Result<(), HostError> {
         let CancelRequest { pid, key } = request;
         let permitted = match self.identity() {
             Ok(id) => cancel_keys::permits(pid, key, id.as_str())?,
@@ -95,7 +99,8 @@ impl Session {
             self.configuration.metrics.cancels_passed.increment();
             self.log(Level::Info, &format!("passed a cancel of backend {pid}"));
             note("allow", "cancel", None, None)?;
-            self.phase = Phase::Relay;
+            write_buffer(Buffer::Downstream, 0, ALL, packet)?;
+            self.phase = Phase::LastAnswer;
             self.pass_to_postgres()
         } else {
             self.configuration.metrics.cancels_dropped.increment();
@@ -106,12 +111,9 @@ impl Session {
         }
     }
 
-    /// Lets Postgres itself answer a version that it does not speak, with nothing of the client's packet in it.
-    fn on_other_version(
-        &mut self,
-        version: ProtocolVersion,
-        packet_size: usize,
-    ) -> Result<(), HostError> {
+    /// Lets Postgres itself answer a version that it does not speak, with nothing of the client's own in it: whatever
+    /// speaks that version could take it for a user.
+    fn on_other_version(&mut self, version: ProtocolVersion) -> Result<(), HostError> {
         let ProtocolVersion { major, minor } = version;
         let message = format!("protocol {major}.{minor} is not spoken here, 3.0 to 3.2 are");
         if !self.is_admitted() {
@@ -119,12 +121,13 @@ impl Session {
         }
         self.log(Level::Warn, &message);
         note("refuse", "protocol_version", None, None)?;
-        write_buffer(Buffer::Downstream, 0, packet_size, &version_probe(version))?;
-        self.phase = Phase::Relay;
+        write_buffer(Buffer::Downstream, 0, ALL, &version_probe(version))?;
+        self.phase = Phase::LastAnswer;
         self.pass_to_postgres()
     }
 
-    fn allow(&mut self, allowed: Allowed, packet: Vec<u8>) -> Result<(), HostError> {
+    /// `size` is that of the buffer: what stands behind the packet goes on with it.
+    fn allow(&mut self, allowed: Allowed, packet: Vec<u8>, size: usize) -> Result<(), HostError> {
         if self.route == Route::Deny {
             return self.refuse("28000", "denied_before", "access denied");
         }
@@ -132,6 +135,7 @@ impl Session {
         self.log(Level::Info, &allowed.account);
         note("allow", "allowed", Some(&allowed.rule), Some(&allowed.role))?;
         write_buffer(Buffer::Downstream, 0, packet.len(), &allowed.packet)?;
+        self.follow_client(allowed.packet.len(), size.saturating_sub(packet.len()))?;
         let opened_at = timer::now();
         let ends_at = self.ends_at(&allowed, opened_at);
         self.grant = Some(Grant { packet, role: allowed.role, opened_at, ends_at, backend: None });

@@ -1,0 +1,60 @@
+//! Who is let in, and what the others are told.
+
+use super::{API, POLICY, REPORT, STRANGER, denied, error, open, start, startup};
+
+#[test]
+fn each_denial_has_its_class() {
+    let mut filter = start(POLICY);
+    let ask = [("user", "api"), ("database", "customers")];
+    let with = |extra: (&'static str, &'static str)| [ask[0], ask[1], extra];
+    let long = "x".repeat(64);
+    for (peer, asked, expected) in [
+        (API, &ask[..], None),
+        (API, &with(("client_encoding", "UTF8")), None),
+        (API, &with(("options", "-c TimeZone=UTC --lock-timeout=1s")), None),
+        (REPORT, &[("user", "postgres"), ("database", "customers")], None),
+        (STRANGER, &ask, Some("28000")),
+        ("-|-", &ask, Some("28000")),
+        ("2000000000|spiffe://example.org/api,spiffe://example.org/report", &ask, Some("28000")),
+        ("1800000000|spiffe://example.org/api", &ask, Some("28000")),
+        (API, &[("user", "postgres"), ("database", "customers")], Some("28000")),
+        (API, &[("user", "api")], Some("3D000")),
+        (API, &[("user", "api"), ("database", "postgres")], Some("3D000")),
+        (API, &with(("search_path", "x")), Some("42501")),
+        (API, &with(("ROLE", "postgres")), Some("42501")),
+        (API, &with(("session_authorization", "postgres")), Some("42501")),
+        (API, &with(("replication", "database")), Some("42501")),
+        (API, &with(("options", "--Role=postgres")), Some("42501")),
+        (API, &with(("options", "-d5")), Some("42501")),
+        (API, &with(("options", "-c role")), Some("08P01")),
+        (API, &[("user", long.as_str())], Some("08P01")),
+        (API, &[("database", "customers")], Some("28000")),
+    ] {
+        assert_eq!(denied(&mut filter, peer, asked).as_deref(), expected, "{peer} {asked:?}");
+    }
+    assert_eq!(filter.metric("signet_postgres_no_identity"), Some(3));
+}
+
+#[test]
+fn without_a_readable_policy_everybody_is_denied() {
+    for policy in ["", "{", r#"{"format": 2, "workload": "spiffe://example.org/db"}"#] {
+        let mut filter = start(policy);
+        let asked = [("user", "api"), ("database", "customers")];
+        assert_eq!(denied(&mut filter, API, &asked).as_deref(), Some("28000"), "{policy}");
+    }
+}
+
+#[test]
+fn the_peer_learns_the_class_and_the_log_the_rule() {
+    let mut filter = start(POLICY);
+    let asked = [("user", "postgres"), ("database", "customers")];
+    let (_, progress) = open(&mut filter, API, &startup(&asked));
+    let fields = error(&progress.to_client);
+    assert_eq!(fields[&'M'], "signet: access as user \"postgres\" denied");
+    assert_eq!(fields[&'D'], "user \"postgres\", database \"customers\", session 2");
+    let log = &filter.logs().last().unwrap().text;
+    assert!(log.starts_with("session 2 of spiffe://example.org/api: rule `api` "), "{log}");
+    let told = POLICY.replacen('{', r#"{"filter": {"denial_detail": "rule"},"#, 1);
+    let (_, progress) = open(&mut start(&told), API, &startup(&asked));
+    assert!(error(&progress.to_client)[&'D'].starts_with("rule `api` "));
+}
