@@ -26,6 +26,7 @@ pub mod startup;
 pub mod story;
 pub mod tls;
 mod wait;
+pub mod wire;
 mod workload;
 
 pub use accounts::{Account, Accounts};

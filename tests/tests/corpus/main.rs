@@ -1,0 +1,119 @@
+//! The request corpus of `tests/corpus/`: thousands of requests with the decision that the policy's meaning gives them,
+//! through the filter in wasmtime and through Envoy, over HTTP/1.1 and HTTP/2.
+
+mod case;
+mod envoy;
+mod files;
+mod generate;
+mod told;
+
+use std::collections::BTreeMap;
+
+use e2e::{
+    Programs,
+    wire::{Ingress, Protocol},
+};
+use files::Corpus;
+use told::Told;
+use wasm_host::{FilterModule, HttpFilter};
+
+/// Set to rewrite what is generated.
+const WRITE: &str = "SIGNET_CORPUS_WRITE";
+
+#[test]
+fn the_generated_files_are_up_to_date() {
+    let mut generated: BTreeMap<String, String> = generate::families()
+        .into_iter()
+        .map(|family| {
+            let lines: Vec<String> = family.cases.iter().map(|case| case.write() + "\n").collect();
+            (family.file.to_owned(), lines.concat())
+        })
+        .collect();
+    generated.insert("weight/policy.yaml".to_owned(), generate::weight_policy());
+    if std::env::var_os(WRITE).is_some() {
+        for (file, text) in &generated {
+            files::write(file, text);
+        }
+    }
+    for policy in files::POLICIES {
+        let slice = files::compiled(policy);
+        if std::env::var_os(WRITE).is_some() {
+            files::write(&format!("{policy}/slice.json"), &slice);
+        }
+        generated.insert(format!("{policy}/slice.json"), slice);
+    }
+    for (file, text) in &generated {
+        assert!(
+            *text == files::read(file),
+            "tests/corpus/{file} is stale: run this test with {WRITE}=1"
+        );
+    }
+}
+
+#[test]
+fn the_corpus_is_large_and_each_case_has_its_own_name() {
+    let mut count = 0;
+    for policy in files::POLICIES {
+        let corpus = Corpus::read(policy);
+        let mut names = BTreeMap::<&str, usize>::new();
+        corpus.cases.iter().for_each(|case| *names.entry(&case.id).or_default() += 1);
+        let repeated: Vec<_> = names.iter().filter(|(_, times)| **times > 1).collect();
+        assert!(repeated.is_empty(), "{policy}: {repeated:?}");
+        count += corpus.cases.len();
+    }
+    assert!(count >= 5_000, "{count}");
+}
+
+#[test]
+fn the_filter_in_wasmtime_decides_as_the_cases_say() {
+    let module =
+        FilterModule::load(&Programs::locate().unwrap().filter("spiffe_authz").unwrap()).unwrap();
+    for policy in files::POLICIES {
+        let corpus = Corpus::read(policy);
+        let mut filter = HttpFilter::start(&module, corpus.slice.as_bytes()).unwrap();
+        let mut wrong = Vec::new();
+        for case in &corpus.cases {
+            let told = Told::by_wasmtime(&mut filter, case);
+            if !told.is(case) {
+                wrong.push(format!("{}\n  {told:?}", case.write()));
+            }
+        }
+        assert!(wrong.is_empty(), "{policy}: {} cases:\n{}", wrong.len(), wrong.join("\n"));
+    }
+}
+
+async fn envoy_agrees(policy: &str, protocol: Protocol) {
+    let corpus = Corpus::read(policy);
+    let ingress = Ingress::start(&corpus.policy, |_| {}).await.unwrap();
+    let answers = envoy::answers(&ingress, policy, protocol, corpus.cases.iter()).await;
+    assert!(answers.len() > 1_000, "{} cases", answers.len());
+    let mut wrong = Vec::new();
+    for (case, answer) in answers {
+        let told = Told::by_envoy(&answer);
+        if !told.agrees(case) {
+            wrong.push(format!("{}\n  {told:?}", case.write()));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{policy} over {protocol:?}: {} cases:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn envoy_agrees_over_http_1() {
+    envoy_agrees("main", Protocol::H1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn envoy_agrees_over_http_2() {
+    envoy_agrees("main", Protocol::H2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn envoy_agrees_about_weight() {
+    envoy_agrees("weight", Protocol::H1).await;
+    envoy_agrees("weight", Protocol::H2).await;
+}
