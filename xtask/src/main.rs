@@ -33,7 +33,11 @@ enum Recipe {
         parts: Vec<Part>,
     },
     /// Build the programs and the Wasm filters
-    Build,
+    Build {
+        /// Only the filters, into `target/wasm32-unknown-unknown/filters/`
+        #[arg(long)]
+        filters: bool,
+    },
     /// Set up what is missing, build, and tell the story client → api → Postgres with real processes
     ///
     /// Every cell of the table at the end is computed from observed traffic, logs or SQL; a wrong
@@ -68,7 +72,8 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().recipe {
         Recipe::Setup { parts } if parts.is_empty() => setup::ensure(Part::FOR_TESTS),
         Recipe::Setup { parts } => setup::ensure(&parts),
-        Recipe::Build => setup::ensure(&[Part::WasmTarget]).and_then(|()| build::everything()),
+        Recipe::Build { filters } => setup::ensure(&[Part::WasmTarget])
+            .and_then(|()| if filters { build::filters() } else { build::everything() }),
         Recipe::Demo { keep, spire, log_dir } => demo(keep, spire, log_dir),
         Recipe::Test { arguments } => test::run(&arguments),
         Recipe::Bench { what } => bench::run(&what),
