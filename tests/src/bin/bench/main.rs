@@ -1,5 +1,6 @@
 //! The benches: ours and its peers in one run, in turn, so that the ratios hold on any machine.
 
+mod cpu;
 mod load;
 mod machine;
 mod policy;
@@ -37,6 +38,9 @@ pub(crate) struct Options {
     /// One round of a fraction of a second each: whether it all works, not how fast
     #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
     smoke: bool,
+    /// Only this case, e.g. `ours-100`; may be repeated. Aims that need other cases are left out
+    #[arg(long = "case", value_name = "KEY")]
+    cases: Vec<String>,
     /// The directory for the figures as JSON
     #[arg(long, value_name = "DIR")]
     results: PathBuf,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::load::Seen;
+use crate::{cpu::Cpu, load::Seen};
 
 /// What one case did in one round.
 #[derive(Clone, Copy, Debug)]
@@ -12,14 +12,16 @@ pub(crate) struct Sample {
     pub(crate) p99_us: f64,
     /// CPU of the whole Envoy process.
     pub(crate) cpu_us_per_request: f64,
-    /// CPU seconds of Envoy per second: near 1, one worker is the bottleneck.
-    pub(crate) busy: f64,
+    /// CPU seconds of Envoy per second: near 1, its one worker is the bottleneck.
+    pub(crate) envoy_cores: f64,
+    /// CPU seconds of the bench per second: near 1, callers and upstream are the bottleneck.
+    pub(crate) bench_cores: f64,
     pub(crate) rss_mib: f64,
 }
 
 impl Sample {
-    /// `cpu` in nanoseconds, spent while the callers saw that; `rss` in bytes.
-    pub(crate) fn of(seen: &Seen, cpu: u64, rss: u64) -> Self {
+    /// `cpu` was spent while the callers saw that; `rss` in bytes.
+    pub(crate) fn of(seen: &Seen, cpu: Cpu, rss: u64) -> Self {
         let requests = as_float(seen.latencies.len() as u64);
         let seconds = seen.elapsed.as_secs_f64();
         let quantile = |part: usize| {
@@ -30,8 +32,9 @@ impl Sample {
             requests_per_second: requests / seconds,
             p50_us: quantile(50),
             p99_us: quantile(99),
-            cpu_us_per_request: as_float(cpu) / 1e3 / requests,
-            busy: as_float(cpu) / 1e9 / seconds,
+            cpu_us_per_request: as_float(cpu.envoy) / 1e3 / requests,
+            envoy_cores: as_float(cpu.envoy) / 1e9 / seconds,
+            bench_cores: as_float(cpu.bench) / 1e9 / seconds,
             rss_mib: as_float(rss) / 1024.0 / 1024.0,
         }
     }
@@ -44,7 +47,8 @@ impl Sample {
             p50_us: of(|sample| sample.p50_us),
             p99_us: of(|sample| sample.p99_us),
             cpu_us_per_request: of(|sample| sample.cpu_us_per_request),
-            busy: of(|sample| sample.busy),
+            envoy_cores: of(|sample| sample.envoy_cores),
+            bench_cores: of(|sample| sample.bench_cores),
             rss_mib: of(|sample| sample.rss_mib),
         }
     }
@@ -55,7 +59,8 @@ impl Sample {
             "p50_us": rounded(self.p50_us),
             "p99_us": rounded(self.p99_us),
             "cpu_us_per_request": rounded(self.cpu_us_per_request),
-            "envoy_cpu_cores": rounded(self.busy),
+            "envoy_cores": rounded(self.envoy_cores),
+            "bench_cores": rounded(self.bench_cores),
             "envoy_rss_mib": rounded(self.rss_mib),
         })
     }

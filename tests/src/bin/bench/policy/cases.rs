@@ -5,7 +5,10 @@ use std::path::Path;
 use e2e::Workload;
 use serde_json::{Value, json};
 
-use super::rules::{DB_ROLE, Rules, rbac_list, rbac_tree};
+use super::{
+    rules::{DB_ROLE, Rules, rbac_list, rbac_tree},
+    steps::Step,
+};
 
 /// A filter chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,13 +25,13 @@ pub(super) enum Case {
     TreeAndHeaders(usize),
     /// Lua: reads the URI SAN, compares it, sets one header.
     Lua,
-    /// A Wasm filter that does nothing.
-    EmptyWasm,
+    /// A Wasm filter that decides nothing.
+    Wasm(Step),
 }
 
 impl Case {
     /// In the order in which a round takes them.
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 22] = [
         Self::NoFilter,
         Self::Ours(Rules::Callers(1)),
         Self::Ours(Rules::Callers(100)),
@@ -45,7 +48,12 @@ impl Case {
         Self::TreeAndHeaders(1_000),
         Self::TreeAndHeaders(10_000),
         Self::Lua,
-        Self::EmptyWasm,
+        Self::Wasm(Step::Empty),
+        Self::Wasm(Step::Contexts),
+        Self::Wasm(Step::Peer),
+        Self::Wasm(Step::Headers),
+        Self::Wasm(Step::Log),
+        Self::Wasm(Step::Told),
     ];
 
     /// For files and JSON.
@@ -58,7 +66,7 @@ impl Case {
             Self::Tree(count) => format!("rbac-tree-{count}"),
             Self::TreeAndHeaders(count) => format!("rbac-tree-headers-{count}"),
             Self::Lua => "lua".to_owned(),
-            Self::EmptyWasm => "empty-wasm".to_owned(),
+            Self::Wasm(step) => format!("wasm-{}", step.key()),
         }
     }
 
@@ -79,7 +87,7 @@ impl Case {
                 format!("RBAC, matcher tree of {} + header_mutation", thousands(count))
             }
             Self::Lua => "Lua: one comparison, one header".to_owned(),
-            Self::EmptyWasm => "empty Wasm filter".to_owned(),
+            Self::Wasm(step) => step.title().to_owned(),
         }
     }
 
@@ -100,15 +108,16 @@ impl Case {
         };
         match self {
             Self::Ours(rules) => all(rules),
+            Self::Wasm(Step::Told) => all(Rules::Callers(1)),
             Self::TreeAndHeaders(count) => all(Rules::Callers(count)),
             Self::Lua => vec![caller],
-            Self::NoFilter | Self::List(_) | Self::Tree(_) | Self::EmptyWasm => Vec::new(),
+            Self::NoFilter | Self::List(_) | Self::Tree(_) | Self::Wasm(_) => Vec::new(),
         }
     }
 
     /// False where nothing is ever denied.
     pub(super) fn decides(self) -> bool {
-        !matches!(self, Self::NoFilter | Self::EmptyWasm)
+        !matches!(self, Self::NoFilter | Self::Wasm(_))
     }
 
     /// The HTTP filters before the router.
@@ -124,7 +133,10 @@ impl Case {
                 filters
             }
             Self::Lua => vec![lua()],
-            Self::EmptyWasm => vec![wasm("empty", modules.empty, "")],
+            Self::Wasm(step) => {
+                let file = format!("{}.wasm", step.key());
+                vec![wasm(step.key(), &modules.steps.join(file), "")]
+            }
         }
     }
 }
@@ -133,7 +145,8 @@ impl Case {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Modules<'a> {
     pub(super) ours: &'a Path,
-    pub(super) empty: &'a Path,
+    /// The directory of the steps.
+    pub(super) steps: &'a Path,
 }
 
 fn filter(name: &str, kind: &str, mut configuration: Value) -> Value {

@@ -5,10 +5,10 @@
 
 mod aims;
 mod cases;
-mod empty_filter;
 mod plot;
 mod report;
 mod rules;
+mod steps;
 mod table;
 
 use std::{fs, path::PathBuf, time::Duration};
@@ -18,6 +18,7 @@ use e2e::{DevAgent, FetchedSvid, Stage, Workload, http::Ask, tls::TlsCaller};
 
 use crate::{
     Options,
+    cpu::Cpu,
     load::Load,
     machine::{Machine, Versions},
     proxy::{Minted, Proxy, WasmStart},
@@ -26,6 +27,7 @@ use crate::{
 };
 use cases::{Case, Modules};
 use report::Report;
+use steps::Step;
 
 /// The life of the SVIDs in seconds: longer than any run.
 const SVID_TTL: u32 = 24 * 3600;
@@ -82,7 +84,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let _upstream = Upstream::listen(&socket)?;
 
     let mut contenders = Vec::new();
-    for case in Case::ALL {
+    for case in chosen(&options.cases)? {
         let filters = case.filters(&modules.borrowed());
         let proxy = Proxy::start(&stage, &case.key(), &filters, &server, &socket).await;
         let proxy = proxy.with_context(|| format!("case {}", case.key()))?;
@@ -110,6 +112,17 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     report.write(options)
 }
 
+/// The cases by these keys, or all.
+fn chosen(keys: &[String]) -> Result<Vec<Case>> {
+    if let Some(unknown) = keys.iter().find(|key| Case::ALL.iter().all(|case| case.key() != **key))
+    {
+        let known = Case::ALL.map(Case::key).join(", ");
+        bail!("there is no case {unknown}; there are {known}");
+    }
+    let is_chosen = |case: &Case| keys.is_empty() || keys.contains(&case.key());
+    Ok(Case::ALL.into_iter().filter(is_chosen).collect())
+}
+
 impl Pace {
     fn of(options: &Options) -> Self {
         if options.smoke {
@@ -131,23 +144,24 @@ impl Contender {
         let sample = async {
             let mut load = Load::start(client, proxy.address(), &case.asked()).await?;
             load.go_on(pace.warming).await?;
-            let before = proxy.cpu()?;
+            let before = Cpu::of(proxy)?;
             load.measure();
             load.go_on(pace.measuring).await?;
-            let spent = proxy.cpu()? - before;
+            let spent = Cpu::of(proxy)?.since(before);
             let seen = load.finish().await?;
             ensure!(!seen.latencies.is_empty(), "no request was answered in time");
             anyhow::Ok(Sample::of(&seen, spent, proxy.rss()?))
         };
         let sample = sample.await.with_context(|| format!("case {}", case.key()))?;
         println!(
-            "  {:<62} {:>8.0}/s  p50 {:>7.0} µs  p99 {:>7.0} µs  CPU {:>6.1} µs  Envoy {:>3.0} %",
+            "  {:<62} {:>8.0}/s  p50 {:>7.0} µs  p99 {:>7.0} µs  CPU {:>6.1} µs  Envoy {:>3.0} %, we {:>3.0} %",
             case.title(),
             sample.requests_per_second,
             sample.p50_us,
             sample.p99_us,
             sample.cpu_us_per_request,
-            sample.busy * 100.0,
+            sample.envoy_cores * 100.0,
+            sample.bench_cores * 100.0,
         );
         self.samples.push(sample);
         Ok(())
@@ -211,18 +225,20 @@ fn caller(minted: &Minted) -> Result<TlsCaller> {
 #[derive(Debug)]
 struct Files {
     ours: PathBuf,
-    empty: PathBuf,
+    steps: PathBuf,
 }
 
 impl Files {
     fn lay_out(stage: &Stage) -> Result<Self> {
         let ours = stage.within_reach(&stage.programs.filter("spiffe_authz")?)?;
-        let empty = stage.directory("modules", &stage.accounts.mesh)?.join("empty.wasm");
-        fs::write(&empty, empty_filter::module()?)?;
-        Ok(Self { ours, empty })
+        let steps = stage.directory("steps", &stage.accounts.mesh)?;
+        for step in Step::ALL {
+            fs::write(steps.join(format!("{}.wasm", step.key())), step.module()?)?;
+        }
+        Ok(Self { ours, steps })
     }
 
     fn borrowed(&self) -> Modules<'_> {
-        Modules { ours: &self.ours, empty: &self.empty }
+        Modules { ours: &self.ours, steps: &self.steps }
     }
 }

@@ -6,6 +6,7 @@ use super::{
     Figures,
     cases::{Case, thousands},
     rules::Rules,
+    steps::Step,
 };
 use crate::sample::as_float;
 
@@ -60,7 +61,8 @@ fn all(figures: &[Figures]) -> Vec<Series> {
     for Figures { case, median, .. } in figures {
         let (index, rules) = match *case {
             Case::NoFilter => (0, None),
-            Case::EmptyWasm => (1, None),
+            Case::Wasm(Step::Empty) => (1, None),
+            Case::Wasm(_) => continue,
             Case::Lua => (2, None),
             Case::List(count) => (3, Some(count)),
             Case::Tree(count) => (4, Some(count)),

@@ -145,8 +145,8 @@ mod tests {
             (&slice["http"][99]["from"][0], &slice["http"][99]["name"]),
             (&json!(client), &json!(last))
         );
-        let list = rbac_list(100);
-        let principal = &list["rules"]["policies"][last]["principals"][0];
+        let policies = rbac_list(100);
+        let principal = &policies["rules"]["policies"][last]["principals"][0];
         assert_eq!(principal["authenticated"]["principal_name"]["exact"], client);
         let tree = rbac_tree(100);
         let map = tree["matcher"]["matcher_tree"]["exact_match_map"]["map"].as_object().unwrap();

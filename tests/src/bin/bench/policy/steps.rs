@@ -1,0 +1,137 @@
+//! Wasm filters that do nothing but call the host, each a step further: what a decision cannot do without.
+//!
+//! They are written as text, so that nothing but the calls themselves is measured. A call that fails traps.
+
+use anyhow::{Context, Result};
+
+/// How far a filter goes. Each does what those before it do, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Step {
+    /// Nothing: the floor. It has no more exports than Envoy demands.
+    Empty,
+    /// Is told when a request's context begins and ends: only so can it know whose policy applies.
+    Contexts,
+    /// Reads the peer from filter state.
+    Peer,
+    /// Reads all headers.
+    Headers,
+    /// Writes four values for the access log.
+    Log,
+    /// Removes one header and sets the three that the API is told.
+    Told,
+}
+
+impl Step {
+    /// In order.
+    pub(super) const ALL: [Self; 6] =
+        [Self::Empty, Self::Contexts, Self::Peer, Self::Headers, Self::Log, Self::Told];
+
+    /// For files and JSON.
+    pub(super) fn key(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Contexts => "contexts",
+            Self::Peer => "peer",
+            Self::Headers => "headers",
+            Self::Log => "log",
+            Self::Told => "told",
+        }
+    }
+
+    /// For people.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::Empty => "empty Wasm filter",
+            Self::Contexts => "… + context begins, ends",
+            Self::Peer => "… + reads the peer (property)",
+            Self::Headers => "… + reads all headers",
+            Self::Log => "… + four values for the access log",
+            Self::Told => "… + one header removed, three set",
+        }
+    }
+
+    /// The calls that this step adds.
+    fn calls(self) -> &'static str {
+        match self {
+            Self::Empty | Self::Contexts => "",
+            Self::Peer => "(call $must (call $property (i32.const 0) (i32.const 24) (i32.const 1024) (i32.const 1028)))",
+            Self::Headers => "(call $must (call $pairs (i32.const 0) (i32.const 1024) (i32.const 1028)))",
+            Self::Log => {
+                "(call $must (call $set_property (i32.const 32) (i32.const 15) (i32.const 128) (i32.const 5)))
+                 (call $must (call $set_property (i32.const 48) (i32.const 13) (i32.const 128) (i32.const 5)))
+                 (call $must (call $set_property (i32.const 64) (i32.const 11) (i32.const 144) (i32.const 11)))
+                 (call $must (call $set_property (i32.const 80) (i32.const 11) (i32.const 160) (i32.const 16)))"
+            }
+            Self::Told => {
+                "(call $must (call $remove (i32.const 0) (i32.const 96) (i32.const 24)))
+                 (call $must (call $replace (i32.const 0) (i32.const 192) (i32.const 11) (i32.const 240) (i32.const 43)))
+                 (call $must (call $replace (i32.const 0) (i32.const 208) (i32.const 9) (i32.const 160) (i32.const 16)))
+                 (call $must (call $replace (i32.const 0) (i32.const 224) (i32.const 13) (i32.const 144) (i32.const 11)))"
+            }
+        }
+    }
+
+    /// The module.
+    pub(super) fn module(self) -> Result<Vec<u8>> {
+        wat::parse_str(self.text()).with_context(|| format!("step {self:?} is no WebAssembly"))
+    }
+
+    fn text(self) -> String {
+        let calls: Vec<&str> =
+            Self::ALL.into_iter().filter(|step| *step <= self).map(Self::calls).collect();
+        let contexts = if self >= Self::Contexts {
+            r#"(func (export "proxy_on_context_create") (param i32 i32))
+               (func (export "proxy_on_delete") (param i32))"#
+        } else {
+            ""
+        };
+        // What the host hands over always lands at 4096: nothing here reads it.
+        format!(
+            r#"
+            (module
+              (import "env" "proxy_get_property" (func $property (param i32 i32 i32 i32) (result i32)))
+              (import "env" "proxy_get_header_map_pairs" (func $pairs (param i32 i32 i32) (result i32)))
+              (import "env" "proxy_set_property" (func $set_property (param i32 i32 i32 i32) (result i32)))
+              (import "env" "proxy_remove_header_map_value" (func $remove (param i32 i32 i32) (result i32)))
+              (import "env" "proxy_replace_header_map_value" (func $replace (param i32 i32 i32 i32 i32) (result i32)))
+              (memory (export "memory") 2)
+              (data (i32.const 0) "filter_state\00signet.peer")
+              (data (i32.const 32) "signet.decision")
+              (data (i32.const 48) "signet.reason")
+              (data (i32.const 64) "signet.rule")
+              (data (i32.const 80) "signet.role")
+              (data (i32.const 96) "x-envoy-external-address")
+              (data (i32.const 128) "allow")
+              (data (i32.const 144) "rule-000001")
+              (data (i32.const 160) "customers_reader")
+              (data (i32.const 192) "x-spiffe-id")
+              (data (i32.const 208) "x-db-role")
+              (data (i32.const 224) "x-signet-rule")
+              (data (i32.const 240) "spiffe://example.org/ns/client-ns/sa/client")
+              (func $must (param $status i32) (if (local.get $status) (then unreachable)))
+              (func (export "proxy_abi_version_0_2_1"))
+              (func (export "proxy_on_memory_allocate") (param i32) (result i32) i32.const 4096)
+              {contexts}
+              (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+                {}
+                i32.const 0))
+            "#,
+            calls.join("\n")
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Step;
+
+    #[test]
+    fn every_step_is_a_module_and_calls_more_than_the_one_before() {
+        let calls: Vec<usize> =
+            Step::ALL.map(|step| step.text().matches("(call $must (call").count()).into();
+        assert_eq!(calls, [0, 0, 1, 2, 6, 10]);
+        for step in Step::ALL {
+            step.module().unwrap();
+        }
+    }
+}
