@@ -211,10 +211,12 @@ fn probes_say_nothing(configuration: &Value) -> Result<(), String> {
 }
 
 fn no_side_doors(configuration: &Value) -> Result<(), String> {
-    for door in ["upgrade_configs", "typed_per_filter_config"] {
-        expect(under(configuration, door).is_empty(), door)?;
+    let upgrades = under(configuration, "upgrade_configs");
+    for upgrade in upgrades.into_iter().flat_map(items) {
+        expect(upgrade.get("filters").is_none(), upgrade)?;
     }
-    Ok(())
+    let door = "typed_per_filter_config";
+    expect(under(configuration, door).is_empty(), door)
 }
 
 fn access_logs(configuration: &Value) -> Result<(), String> {
