@@ -20,6 +20,9 @@ const LARGEST_FILTER: u64 = 200 * 1024;
 
 pub(crate) fn run() -> Result<()> {
     setup::ensure(&[Part::WasmTarget, Part::CargoDeny])?;
+    step("the lock file says what the manifests say", || {
+        cargo().args(["fetch", "--locked", "--quiet"]).succeed()
+    })?;
     step("format", || cargo().args(["fmt", "--all", "--check"]).succeed())?;
     step("lints", || {
         let everything = ["clippy", "--workspace", "--all-targets", "--quiet"];
