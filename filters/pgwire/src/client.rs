@@ -156,6 +156,18 @@ mod tests {
     }
 
     #[test]
+    fn what_finishes_a_session_is_two_whole_messages() {
+        let (copy_fail, terminate) = crate::FINISH.split_at(27);
+        for (kind, bytes) in [(b'f', copy_fail), (b'X', terminate)] {
+            let mut frames = ClientFrames::default();
+            follow(&mut frames, &bytes[..bytes.len() - 1]);
+            assert!(!frames.at_boundary() && bytes[0] == kind);
+            follow(&mut frames, &bytes[bytes.len() - 1..]);
+            assert!(frames.at_boundary());
+        }
+    }
+
+    #[test]
     fn copy_data_is_open_from_its_header_to_its_end() {
         let row = message(b'd', 3);
         let open: Vec<_> = (0..=row.len())

@@ -17,8 +17,9 @@ const CANCEL_KEY: std::ops::RangeInclusive<usize> = 4..=256;
 pub const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 /// The packet that asks for GSSAPI encryption.
 pub const GSSENC_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x30];
-/// The message by which a client ends its session.
-pub const TERMINATE: [u8; 5] = [b'X', 0, 0, 0, 4];
+/// The messages that end a session at a boundary of the client's, whatever it is at: a `CopyFail`, which fails a running
+/// COPY and is ignored where none runs, and a `Terminate`, which amid a COPY would be an unexpected message.
+pub const FINISH: &[u8] = b"f\0\0\0\x1asignet: session ended\0X\0\0\0\x04";
 
 /// A protocol version, such as 3.0 or 3.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

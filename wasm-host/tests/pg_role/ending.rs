@@ -6,7 +6,8 @@ use super::{API, NOW, POLICY, REPORT, SESSION_START, error, open, session, start
 
 /// When the session of [`API`] has lasted as long as its rule lets it.
 const END: u64 = NOW + 3600;
-const TERMINATE: &[u8] = b"X\0\0\0\x04";
+/// `CopyFail` and `Terminate`.
+const FINISH: &[u8] = b"f\0\0\0\x1asignet: session ended\0X\0\0\0\x04";
 const READY: &[u8] = b"Z\0\0\0\x05I";
 
 #[test]
@@ -18,7 +19,7 @@ fn sessions_end_when_their_reason_ends() {
         filter.set_unix_seconds(end - 1);
         assert_eq!(filter.tick(running).unwrap(), Progress::default());
         filter.set_unix_seconds(end);
-        assert_eq!(filter.tick(running).unwrap().to_server, TERMINATE);
+        assert_eq!(filter.tick(running).unwrap().to_server, FINISH);
         assert_eq!(
             filter.from_client(running, b"Q\0\0\0\x05\0", false).unwrap(),
             Progress::default()
@@ -44,7 +45,7 @@ fn a_message_that_has_begun_is_never_completed() {
         assert_eq!(filter.from_client(running, &sent, false).unwrap().to_server, sent);
         filter.set_unix_seconds(END);
         let is_whole = split % query.len() == 0;
-        let expected: &[u8] = if is_whole { TERMINATE } else { b"" };
+        let expected: &[u8] = if is_whole { FINISH } else { b"" };
         assert_eq!(filter.tick(running).unwrap().to_server, expected, "split at {split}");
         let more = filter.from_client(running, &query[split..], false).unwrap();
         assert_eq!(more, Progress::default(), "split at {split}");
@@ -54,7 +55,7 @@ fn a_message_that_has_begun_is_never_completed() {
 #[test]
 fn a_message_that_came_with_the_start_up_counts() {
     let packet = startup(&[("user", "api"), ("database", "customers")]);
-    for (behind, expected) in [(b"S\0\0\0\x04".as_slice(), TERMINATE), (b"S\0\0\0", b"")] {
+    for (behind, expected) in [(b"S\0\0\0\x04".as_slice(), FINISH), (b"S\0\0\0", b"")] {
         let mut filter = start(POLICY);
         let (connection, _) = open(&mut filter, API, &[packet.as_slice(), behind].concat());
         filter.from_server(connection, SESSION_START, false).unwrap();
@@ -105,7 +106,7 @@ fn a_row_of_a_copy_becomes_whole_and_no_more_follows() {
         let (first, last) = row[split..].split_at((row.len() - split) / 2);
         assert_eq!(filter.from_client(running, first, false).unwrap().to_server, first);
         let more = [last, row, done].concat();
-        let expected = [last, TERMINATE].concat();
+        let expected = [last, FINISH].concat();
         assert_eq!(filter.from_client(running, &more, false).unwrap().to_server, expected);
         assert_eq!(filter.from_client(running, done, false).unwrap(), Progress::default());
         let told = filter.from_server(running, b"", true).unwrap().to_client;
@@ -140,7 +141,7 @@ fn a_newer_policy_ends_the_sessions_that_it_does_not_allow() {
     filter.configure(b"not a policy").unwrap_err();
     assert_eq!(filter.tick(report).unwrap(), Progress::default());
     filter.configure(POLICY.replace("example.org/report", "example.org/other").as_bytes()).unwrap();
-    assert_eq!(filter.tick(report).unwrap().to_server, TERMINATE);
+    assert_eq!(filter.tick(report).unwrap().to_server, FINISH);
     assert_eq!(filter.tick(api).unwrap(), Progress::default());
     assert_eq!(filter.metric("signet_postgres_sessions_ended"), Some(1));
 }

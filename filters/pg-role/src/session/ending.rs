@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use host_calls::{Buffer, HostError, Level, read_buffer, resume_downstream, write_buffer};
 use pgwire::{
-    ErrorResponse, Packet, READY_SIZE, StartupMessage, TERMINATE, ends_in_ready, read_packet,
+    ErrorResponse, FINISH, Packet, READY_SIZE, StartupMessage, ends_in_ready, read_packet,
 };
 
 use super::{ALL, Phase, Session, drop_client_bytes};
@@ -93,7 +93,7 @@ impl Session {
             return Ok(());
         }
         self.phase = Phase::Finish { error, deadline: now.saturating_add(FINISH_DEADLINE) };
-        write_buffer(Buffer::Downstream, 0, ALL, &TERMINATE)?;
+        write_buffer(Buffer::Downstream, 0, ALL, FINISH)?;
         resume_downstream()
     }
 
@@ -110,7 +110,7 @@ impl Session {
                 self.phase = Phase::Finish { error: std::mem::take(error), deadline: *deadline };
                 // Envoy replaces only from a buffer's beginning on.
                 let row = read_buffer(Buffer::Downstream, 0, rest)?;
-                write_buffer(Buffer::Downstream, 0, ALL, &[&row, TERMINATE.as_slice()].concat())?;
+                write_buffer(Buffer::Downstream, 0, ALL, &[&row, FINISH].concat())?;
                 resume_downstream()
             }
             Some(_) => {
