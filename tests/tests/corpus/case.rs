@@ -175,7 +175,13 @@ impl Case {
         if self.envoy_stops {
             put("envoy", "stops".into());
         }
-        line + "}"
+        line.push('}');
+        // Octets that are no printable ASCII stay visible.
+        let visible = |c: char| match c {
+            ' '..='~' => c.to_string(),
+            c => format!("\\u{:04x}", u32::from(c)),
+        };
+        line.chars().map(visible).collect()
     }
 }
 

@@ -18,7 +18,8 @@ pub(crate) struct Corpus {
     pub(crate) policy: String,
     /// What the filter reads.
     pub(crate) slice: String,
-    pub(crate) cases: Vec<Case>,
+    /// Cases by the name of their file.
+    pub(crate) families: Vec<(String, Vec<Case>)>,
 }
 
 impl Corpus {
@@ -32,13 +33,19 @@ impl Corpus {
         if policy == "main" {
             files.push(path("cves.jsonl"));
         }
-        let texts: Vec<String> =
-            files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+        let families = files.iter().map(|file| {
+            let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+            (name, fs::read_to_string(file).unwrap().lines().map(Case::read).collect())
+        });
         Self {
             policy: read(&format!("{policy}/policy.yaml")),
             slice: read(&format!("{policy}/slice.json")),
-            cases: texts.iter().flat_map(|text| text.lines()).map(Case::read).collect(),
+            families: families.collect(),
         }
+    }
+
+    pub(crate) fn cases(&self) -> impl Iterator<Item = &Case> {
+        self.families.iter().flat_map(|(_, cases)| cases)
     }
 }
 
@@ -66,4 +73,14 @@ pub(crate) fn compiled(policy: &str) -> String {
 
 fn path(file: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("corpus").join(file)
+}
+
+/// Writes the comparison with native RBAC into the build directory, and into the documentation when files are to be written.
+pub(crate) fn write_report(text: &str) {
+    let repository = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let name = "corpus-vs-native-rbac.md";
+    fs::write(repository.join("target").join(name), text).unwrap();
+    if std::env::var_os(crate::WRITE).is_some() {
+        fs::write(repository.join("docs").join(name), text).unwrap();
+    }
 }

@@ -119,11 +119,8 @@ pub(super) fn cases() -> Vec<Case> {
         }
     }
     // These certificates are minted too.
-    for (first, second) in [
-        ("example.org/ns/client-ns/sa/client", "other.example/x"),
-        ("example.org/a", "example.org/b"),
-    ] {
-        let sans = format!("spiffe://{first},spiffe://{second}");
+    for second in ["spiffe://other.example/x", "spiffe://example.org/b", "https://example.org"] {
+        let sans = format!("{},{second}", crate::case::CLIENT);
         cases.push(Case::new(format!("certificate of {sans}"), "GET", "/public").from(sans));
     }
     cases
