@@ -20,7 +20,7 @@ pub(crate) struct Configuration {
 impl Configuration {
     pub(crate) fn new(slice: Slice, fingerprint: Fingerprint) -> Self {
         Self {
-            policy: Policy::compile(slice),
+            policy: Policy::compile_postgres(slice),
             metrics: Metrics::define(),
             fingerprint: Some(fingerprint),
         }
@@ -37,7 +37,7 @@ impl Configuration {
         let newest =
             Fingerprint::newest_accepted().filter(|newest| self.fingerprint != Some(*newest))?;
         let slice = read_shared_data(SLICE).ok()??;
-        match Slice::from_json(&slice) {
+        match Slice::postgres_from_json(&slice) {
             Ok(slice) => Some(Self::new(slice, newest)),
             Err(fault) => {
                 log(
@@ -52,7 +52,7 @@ impl Configuration {
 
 /// Reads a slice and leaves it for the other VMs.
 pub(crate) fn read_and_share(bytes: &[u8]) -> Result<Slice, SliceError> {
-    let slice = Slice::from_json(bytes)?;
+    let slice = Slice::postgres_from_json(bytes)?;
     if let Err(error) = write_shared_data(SLICE, bytes) {
         log(Level::Error, &format!("cannot share the policy with other VMs: {error}"));
     }

@@ -91,7 +91,7 @@ mod tests {
         let slice = format!(
             r#"{{"format":1,"workload":"spiffe://a/b","filter":{{"jwt_payload":"p"}},"http":{http}}}"#
         );
-        wanted(&Slice::from_json(slice.as_bytes()).unwrap())
+        wanted(&Slice::http_from_json(slice.as_bytes()).unwrap())
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 /// The scheme and authority prefix that every SPIFFE ID begins with.
 const SCHEME: &str = "spiffe://";
 /// Longest SPIFFE ID in bytes (SPIFFE-ID §2.3).
-const MAX_BYTES: usize = 2048;
+pub(crate) const MAX_BYTES: usize = 2048;
 /// Longest trust domain name in bytes (SPIFFE-ID §2.1).
 const MAX_TRUST_DOMAIN_BYTES: usize = 255;
 
@@ -52,7 +52,7 @@ impl<'a> SpiffeId<'a> {
     }
 
     /// The trust domain, then each segment of the path: what patterns are matched against.
-    pub(crate) fn segments(self) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn segments(self) -> impl Iterator<Item = &'a str> + Clone {
         std::iter::once(self.trust_domain).chain(self.path.split('/'))
     }
 }

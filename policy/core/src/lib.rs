@@ -9,6 +9,7 @@
 
 mod http;
 mod identity;
+mod index;
 mod names;
 mod pattern;
 mod peer;

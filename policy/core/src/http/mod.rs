@@ -11,4 +11,5 @@ pub use decision::{HttpDecision, HttpDenial};
 pub use path::{RequestPath, Target};
 pub use request::{Claim, Header, HttpRequest};
 
+pub(crate) use path::PathSegment;
 pub(crate) use request::HttpFacts;

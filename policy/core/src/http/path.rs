@@ -1,7 +1,5 @@
 //! The path of a request, taken literally or refused.
 
-use std::borrow::Cow;
-
 use super::Ambiguity;
 
 /// What a request asks for.
@@ -46,7 +44,7 @@ impl<'a> RequestPath<'a> {
     }
 
     /// The segments from left to right; none for `/`.
-    pub(crate) fn segments(self) -> impl Iterator<Item = PathSegment<'a>> {
+    pub(crate) fn segments(self) -> impl Iterator<Item = PathSegment<'a>> + Clone {
         let root = self.segments.is_empty();
         self.segments.split(|&b| b == b'/').filter(move |_| !root).map(PathSegment)
     }
@@ -58,12 +56,17 @@ pub(crate) struct PathSegment<'a>(&'a [u8]);
 
 impl<'a> PathSegment<'a> {
     /// Whether the decoded octets are those of `literal`.
-    pub(crate) fn is(self, literal: &str) -> bool {
+    pub(crate) fn is(self, literal: &[u8]) -> bool {
         if self.0.contains(&b'%') {
-            self.octets().map(Result::unwrap_or_default).eq(literal.bytes())
+            self.decoded().eq(literal.iter().copied())
         } else {
-            self.0 == literal.as_bytes()
+            self.0 == literal
         }
+    }
+
+    /// The decoded octets of a segment whose escapes have been checked.
+    pub(crate) fn decoded(self) -> impl Iterator<Item = u8> + 'a {
+        self.octets().map(Result::unwrap_or_default)
     }
 
     fn check(self) -> Result<(), Ambiguity> {
@@ -74,15 +77,8 @@ impl<'a> PathSegment<'a> {
             raw if raw.contains(&b';') => return Err(Ambiguity::Semicolon),
             _ => {}
         }
-        let decoded: Cow<'_, [u8]> = if self.0.contains(&b'%') {
-            self.octets().collect::<Result<Vec<u8>, _>>()?.into()
-        } else {
-            self.0.into()
-        };
-        if std::str::from_utf8(&decoded).is_err() {
-            return Err(Ambiguity::InvalidUtf8);
-        }
-        Ok(())
+        self.octets().try_for_each(|octet| octet.map(drop))?;
+        if is_utf8(self.decoded()) { Ok(()) } else { Err(Ambiguity::InvalidUtf8) }
     }
 
     /// The octets after one percent-decoding, each escape checked.
@@ -101,6 +97,27 @@ impl<'a> PathSegment<'a> {
             Some(check_escaped(octet, rest))
         })
     }
+}
+
+/// Whether octets are UTF-8, without a place to put them all.
+fn is_utf8(mut octets: impl Iterator<Item = u8>) -> bool {
+    while let Some(first) = octets.next() {
+        let size = match first {
+            0..=0x7f => continue,
+            0x80..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xff => 4,
+        };
+        let mut character = [first, 0, 0, 0];
+        for place in character.iter_mut().take(size).skip(1) {
+            let Some(octet) = octets.next() else { return false };
+            *place = octet;
+        }
+        if std::str::from_utf8(character.get(..size).unwrap_or_default()).is_err() {
+            return false;
+        }
+    }
+    true
 }
 
 /// The octet that two hex digits stand for.

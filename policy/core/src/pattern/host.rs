@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::PatternError;
+use super::segments::Part;
 
 /// A set of hosts: an exact name or address, or `*.example.org`: one or more labels before a name.
 /// Compared in lower case, without port and without one trailing dot.
@@ -39,6 +40,12 @@ impl HostPattern {
             ));
         }
         Ok(Self { wildcard, name: name.to_owned() })
+    }
+
+    /// The labels from right to left, for the index.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        let rest = self.wildcard.then_some(Part::Rest);
+        self.name.rsplit('.').map(Part::Literal).chain(rest)
     }
 
     /// Whether the pattern holds `host`, which has no port and no trailing dot.

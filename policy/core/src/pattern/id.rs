@@ -6,8 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::PatternError;
-use super::segments::{self, Segment};
-use crate::identity::{SpiffeId, check_segment, check_trust_domain};
+use super::segments::{self, Part, Segment};
+use crate::identity::{MAX_BYTES, SpiffeId, check_segment, check_trust_domain};
 
 /// A set of SPIFFE IDs: `spiffe://td/…`, where a segment `*` is any one segment and a last segment
 /// `**` is the rest (one or more), or `**` alone: every ID of every trust domain.
@@ -24,6 +24,9 @@ impl IdPattern {
     /// # Errors
     /// Says what would be accepted.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
+        if text.len() > MAX_BYTES {
+            return Err(PatternError("a pattern over SPIFFE IDs has at most 2048 bytes"));
+        }
         let rest = Segment::Rest { min: 1 };
         if text == "**" {
             return Ok(Self { segments: vec![rest] });
@@ -62,6 +65,11 @@ impl IdPattern {
             });
         }
         Ok(Self { segments })
+    }
+
+    /// The segments, for the index.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        self.segments.iter().map(Segment::part)
     }
 
     /// Whether the pattern holds `id`.

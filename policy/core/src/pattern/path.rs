@@ -6,8 +6,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::PatternError;
-use super::segments::{self, Segment};
+use super::segments::{self, Part, Segment};
 use crate::http::Target;
+
+/// Most segments of a pattern, so that no search through patterns runs out of stack.
+const MAX_SEGMENTS: usize = 256;
 
 /// A set of request targets: `/…`, where a segment `*` or `{name}` is any one segment and a last
 /// segment `**` is the rest (zero or more), or `*` alone: the target of `OPTIONS *`.
@@ -40,6 +43,9 @@ impl PathPattern {
         if path.is_empty() && text != "/" {
             return Err(PatternError("a path has no empty segments"));
         }
+        if path.split('/').count() > MAX_SEGMENTS {
+            return Err(PatternError("a path has at most 256 segments"));
+        }
         let mut segments = Vec::new();
         let mut parts = path.split('/').filter(|_| !path.is_empty()).peekable();
         while let Some(part) = parts.next() {
@@ -57,12 +63,22 @@ impl PathPattern {
         Ok(Self(Kind::Path(segments)))
     }
 
+    /// The segments, for the index; none for the target of `OPTIONS *`.
+    pub(crate) fn parts(&self) -> Option<impl Iterator<Item = Part<'_>>> {
+        match &self.0 {
+            Kind::Asterisk => None,
+            Kind::Path(segments) => Some(segments.iter().map(Segment::part)),
+        }
+    }
+
     /// Whether the pattern holds `target`.
     pub fn matches(&self, target: Target<'_>) -> bool {
         match (&self.0, target) {
             (Kind::Asterisk, Target::Asterisk) => true,
             (Kind::Path(pattern), Target::Path(path)) => {
-                segments::matches(pattern, path.segments(), |literal, found| found.is(literal))
+                segments::matches(pattern, path.segments(), |literal, found| {
+                    found.is(literal.as_bytes())
+                })
             }
             _ => false,
         }

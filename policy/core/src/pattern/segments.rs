@@ -13,7 +13,24 @@ pub(super) enum Segment {
     Rest { min: usize },
 }
 
+/// A segment of any kind of pattern, for the index.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Part<'p> {
+    Literal(&'p str),
+    One,
+    /// Stands last.
+    Rest,
+}
+
 impl Segment {
+    pub(super) fn part(&self) -> Part<'_> {
+        match self {
+            Self::Literal(literal) => Part::Literal(literal),
+            Self::One => Part::One,
+            Self::Rest { .. } => Part::Rest,
+        }
+    }
+
     /// The segment's weight: a literal, or the pattern's end, outweighs one segment, which outweighs
     /// the rest.
     const fn weight(&self) -> u8 {

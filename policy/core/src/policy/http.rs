@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 use super::Policy;
 use crate::http::{HttpDecision, HttpDenial, HttpFacts, HttpRequest, Target};
 use crate::identity::SpiffeId;
-use crate::names::{RoleName, UpgradeProtocol};
+use crate::index::Heaviest;
+use crate::names::{Method, RoleName, UpgradeProtocol};
 use crate::pattern::{HostPattern, IdPattern, PathPattern};
 use crate::peer::NoIdentity;
 use crate::slice::{Effect, HeaderCondition, HttpRule, Mode};
@@ -31,7 +32,7 @@ impl Policy {
         peer: Result<SpiffeId<'_>, NoIdentity>,
         request: &HttpRequest<'_>,
     ) -> Option<HttpDecision<'_>> {
-        if !self.has_shadow_rules {
+        if !self.http.has_shadows() {
             return None;
         }
         let shadow = self.evaluate(peer, request, |_| true);
@@ -55,14 +56,11 @@ impl Policy {
         if facts.target == Target::Connect {
             return HttpDecision::Deny(HttpDenial::Connect);
         }
-        let heaviest = |effect| {
-            let rules = self.http.iter().filter(|rule| rule.effect == effect && counts(rule));
-            heaviest_match(rules, id, &facts)
-        };
-        if let Some(rule) = heaviest(Effect::Deny) {
+        let found = self.heaviest(id, &facts, counts);
+        if let Some(rule) = found.deny.and_then(|number| self.http.rule(number)) {
             return HttpDecision::Deny(HttpDenial::Rule(rule.name.as_str()));
         }
-        match heaviest(Effect::Allow) {
+        match found.allow.and_then(|number| self.http.rule(number)) {
             Some(rule) => HttpDecision::Allow {
                 rule: rule.name.as_str(),
                 db_role: rule.db_role.as_ref().map(RoleName::as_str),
@@ -70,25 +68,38 @@ impl Policy {
             None => HttpDecision::Deny(HttpDenial::NoRule),
         }
     }
-}
 
-/// The heaviest of the rules that match; of equal ones that with the smaller name in byte order.
-fn heaviest_match<'p>(
-    rules: impl Iterator<Item = &'p HttpRule>,
-    id: SpiffeId<'_>,
-    facts: &HttpFacts<'_>,
-) -> Option<&'p HttpRule> {
-    let mut best: Option<(&HttpRule, Weight<'_>)> = None;
-    for rule in rules {
-        let Some(weight) = Weight::of_match(rule, id, facts) else { continue };
-        let heavier = best.as_ref().is_none_or(|(other, heaviest)| {
-            weight.compare(heaviest).then_with(|| other.name.cmp(&rule.name)).is_gt()
+    /// The heaviest matching rule of each effect.
+    fn heaviest(
+        &self,
+        id: SpiffeId<'_>,
+        facts: &HttpFacts<'_>,
+        counts: impl Fn(&HttpRule) -> bool,
+    ) -> Heaviest {
+        let holds = |rule: &HttpRule| counts(rule) && conditions_hold(rule, facts);
+        let mut best = self.http.heaviest(id, facts, holds);
+        self.http.each_wide(id, |number| {
+            let Some(rule) = self.http.rule(number) else { return };
+            let Some(weight) = counts(rule).then(|| Weight::of_match(rule, id, facts)).flatten()
+            else {
+                return;
+            };
+            let place = match rule.effect {
+                Effect::Deny => &mut best.deny,
+                Effect::Allow => &mut best.allow,
+            };
+            let known = place.and_then(|known| self.http.rule(known));
+            let lighter = known.is_none_or(|known| {
+                Weight::of_match(known, id, facts).is_none_or(|known_weight| {
+                    weight.compare(&known_weight).then_with(|| known.name.cmp(&rule.name)).is_gt()
+                })
+            });
+            if lighter {
+                *place = Some(number);
+            }
         });
-        if heavier {
-            best = Some((rule, weight));
-        }
+        best
     }
-    best.map(|(rule, _)| rule)
 }
 
 /// How narrowly a rule matches a request: by its heaviest alternative.
@@ -106,11 +117,6 @@ impl<'p> Weight<'p> {
     /// Path, caller, host and method are matched apart, so the heaviest alternative is the
     /// heaviest of each.
     fn of_match(rule: &'p HttpRule, id: SpiffeId<'_>, facts: &HttpFacts<'_>) -> Option<Self> {
-        let lists_methods = rule.methods.is_some();
-        let methods = rule.methods.as_deref();
-        if methods.is_some_and(|list| !list.iter().any(|m| m.as_str().as_bytes() == facts.method)) {
-            return None;
-        }
         let path = match &rule.paths {
             None => None,
             Some(paths) => Some(
@@ -133,13 +139,10 @@ impl<'p> Weight<'p> {
             (Some(_), None) if rule.effect == Effect::Deny => None,
             (Some(_), None) => return None,
         };
-        if !(port_matches(rule, facts)
-            && upgrade_matches(rule, facts)
-            && headers_match(rule, facts)
-            && claims_match(rule, facts))
-        {
+        if !conditions_hold(rule, facts) {
             return None;
         }
+        let lists_methods = rule.methods.is_some();
         let other_conditions = rule.other_conditions();
         Some(Self { path, from, host, lists_methods, other_conditions })
     }
@@ -176,6 +179,20 @@ fn compare_optional<T>(a: Option<&T>, b: Option<&T>, compare: fn(&T, &T) -> Orde
         (Some(a), Some(b)) => compare(a, b),
         (a, b) => a.is_some().cmp(&b.is_some()),
     }
+}
+
+/// Whether all that a rule says besides path, caller and host is true.
+fn conditions_hold(rule: &HttpRule, facts: &HttpFacts<'_>) -> bool {
+    method_matches(rule, facts)
+        && port_matches(rule, facts)
+        && upgrade_matches(rule, facts)
+        && headers_match(rule, facts)
+        && claims_match(rule, facts)
+}
+
+fn method_matches(rule: &HttpRule, facts: &HttpFacts<'_>) -> bool {
+    let is = |method: &Method| method.as_str().as_bytes() == facts.method;
+    rule.methods.as_ref().is_none_or(|list| list.iter().any(is))
 }
 
 fn port_matches(rule: &HttpRule, facts: &HttpFacts<'_>) -> bool {

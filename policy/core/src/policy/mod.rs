@@ -5,7 +5,8 @@ mod postgres;
 #[cfg(test)]
 mod tests;
 
-use crate::slice::{FilterOptions, HttpRule, Mode, PostgresRule, Slice};
+use crate::index::{HttpRules, PostgresRules};
+use crate::slice::{FilterOptions, Slice};
 
 /// A slice made ready for decisions. Never changes; a new policy is a new value.
 #[derive(Clone, Debug)]
@@ -14,23 +15,38 @@ pub struct Policy {
     expiry_grace: u64,
     session_grace: u64,
     filter: FilterOptions,
-    http: Vec<HttpRule>,
-    postgres: Vec<PostgresRule>,
-    /// Whether a second evaluation could differ.
-    has_shadow_rules: bool,
+    http: HttpRules,
+    postgres: PostgresRules,
 }
 
 impl Policy {
     /// Compiles a slice. Its types are valid by construction, so nothing can fail.
-    pub fn compile(slice: Slice) -> Self {
-        let Slice { workload, expiry_grace, session_grace, filter, http, postgres, .. } = slice;
-        let has_shadow_rules = http.iter().any(|rule| rule.mode == Mode::Shadow);
-        Self { workload, expiry_grace, session_grace, filter, http, postgres, has_shadow_rules }
+    pub fn compile(mut slice: Slice) -> Self {
+        let http = HttpRules::new(std::mem::take(&mut slice.http));
+        let postgres = PostgresRules::new(std::mem::take(&mut slice.postgres));
+        Self::new(slice, http, postgres)
+    }
+
+    /// Compiles what the HTTP filter needs: without Postgres rules.
+    pub fn compile_http(mut slice: Slice) -> Self {
+        let http = HttpRules::new(std::mem::take(&mut slice.http));
+        Self::new(slice, http, PostgresRules::default())
+    }
+
+    /// Compiles what the Postgres filter needs: without HTTP rules.
+    pub fn compile_postgres(mut slice: Slice) -> Self {
+        let postgres = PostgresRules::new(std::mem::take(&mut slice.postgres));
+        Self::new(slice, HttpRules::default(), postgres)
     }
 
     /// The policy without rules, which denies everything.
     pub fn deny_all() -> Self {
-        Self::compile(Slice::deny_all(""))
+        Self::new(Slice::deny_all(""), HttpRules::default(), PostgresRules::default())
+    }
+
+    fn new(slice: Slice, http: HttpRules, postgres: PostgresRules) -> Self {
+        let Slice { workload, expiry_grace, session_grace, filter, .. } = slice;
+        Self { workload, expiry_grace, session_grace, filter, http, postgres }
     }
 
     /// The SPIFFE ID of the workload whose policy this is.

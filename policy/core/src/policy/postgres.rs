@@ -14,7 +14,7 @@ use crate::slice::PostgresRule;
 impl Policy {
     /// Whether any Postgres rule names `id`: what can be said of a peer before its start-up packet.
     pub fn admits_postgres_peer(&self, id: SpiffeId<'_>) -> bool {
-        self.postgres.iter().any(|rule| heaviest_id(&rule.from, id).is_some())
+        self.postgres.names(id)
     }
 
     /// Decides about a connection of `peer`.
@@ -65,25 +65,36 @@ impl Policy {
     }
 
     fn heaviest_postgres(&self, id: SpiffeId<'_>, database: &[u8]) -> Option<&PostgresRule> {
-        let mut best: Option<(&PostgresRule, &IdPattern, bool)> = None;
-        for rule in &self.postgres {
-            let Some(from) = heaviest_id(&rule.from, id) else { continue };
-            let exact = rule.databases.iter().any(|name| name.as_str().as_bytes() == database);
-            if !exact && !rule.databases.iter().any(DatabaseName::is_any) {
-                continue;
-            }
-            let heavier = best.is_none_or(|(other, heaviest, heaviest_is_exact)| {
-                from.compare_weight(heaviest)
-                    .then(exact.cmp(&heaviest_is_exact))
-                    .then_with(|| other.name.cmp(&rule.name))
-                    .is_gt()
+        let rule = |number: u32| self.postgres.rule(number);
+        let mut best = self.postgres.heaviest(id, database).and_then(rule);
+        self.postgres.each_wide(id, |number| {
+            let Some(rule) = rule(number) else { return };
+            let Some((from, exact)) = weight(rule, id, database) else { return };
+            let heavier = best.is_none_or(|other| {
+                weight(other, id, database).is_none_or(|(other_from, other_exact)| {
+                    from.compare_weight(other_from)
+                        .then(exact.cmp(&other_exact))
+                        .then_with(|| other.name.cmp(&rule.name))
+                        .is_gt()
+                })
             });
             if heavier {
-                best = Some((rule, from, exact));
+                best = Some(rule);
             }
-        }
-        best.map(|(rule, ..)| rule)
+        });
+        best
     }
+}
+
+/// How narrowly a rule matches, if it does: by its heaviest `from`, then whether it names the database.
+fn weight<'p>(
+    rule: &'p PostgresRule,
+    id: SpiffeId<'_>,
+    database: &[u8],
+) -> Option<(&'p IdPattern, bool)> {
+    let from = heaviest_id(&rule.from, id)?;
+    let exact = rule.databases.iter().any(|name| name.as_str().as_bytes() == database);
+    (exact || rule.databases.iter().any(DatabaseName::is_any)).then_some((from, exact))
 }
 
 /// The role that a connection gets which asks for `user`, if the rule lets it.

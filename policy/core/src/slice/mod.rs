@@ -7,6 +7,7 @@ mod postgres;
 use std::collections::BTreeSet;
 use std::fmt;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::SpiffeId;
@@ -28,28 +29,45 @@ pub const MAX_CLAIMS: usize = 64;
 // Fields stand in the order of their names: that is the canonical order of RFC 8785. Lists are sets.
 
 /// All of a policy that concerns one destination workload.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Slice {
     /// Seconds for which a connection outlives its certificate.
-    #[serde(default = "default_expiry_grace", skip_serializing_if = "is_default_expiry_grace")]
+    #[serde(skip_serializing_if = "is_default_expiry_grace")]
     pub expiry_grace: u64,
     /// Options of the filter that reads this; not part of the policy.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "is_default")]
     pub filter: FilterOptions,
     /// The wire format: [`FORMAT`].
     pub format: u64,
     /// The rules for requests to this workload.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub http: Vec<HttpRule>,
     /// The rules for connections to this workload's Postgres.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub postgres: Vec<PostgresRule>,
     /// Seconds for which a Postgres session outlives its certificate.
-    #[serde(default = "default_session_grace", skip_serializing_if = "is_default_session_grace")]
+    #[serde(skip_serializing_if = "is_default_session_grace")]
     pub session_grace: u64,
     /// The SPIFFE ID of the destination.
     pub workload: String,
+}
+
+/// A slice as it is read: with both kinds of rules, or with [`IgnoredAny`] for those that a filter has no use for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, bound(deserialize = "H: Deserialize<'de>, P: Deserialize<'de>"))]
+struct Wire<H, P> {
+    #[serde(default = "default_expiry_grace")]
+    expiry_grace: u64,
+    #[serde(default)]
+    filter: FilterOptions,
+    format: u64,
+    #[serde(default = "Vec::new")]
+    http: Vec<H>,
+    #[serde(default = "Vec::new")]
+    postgres: Vec<P>,
+    #[serde(default = "default_session_grace")]
+    session_grace: u64,
+    workload: String,
 }
 
 impl Slice {
@@ -72,19 +90,23 @@ impl Slice {
     /// For a greater format, JSON that isn't a slice (unknown keys included), an empty list where
     /// absent means any, and two rules of one name.
     pub fn from_json(json: &[u8]) -> Result<Self, SliceError> {
-        // A greater format may have keys that this build doesn't know: it is looked at first.
-        #[derive(Deserialize)]
-        struct Format {
-            format: u64,
-        }
-        let invalid = |error: serde_json::Error| SliceError::Invalid(error.to_string());
-        let Format { format } = serde_json::from_slice(json).map_err(invalid)?;
-        if format != FORMAT {
-            return Err(SliceError::Format(format));
-        }
-        let slice: Self = serde_json::from_slice(json).map_err(invalid)?;
-        slice.check()?;
-        Ok(slice)
+        read::<HttpRule, PostgresRule>(json)?.into_slice(|http| http, |postgres| postgres)
+    }
+
+    /// Reads what the HTTP filter needs: Postgres rules are passed over unread.
+    ///
+    /// # Errors
+    /// As [`from_json`](Self::from_json).
+    pub fn http_from_json(json: &[u8]) -> Result<Self, SliceError> {
+        read::<HttpRule, IgnoredAny>(json)?.into_slice(|http| http, |_| Vec::new())
+    }
+
+    /// Reads what the Postgres filter needs: HTTP rules are passed over unread.
+    ///
+    /// # Errors
+    /// As [`from_json`](Self::from_json).
+    pub fn postgres_from_json(json: &[u8]) -> Result<Self, SliceError> {
+        read::<IgnoredAny, PostgresRule>(json)?.into_slice(|_| Vec::new(), |postgres| postgres)
     }
 
     /// Writes the canonical wire form: RFC 8785, sets sorted, defaults omitted.
@@ -112,7 +134,12 @@ impl Slice {
 
     /// The JWT claims that some HTTP rule looks at.
     pub fn claims(&self) -> BTreeSet<&ClaimName> {
-        self.http.iter().flat_map(|rule| rule.jwt.keys()).collect()
+        let mut claims = BTreeSet::new();
+        // One by one: `collect` would sort them, with more code than all the rest of this.
+        for name in self.http.iter().flat_map(|rule| rule.jwt.keys()) {
+            claims.insert(name);
+        }
+        claims
     }
 
     /// What the types of the fields can't say.
@@ -143,6 +170,41 @@ impl Slice {
             return Err(SliceError::TooManyClaims(claims));
         }
         Ok(())
+    }
+}
+
+/// Reads JSON of the format that this build knows.
+fn read<'j, H: Deserialize<'j>, P: Deserialize<'j>>(
+    json: &'j [u8],
+) -> Result<Wire<H, P>, SliceError> {
+    let invalid = |error: serde_json::Error| SliceError::Invalid(error.to_string());
+    serde_json::from_slice(json).map_err(|error| {
+        // A greater format may have keys that this build doesn't know.
+        #[derive(Deserialize)]
+        struct Format {
+            format: u64,
+        }
+        match serde_json::from_slice(json) {
+            Ok(Format { format }) if format != FORMAT => SliceError::Format(format),
+            _ => invalid(error),
+        }
+    })
+}
+
+impl<H, P> Wire<H, P> {
+    fn into_slice(
+        self,
+        http: impl FnOnce(Vec<H>) -> Vec<HttpRule>,
+        postgres: impl FnOnce(Vec<P>) -> Vec<PostgresRule>,
+    ) -> Result<Slice, SliceError> {
+        let Self { expiry_grace, filter, format, session_grace, workload, .. } = self;
+        if format != FORMAT {
+            return Err(SliceError::Format(format));
+        }
+        let (http, postgres) = (http(self.http), postgres(self.postgres));
+        let slice = Slice { expiry_grace, filter, format, http, postgres, session_grace, workload };
+        slice.check()?;
+        Ok(slice)
     }
 }
 

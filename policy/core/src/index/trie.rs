@@ -1,0 +1,260 @@
+//! Patterns by segment.
+
+use std::ops::ControlFlow;
+
+use super::table::{Hash, Table};
+use crate::pattern::Part;
+
+const NONE: u32 = u32::MAX;
+const ROOT: u32 = 0;
+
+/// A segment of a target: octets as patterns write them.
+pub(crate) trait Octets: Copy {
+    /// The octets, decoded.
+    fn octets(self) -> impl Iterator<Item = u8>;
+
+    /// Whether they are these.
+    fn is(self, literal: &[u8]) -> bool {
+        self.octets().eq(literal.iter().copied())
+    }
+}
+
+impl Octets for &str {
+    fn octets(self) -> impl Iterator<Item = u8> {
+        self.bytes()
+    }
+
+    fn is(self, literal: &[u8]) -> bool {
+        self.as_bytes() == literal
+    }
+}
+
+impl Octets for &[u8] {
+    fn octets(self) -> impl Iterator<Item = u8> {
+        self.iter().copied()
+    }
+
+    fn is(self, literal: &[u8]) -> bool {
+        self == literal
+    }
+}
+
+/// A set of patterns, numbered from 0 in the order in which they came.
+#[derive(Clone, Debug)]
+pub(super) struct Trie {
+    nodes: Vec<Node>,
+    edges: Vec<Edge>,
+    edge_table: Table,
+    literals: Vec<u8>,
+    patterns: u32,
+    /// Whether a pattern's rest may be no segment at all.
+    empty_rest: bool,
+}
+
+/// What may follow the segments so far, besides literals. [`NONE`] where nothing.
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    /// The node after any one segment.
+    one: u32,
+    /// The pattern that takes the rest.
+    rest: u32,
+    /// The pattern that ends here.
+    end: u32,
+}
+
+/// From a node by a literal to another one.
+#[derive(Clone, Copy, Debug)]
+struct Edge {
+    parent: u32,
+    child: u32,
+    hash: u32,
+    /// The literal: where it starts and ends in `literals`.
+    literal: (u32, u32),
+}
+
+impl Trie {
+    pub(super) fn new(empty_rest: bool) -> Self {
+        Self {
+            nodes: vec![Node::EMPTY],
+            edges: Vec::new(),
+            edge_table: Table::default(),
+            literals: Vec::new(),
+            patterns: 0,
+            empty_rest,
+        }
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.patterns == 0
+    }
+
+    /// Adds a pattern, unless it is there: its number.
+    pub(super) fn insert<'p>(&mut self, parts: impl Iterator<Item = Part<'p>>) -> u32 {
+        let mut node = ROOT;
+        let mut rest = false;
+        for part in parts {
+            match part {
+                Part::Literal(literal) => node = self.child_or_new(node, literal.as_bytes()),
+                Part::One => node = self.one_or_new(node),
+                Part::Rest => rest = true,
+            }
+        }
+        let next = self.patterns;
+        let Some(last) = self.nodes.get_mut(node as usize) else { return NONE };
+        let place = if rest { &mut last.rest } else { &mut last.end };
+        if *place == NONE {
+            *place = next;
+            self.patterns = next.saturating_add(1);
+        }
+        *place
+    }
+
+    /// Tells the numbers of all patterns that match, the heaviest first, until `found` breaks.
+    pub(super) fn each_match<T: Octets, B>(
+        &self,
+        segments: impl Iterator<Item = T> + Clone,
+        found: &mut impl FnMut(u32) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        self.walk(ROOT, segments, found)
+    }
+
+    /// As deep as the deepest pattern at most; the lengths of patterns are bounded.
+    fn walk<T: Octets, B>(
+        &self,
+        node: u32,
+        mut segments: impl Iterator<Item = T> + Clone,
+        found: &mut impl FnMut(u32) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let Node { one, rest, end } = self.node(node);
+        let mut tell = |pattern| match pattern {
+            NONE => ControlFlow::Continue(()),
+            pattern => found(pattern),
+        };
+        let Some(segment) = segments.next() else {
+            tell(end)?;
+            return if self.empty_rest { tell(rest) } else { ControlFlow::Continue(()) };
+        };
+        if let Some(child) = self.child(node, segment) {
+            self.walk(child, segments.clone(), found)?;
+        }
+        if one != NONE {
+            self.walk(one, segments, found)?;
+        }
+        if rest == NONE { ControlFlow::Continue(()) } else { found(rest) }
+    }
+
+    fn child<T: Octets>(&self, node: u32, segment: T) -> Option<u32> {
+        let hash = hash(node, segment.octets());
+        let edge = self.edge_table.find(hash, |edge| {
+            self.edge(edge).is_some_and(|edge| {
+                edge.hash == hash && edge.parent == node && segment.is(self.literal(edge))
+            })
+        });
+        edge.and_then(|edge| self.edge(edge)).map(|edge| edge.child)
+    }
+
+    fn child_or_new(&mut self, node: u32, literal: &[u8]) -> u32 {
+        if let Some(child) = self.child(node, literal) {
+            return child;
+        }
+        let hash = hash(node, literal.iter().copied());
+        let start = super::number(self.literals.len());
+        self.literals.extend_from_slice(literal);
+        let child = self.new_node();
+        let literal = (start, super::number(self.literals.len()));
+        let edge = super::number(self.edges.len());
+        self.edges.push(Edge { parent: node, child, hash, literal });
+        let edges = &self.edges;
+        self.edge_table
+            .insert(hash, edge, |edge| edges.get(edge as usize).map_or(0, |edge| edge.hash));
+        child
+    }
+
+    fn one_or_new(&mut self, node: u32) -> u32 {
+        let one = self.node(node).one;
+        if one != NONE {
+            return one;
+        }
+        let new = self.new_node();
+        if let Some(node) = self.nodes.get_mut(node as usize) {
+            node.one = new;
+        }
+        new
+    }
+
+    fn new_node(&mut self) -> u32 {
+        self.nodes.push(Node::EMPTY);
+        super::number(self.nodes.len().saturating_sub(1))
+    }
+
+    fn node(&self, node: u32) -> Node {
+        self.nodes.get(node as usize).copied().unwrap_or(Node::EMPTY)
+    }
+
+    fn edge(&self, edge: u32) -> Option<&Edge> {
+        self.edges.get(edge as usize)
+    }
+
+    fn literal(&self, edge: &Edge) -> &[u8] {
+        let (start, end) = edge.literal;
+        self.literals.get(start as usize..end as usize).unwrap_or_default()
+    }
+}
+
+impl Default for Trie {
+    fn default() -> Self {
+        Self::new(false)
+    }
+}
+
+impl Node {
+    const EMPTY: Self = Self { one: NONE, rest: NONE, end: NONE };
+}
+
+fn hash(node: u32, octets: impl Iterator<Item = u8>) -> u32 {
+    octets.fold(Hash::new(), Hash::byte).number(node).finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use super::Trie;
+    use crate::pattern::PathPattern;
+
+    /// The numbers of the patterns that match, in order.
+    fn matches(trie: &Trie, path: &str) -> Vec<u32> {
+        let mut found = Vec::new();
+        let segments = path.split('/').skip(1).filter(|segment| !segment.is_empty());
+        let _ = trie.each_match(segments, &mut |pattern| {
+            found.push(pattern);
+            ControlFlow::<()>::Continue(())
+        });
+        found
+    }
+
+    #[test]
+    fn the_heaviest_pattern_comes_first() {
+        let mut trie = Trie::new(true);
+        let patterns = ["/**", "/a/**", "/a", "/*", "/a/*", "/*/b", "/a/b", "/", "/a/b/c"];
+        for (number, pattern) in (0..).zip(patterns) {
+            let pattern = PathPattern::parse(pattern).unwrap();
+            assert_eq!(trie.insert(pattern.parts().unwrap()), number);
+            assert_eq!(trie.insert(pattern.parts().unwrap()), number);
+        }
+        for (path, expected) in [
+            ("/", &["/", "/**"][..]),
+            ("/a", &["/a", "/a/**", "/*", "/**"]),
+            ("/x", &["/*", "/**"]),
+            ("/a/b", &["/a/b", "/a/*", "/a/**", "/*/b", "/**"]),
+            ("/a/x", &["/a/*", "/a/**", "/**"]),
+            ("/x/b", &["/*/b", "/**"]),
+            ("/a/b/c", &["/a/b/c", "/a/**", "/**"]),
+            ("/a/b/c/d", &["/a/**", "/**"]),
+        ] {
+            let found: Vec<_> =
+                matches(&trie, path).into_iter().map(|found| patterns[found as usize]).collect();
+            assert_eq!(found, expected, "{path}");
+        }
+    }
+}
