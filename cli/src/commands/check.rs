@@ -2,16 +2,22 @@
 
 use std::process::ExitCode;
 
-use serde_json::json;
+use miette::Report;
+use serde_json::{Value, json};
+use signet_policy_document::{PolicyDocument, Warning, Witness};
 
 use crate::OutputArguments;
+use crate::decision::Decision;
+use crate::error::Error;
+use crate::filters::{FilterArguments, Filters};
 use crate::input::PolicyArgument;
-use crate::output::{Format, print, print_json};
+use crate::output::{Format, print, print_json, success_if};
 
 /// Tell every fault of a policy, or how many rules and workloads it has.
 ///
 /// All faults are told at once, each with its place, what was found, what would be accepted, and a
-/// likely repair. The digest is of the policy's meaning: order, spelling and comments don't change
+/// likely repair. Warnings tell what can be read and can't be meant, such as rules that never decide,
+/// each with a request that shows it, which the filter itself has decided. The digest is of the policy's meaning: order, spelling and comments don't change
 /// it.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
@@ -20,25 +26,53 @@ Examples:
   git show HEAD~1:policy.yaml | signet policy check -
   signet policy check policy.yaml -o json | jq -r .policy_digest
 
-Exit codes: 0 no faults, 1 faults")]
+Exit codes: 0 no faults, 1 faults; with --deny-warnings 1 also for warnings")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     policy: PolicyArgument,
+    /// Fail if there are warnings
+    #[arg(long)]
+    deny_warnings: bool,
+    #[command(flatten)]
+    filters: FilterArguments,
     #[command(flatten)]
     output: OutputArguments,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    let document = match arguments.policy.read() {
-        Ok(document) => document,
-        Err(error) => return error.report(arguments.output.output, 1),
-    };
+    match check(arguments) {
+        Ok(code) => code,
+        Err(error) => error.report(arguments.output.output, 1),
+    }
+}
+
+fn check(arguments: &Arguments) -> Result<ExitCode, Error> {
+    let document = arguments.policy.read()?;
+    let warnings = replayed(arguments, &document)?;
     let (rules, workloads) = (document.rule_count(), document.workloads().count());
     let digest = document.digest();
     match arguments.output.output {
         Format::Text => {
+            for Shown { warning, decision } in &warnings {
+                let mut fault = warning.fault.clone();
+                if let (Some(witness), Some(decision)) = (&warning.witness, decision) {
+                    let when = if witness.shadow { ", if shadow rules were enforced" } else { "" };
+                    fault.help = format!(
+                        "{}\nfor example {}: {decision}{when}",
+                        fault.help, witness.case.title
+                    );
+                }
+                eprintln!("{:?}", Report::new(document.show(fault).as_warning()));
+            }
             let name = arguments.policy.name();
-            print(&format!("{name}: {rules} rules, {workloads} workloads, digest {digest}\n"));
+            let count = match warnings.len() {
+                0 => String::new(),
+                1 => ", 1 warning".to_owned(),
+                count => format!(", {count} warnings"),
+            };
+            print(&format!(
+                "{name}: {rules} rules, {workloads} workloads{count}, digest {digest}\n"
+            ));
         }
         Format::Json => print_json(&json!({
             "rules": rules,
@@ -46,7 +80,80 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             "tests": document.tests().len(),
             "policy_digest": digest,
             "faults": [],
+            "warnings": warnings.iter().map(|shown| shown.to_json(&document)).collect::<Vec<_>>(),
         })),
     }
-    ExitCode::SUCCESS
+    Ok(success_if(warnings.is_empty() || !arguments.deny_warnings))
+}
+
+/// A warning, and what the filter decided about its witness.
+struct Shown {
+    warning: Warning,
+    decision: Option<Decision>,
+}
+
+impl Shown {
+    fn to_json(&self, document: &PolicyDocument) -> Value {
+        let fault = &self.warning.fault;
+        let located = document.show(fault.clone());
+        let (file, line, column) = located.position();
+        let witness =
+            self.warning.witness.as_ref().zip(self.decision.as_ref()).map(|(witness, decision)| {
+                json!({
+                    "case": witness.case.title,
+                    "decision": decision.verdict.as_str(),
+                    "rule": decision.rule,
+                    "with_shadow_rules": witness.shadow,
+                })
+            });
+        json!({
+            "file": file,
+            "line": line,
+            "column": column,
+            "message": fault.message,
+            "help": fault.help,
+            "witness": witness,
+        })
+    }
+}
+
+/// The warnings of a policy, each witness decided by the filter before it is shown. Without the
+/// filters there are warnings, and no witnesses.
+fn replayed(arguments: &Arguments, document: &PolicyDocument) -> Result<Vec<Shown>, Error> {
+    let enforced = document.with_shadow_enforced();
+    let mut filters = Filters::new(&arguments.filters, document);
+    let mut shadow_filters = Filters::new(&arguments.filters, &enforced);
+    let mut shown = Vec::new();
+    let mut missing = None;
+    for warning in document.warnings() {
+        let decision = match &warning.witness {
+            Some(witness) => {
+                let filters = if witness.shadow { &mut shadow_filters } else { &mut filters };
+                match filters.decide(&witness.case) {
+                    Err(error @ Error::NoFilter { .. }) => {
+                        missing = Some(error);
+                        None
+                    }
+                    decision => Some(must_show(&warning, witness, decision?)?),
+                }
+            }
+            None => None,
+        };
+        shown.push(Shown { warning, decision });
+    }
+    if let Some(error) = missing {
+        eprintln!("note: warnings have no examples: {error}");
+    }
+    Ok(shown)
+}
+
+/// A witness that doesn't show its warning is a fault of this program.
+fn must_show(warning: &Warning, witness: &Witness, decision: Decision) -> Result<Decision, Error> {
+    if witness.case.expect.as_ref().is_some_and(|expected| decision.fits(expected)) {
+        return Ok(decision);
+    }
+    let (case, fault) = (&witness.case.title, &warning.fault);
+    Err(Error::Contradiction(format!(
+        "it decided `{decision}` about {case}, which was to show that {fault}"
+    )))
 }

@@ -3,12 +3,13 @@
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use signet_policy::{
-    DEFAULT_EXPIRY_GRACE, DEFAULT_SESSION_GRACE, HttpRule, IdPattern, PostgresRule, Slice, SpiffeId,
+    DEFAULT_EXPIRY_GRACE, DEFAULT_SESSION_GRACE, HttpRule, IdPattern, Mode, PostgresRule, Slice,
+    SpiffeId,
 };
 
+use crate::analysis::{http_ties, postgres_ties};
 use crate::case::Case;
-use crate::conflict::{http_ties, postgres_ties};
-use crate::fault::{Fault, Faults, Place, Source, position, source};
+use crate::fault::{Fault, Faults, Located, Place, Source, position, source};
 use crate::node::{self, Node, Value, span_of};
 use crate::read::{
     Addressed, IdentityError, Keys, Names, Reader, case, cases, http_rule, postgres_rule,
@@ -39,6 +40,8 @@ pub struct PolicyDocument {
     http: Vec<Addressed<HttpRule>>,
     postgres: Vec<Addressed<PostgresRule>>,
     tests: Vec<Case>,
+    /// Workloads that no rule and no test names.
+    unused_workloads: Vec<(String, Place)>,
 }
 
 impl PolicyDocument {
@@ -122,6 +125,7 @@ impl PolicyDocument {
             http: Vec::new(),
             postgres: Vec::new(),
             tests: Vec::new(),
+            unused_workloads: Vec::new(),
         };
         let names = &document.names;
         for (file, keys) in &files {
@@ -132,6 +136,9 @@ impl PolicyDocument {
             let tests = keys.get("tests").map(|node| cases(reader, node, names));
             document.tests.extend(tests.unwrap_or_default());
         }
+        let unused = |(name, _): &(&String, &Place)| !reader.used_workloads.contains(*name);
+        let unused = document.names.places.iter().filter(unused);
+        document.unused_workloads = unused.map(|(n, place)| (n.clone(), place.clone())).collect();
         let ties = http_ties(&document.http).into_iter().chain(postgres_ties(&document.postgres));
         ties.for_each(|fault| reader.later_fault(fault));
         Some(document)
@@ -192,6 +199,31 @@ impl PolicyDocument {
         self.sources
             .get(place.file)
             .map_or(("", 0), |source| (source.name(), position(source.inner(), place.span.start).0))
+    }
+
+    /// Workloads that no rule and no test names, and where they stand.
+    pub(crate) fn unused_workloads(&self) -> &[(String, Place)] {
+        &self.unused_workloads
+    }
+
+    /// The trust domain and its aliases.
+    pub(crate) fn trust_domains(&self) -> &[String] {
+        &self.names.trust_domains
+    }
+
+    /// The same policy with its shadow rules enforced.
+    #[must_use]
+    pub fn with_shadow_enforced(&self) -> Self {
+        let mut document = self.clone();
+        for rule in &mut document.http {
+            rule.rule.mode = Mode::Enforce;
+        }
+        document
+    }
+
+    /// A fault or warning of this document, with the text that it is about.
+    pub fn show(&self, fault: Fault) -> Located {
+        Located::new(fault, &self.sources)
     }
 
     /// The cases under `tests:`.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
+use miette::{Diagnostic, LabeledSpan, NamedSource, Severity, SourceCode};
 
 /// Where something stands: in which of the texts, and its bytes there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,9 +104,29 @@ impl Diagnostic for Fault {
 
 /// A fault with the text that it stands in.
 #[derive(Debug)]
-struct Located {
+pub struct Located {
     fault: Fault,
     source: Source,
+    severity: Option<Severity>,
+}
+
+impl Located {
+    pub(crate) fn new(mut fault: Fault, sources: &[Source]) -> Self {
+        fault.tell_other_files(sources);
+        Self { source: Arc::clone(&sources[fault.file]), fault, severity: None }
+    }
+
+    /// The same, told as a warning.
+    #[must_use]
+    pub fn as_warning(self) -> Self {
+        Self { severity: Some(Severity::Warning), ..self }
+    }
+
+    /// The name of the text, the line and the column, both counted from 1.
+    pub fn position(&self) -> (&str, usize, usize) {
+        let (line, column) = position(self.source.inner(), self.fault.at.0.start);
+        (self.source.name(), line, column)
+    }
 }
 
 impl fmt::Display for Located {
@@ -118,6 +138,10 @@ impl fmt::Display for Located {
 impl std::error::Error for Located {}
 
 impl Diagnostic for Located {
+    fn severity(&self) -> Option<Severity> {
+        self.severity
+    }
+
     fn source_code(&self) -> Option<&dyn SourceCode> {
         Some(&*self.source)
     }
@@ -141,11 +165,8 @@ pub struct Faults {
 impl Faults {
     pub(crate) fn new(name: &str, sources: &[Source], mut faults: Vec<Fault>) -> Self {
         faults.sort_by_key(|fault| (fault.file, fault.at.0.start));
-        let located = |mut fault: Fault| {
-            fault.tell_other_files(sources);
-            Located { source: Arc::clone(&sources[fault.file]), fault }
-        };
-        Self { name: name.to_owned(), faults: faults.into_iter().map(located).collect() }
+        let located = faults.into_iter().map(|fault| Located::new(fault, sources));
+        Self { name: name.to_owned(), faults: located.collect() }
     }
 
     /// The faults, in the order of the texts.
@@ -160,9 +181,9 @@ impl Faults {
 
     /// Each fault with the name of its text, its line and its column, both counted from 1.
     pub fn positions(&self) -> impl Iterator<Item = (&Fault, &str, usize, usize)> {
-        self.faults.iter().map(|Located { fault, source }| {
-            let (line, column) = position(source.inner(), fault.at.0.start);
-            (fault, source.name(), line, column)
+        self.faults.iter().map(|located| {
+            let (name, line, column) = located.position();
+            (&located.fault, name, line, column)
         })
     }
 

@@ -17,17 +17,20 @@
 //! ```
 //!
 //! The way of a document: YAML → nodes that know where they stand ([`node`]) → rules in their wire
-//! form and whom they are for ([`read`]) → checked against each other ([`conflict`]) → a slice per
+//! form and whom they are for ([`read`]) → checked against each other and for what can't be meant
+//! ([`analysis`], by exact reasoning in [`space`]) → a slice per
 //! destination workload.
 
+mod analysis;
 mod case;
-mod conflict;
 mod document;
 mod fault;
 mod node;
 mod read;
+mod space;
 
+pub use analysis::{Warning, Witness};
 pub use case::{Ask, Case, Expectation, HttpAsk, PostgresAsk, Verdict};
 pub use document::PolicyDocument;
-pub use fault::{Fault, Faults, Place};
+pub use fault::{Fault, Faults, Located, Place};
 pub use read::{Addressed, IdentityError};

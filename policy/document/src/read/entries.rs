@@ -6,7 +6,7 @@ use std::fmt;
 use signet_policy::{IdPattern, PatternError, SpiffeId};
 
 use super::Reader;
-use crate::fault::{Fault, did_you_mean};
+use crate::fault::{Fault, Place, did_you_mean};
 use crate::node::{Node, Value, span_of};
 
 /// What `/…` and workload names mean in one document.
@@ -17,6 +17,8 @@ pub(crate) struct Names {
     /// Each workload's name, and its identity as it is written. `None` where that is faulty: the
     /// fault is told once, not at each use.
     pub(crate) workloads: BTreeMap<String, Option<String>>,
+    /// Where the names of workloads stand.
+    pub(crate) places: BTreeMap<String, Place>,
 }
 
 impl Names {
@@ -96,6 +98,7 @@ impl Reader<'_> {
                 continue;
             }
             let identity = self.identity(value, names);
+            names.places.insert(name.to_owned(), self.place_of(key));
             names.workloads.insert(name.to_owned(), identity);
         }
     }
@@ -140,6 +143,14 @@ impl Reader<'_> {
         Some(patterns)
     }
 
+    /// Where a list of entries says `**`.
+    pub(crate) fn anyone(&self, node: &Node) -> Option<Place> {
+        let Value::List(items) = &node.value else { return None };
+        let item =
+            items.iter().find(|item| matches!(&item.value, Value::Text(text) if text == "**"));
+        item.map(|item| self.place_of(item))
+    }
+
     fn entry(&mut self, node: &Node, what: &str, names: &Names) -> Option<Vec<IdPattern>> {
         let entry = self.text(node, what)?;
         let identity =
@@ -166,6 +177,7 @@ impl Reader<'_> {
 
     /// The identity that a workload's name stands for.
     fn named<'d>(&mut self, node: &Node, name: &str, names: &'d Names) -> Option<&'d str> {
+        self.used_workloads.insert(name.to_owned());
         match names.named(name) {
             Ok(identity) => identity,
             Err(error) => {
@@ -183,6 +195,7 @@ impl Reader<'_> {
     /// Reads the one identity of a test case: a workload's name, `/…` or `spiffe://…`, no pattern.
     pub(crate) fn concrete(&mut self, node: &Node, what: &str, names: &Names) -> Option<String> {
         let entry = self.text(node, what)?;
+        self.used_workloads.insert(entry.to_owned());
         match names.concrete(entry) {
             Ok(identity) => identity,
             Err(error) => {

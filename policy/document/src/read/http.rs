@@ -129,7 +129,13 @@ pub(crate) fn http_rule(
         upgrades: upgrades.flatten(),
     };
     rule.sort_sets();
-    Some(Addressed { rule, to: to?, place: place? })
+    Some(Addressed {
+        rule,
+        to: to?,
+        place: place?,
+        anyone: keys.get("from").and_then(|node| reader.anyone(node)),
+        db_role: keys.get("db_role").map(|node| reader.place_of(node)),
+    })
 }
 
 impl Reader<'_> {

@@ -15,7 +15,7 @@ pub(crate) use http::http_rule;
 pub(crate) use keys::Keys;
 pub(crate) use postgres::postgres_rule;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use signet_policy::{IdPattern, RuleName};
 
@@ -31,6 +31,10 @@ pub struct Addressed<R> {
     pub to: Vec<IdPattern>,
     /// Where its name stands.
     pub place: Place,
+    /// Where `from` says `**`, if it does.
+    pub(crate) anyone: Option<Place>,
+    /// Where the rule's `db_role` stands.
+    pub(crate) db_role: Option<Place>,
 }
 
 /// Reads nodes of one text and collects the faults.
@@ -42,12 +46,21 @@ pub(crate) struct Reader<'t> {
     faults: Vec<Fault>,
     /// The names of the rules so far, and where they stand.
     rule_names: BTreeMap<RuleName, Place>,
+    /// The names of workloads that something uses.
+    pub(crate) used_workloads: BTreeSet<String>,
 }
 
 impl<'t> Reader<'t> {
     pub(crate) fn new(sources: &'t [Source]) -> Self {
         let text = sources.first().map_or("", |source| source.inner());
-        Self { sources, file: 0, text, faults: Vec::new(), rule_names: BTreeMap::new() }
+        Self {
+            sources,
+            file: 0,
+            text,
+            faults: Vec::new(),
+            rule_names: BTreeMap::new(),
+            used_workloads: BTreeSet::new(),
+        }
     }
 
     /// Turns to another of the texts.

@@ -76,7 +76,13 @@ pub(crate) fn postgres_rule(
         settings,
     };
     rule.sort_sets();
-    Some(Addressed { rule, to: to?, place: place? })
+    Some(Addressed {
+        rule,
+        to: to?,
+        place: place?,
+        anyone: keys.get("from").and_then(|node| reader.anyone(node)),
+        db_role: None,
+    })
 }
 
 impl Reader<'_> {

@@ -1,0 +1,162 @@
+//! What `signet policy check` warns of: the exact text is the test. Every example in it was decided
+//! by the filter.
+
+mod command;
+
+use command::signet;
+
+const HEAD: &str =
+    "version: 1\ntrust_domain: example.org\nworkloads: { client: /client, api: /api, db: /db }\n";
+/// Makes all of the head's workloads used, and `r` and `s` roles that the API can take.
+const POSTGRES: &str = "postgres: [{ name: pg, from: [api, client], to: [db], databases: [d], login_role: r, may_act_as: [s] }]\n";
+
+/// The warnings of a policy with these HTTP rules, a line each.
+fn warnings(http: &str) -> Vec<String> {
+    let policy = format!("{HEAD}{POSTGRES}http:\n{http}");
+    let run = signet(&["policy", "check", "-", "-o", "json"], &policy);
+    assert_eq!((run.code, run.err.as_str()), (0, ""), "{}", run.out);
+    let line = |warning: &serde_json::Value| {
+        let text = |key: &str| warning[key].as_str().unwrap_or_default().to_owned();
+        let witness = &warning["witness"];
+        let shadow = if witness["with_shadow_rules"] == true { " (shadow)" } else { "" };
+        let witness = match witness["case"].as_str() {
+            Some(case) => {
+                format!(
+                    "{case}: {} by {}{shadow}",
+                    witness["decision"].as_str().unwrap(),
+                    witness["rule"]
+                )
+            }
+            None => "no example".to_owned(),
+        };
+        format!("{}:{}: {}; {}", warning["line"], warning["column"], text("message"), witness)
+    };
+    run.json()["warnings"].as_array().unwrap().iter().map(line).collect()
+}
+
+#[test]
+fn each_with_its_example() {
+    let c = "spiffe://example.org/client → spiffe://example.org/api";
+    for (http, expected) in [
+        // Nothing to warn of
+        ("  - { name: a, from: [client], to: [api], paths: [/a/**] }\n  - { name: d, effect: deny, from: [client], to: [api], paths: [/a/b] }\n", vec![]),
+        ("  - { name: a, from: [client], to: [api], paths: [/a/**] }\n  - { name: d, effect: deny, from: [client], to: [api], paths: ['/a/*/**'] }\n", vec![]),
+        ("  - { name: a, from: [client], to: [api], hosts: ['*.org'] }\n  - { name: d, effect: deny, from: ['**'], to: [api], hosts: ['*.a.org', '*.b.org', b.org] }\n", vec![]),
+        ("  - { name: a, from: [client], to: [api], db_role: s }\n  - { name: b, mode: shadow, from: [client], to: [api], methods: [GET], db_role: r }\n", vec![]),
+        // Denied by one, and by two together
+        (
+            "  - { name: a, from: [client], to: [api], paths: [/a/b, /a/c/d] }\n  - { name: d, effect: deny, from: [/**], to: [/**], paths: ['/a/*/**'] }\n",
+            vec![format!("6:13: rule `a` never allows: all that it matches is denied by `d`; {c}: GET /a/b: deny by \"d\"")],
+        ),
+        (
+            "  - { name: a, from: [client], to: [api], paths: [/a/**] }\n  - { name: d, effect: deny, from: [client], to: [api], paths: [/a] }\n  - { name: e, effect: deny, from: ['**'], to: [api], paths: ['/*/*/**'] }\n",
+            vec![format!("6:13: rule `a` never allows: all that it matches is denied by `d`, `e`; {c}: GET /a: deny by \"d\"")],
+        ),
+        (
+            "  - { name: a, from: [client], to: [api], methods: [GET], hosts: ['*.org'], ports: [80], headers: { h: [x, y] }, jwt: { sub: me } }\n  - { name: d, effect: deny, from: [client], to: [api], headers: { h: [x, y, z] } }\n",
+            vec![format!("6:13: rule `a` possibly never allows: all that it matches is denied by `d`; {c}: GET / with host x.org, port 80, h: x, claim sub=me: deny by \"d\"")],
+        ),
+        // Outweighed
+        (
+            "  - { name: a, from: [/**], to: [api], paths: ['/x/*'], db_role: r }\n  - { name: b, from: [client], to: [api], paths: [/x/**], methods: [GET, POST], db_role: s }\n  - { name: c, from: [client], to: [api], paths: ['/x/{id}'], db_role: s }\n  - { name: e, from: [client], to: [api], paths: ['/x/{id}', '/x/y'], methods: [POST], db_role: s }\n",
+            vec![],
+        ),
+        (
+            "  - { name: a, from: ['/*'], to: [api], paths: ['/x/*'], methods: [GET], db_role: r }\n  - { name: b, from: [/**], to: [api], paths: ['/x/**'], methods: [GET], db_role: s }\n  - { name: c, from: [/**], to: [api], paths: [/x], db_role: s }\n  - { name: e, from: ['/**'], to: [api], paths: ['/x/*/**'], db_role: s }\n",
+            vec![
+                "7:13: rule `b` is unreachable: all that it matches is decided by `a`, `c`, `e`; spiffe://example.org/x → spiffe://example.org/api: GET /x: allow by \"c\"".to_owned(),
+            ],
+        ),
+        // Superfluous denies: of two that say the same, the later
+        (
+            "  - { name: d, effect: deny, from: ['**'], to: [api], paths: [/a] }\n  - { name: e, effect: deny, from: [client], to: [api], paths: [/a/], methods: [GET] }\n",
+            vec![format!("7:13: deny `e` is superfluous: all that it denies is denied by `d`; {c}: GET /a: deny by \"e\"")],
+        ),
+        // Nothing matches
+        (
+            "  - { name: a, from: [client], to: [api], methods: [CONNECT] }\n  - { name: b, from: [client], to: [api], methods: [GET], paths: ['*'] }\n",
+            vec![
+                "6:13: rule `a` matches nothing: its clauses contradict each other; no example".to_owned(),
+                "7:13: rule `b` matches nothing: its clauses contradict each other; no example".to_owned(),
+            ],
+        ),
+        ("  - { name: a, from: [client], to: [api], methods: [CONNECT], upgrades: [websocket], paths: [/a] }\n  - { name: b, from: [client], to: [api], methods: [OPTIONS], paths: ['*'] }\n", vec![]),
+        // In shadow mode
+        (
+            "  - { name: a, mode: shadow, from: [client], to: [api], paths: [/a] }\n  - { name: d, mode: shadow, effect: deny, from: [client], to: [api] }\n",
+            vec![format!("6:13: rule `a` never allows: all that it matches is denied by `d`; {c}: GET /a: deny by \"d\" (shadow)")],
+        ),
+        // Wider than the trust domain
+        (
+            "  - { name: a, from: ['**', client], to: [api], paths: ['/ä b'] }\n",
+            vec!["6:23: rule `a` lets in workloads of every trust domain; spiffe://x/x → spiffe://example.org/api: GET /%C3%A4%20b: allow by \"a\"".to_owned()],
+        ),
+        ("  - { name: a, from: ['**'], to: [api] }\n  - { name: d, effect: deny, from: ['**'], to: [api], methods: [GET] }\n",
+            vec!["6:23: rule `a` lets in workloads of every trust domain; spiffe://x/x → spiffe://example.org/api: POST /: allow by \"a\"".to_owned()]),
+        // Roles
+        (
+            "  - { name: a, from: [client], to: [api], db_role: x }\n",
+            vec![format!("6:52: no postgres rule lets spiffe://example.org/api act as `x`; {c}: GET /: allow by \"a\"")],
+        ),
+        (
+            "  - { name: a, from: [client], to: [db], db_role: s }\n",
+            vec!["6:51: no postgres rule lets spiffe://example.org/db act as `s`; spiffe://example.org/client → spiffe://example.org/db: GET /: allow by \"a\"".to_owned()],
+        ),
+    ] {
+        assert_eq!(warnings(http), expected, "{http}");
+    }
+}
+
+#[test]
+fn as_a_terminal_shows_them() {
+    let policy = "\
+version: 1
+trust_domain: example.org
+workloads: { client: /client, api: /api, old: /old }
+http:
+  - { name: reads, from: [client], to: [api], methods: [GET] }
+  - { name: nothing, effect: deny, from: ['**'], to: [api] }
+";
+    let run = signet(&["policy", "check", "-"], policy);
+    assert_eq!(run.code, 0);
+    assert!(
+        run.out.starts_with("standard input: 2 rules, 3 workloads, 2 warnings, digest "),
+        "{}",
+        run.out
+    );
+    assert_eq!(
+        run.err.lines().map(|line| line.trim_end().to_owned() + "\n").collect::<String>(),
+        "  ⚠ workload `old` is never used
+   ╭─[standard input:3:42]
+ 2 │ trust_domain: example.org
+ 3 │ workloads: { client: /client, api: /api, old: /old }
+   ·                                          ─┬─
+   ·                                           ╰── no rule and no test names it
+ 4 │ http:
+   ╰────
+  help: remove it, or name it in a rule
+
+  ⚠ rule `reads` never allows: all that it matches is denied by `nothing`
+   ╭─[standard input:5:13]
+ 4 │ http:
+ 5 │   - { name: reads, from: [client], to: [api], methods: [GET] }
+   ·             ──┬──
+   ·               ╰── never decides
+ 6 │   - { name: nothing, effect: deny, from: ['**'], to: [api] }
+   ╰────
+  help: remove it, or narrow the deny: a deny beats every allow
+        for example spiffe://example.org/client → spiffe://example.org/api:
+        GET /: deny by nothing (denied_by_rule)
+
+"
+    );
+    let run = signet(&["policy", "check", "-", "--deny-warnings"], policy);
+    assert_eq!(run.code, 1);
+    let run = signet(&["policy", "check", "-", "--wasm-dir", "/nowhere"], policy);
+    assert_eq!(run.code, 0);
+    assert!(
+        run.err.contains("note: warnings have no examples: spiffe_authz.wasm was not found"),
+        "{}",
+        run.err
+    );
+}

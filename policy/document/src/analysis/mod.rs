@@ -1,0 +1,64 @@
+//! What rules mean together: ties, which are faults, and what can't be meant, which are warnings.
+
+mod decider;
+mod reach;
+mod roles;
+mod ties;
+
+pub(crate) use ties::{http_ties, postgres_ties};
+
+use crate::case::{Case, Expectation, Verdict};
+use crate::document::PolicyDocument;
+use crate::fault::Fault;
+use crate::space::Point;
+use decider::Rules;
+
+/// What can't be meant, though it can be read.
+#[derive(Clone, Debug)]
+pub struct Warning {
+    /// What is found, where, and a likely repair.
+    pub fault: Fault,
+    /// A request or connection that shows it, where one can.
+    pub witness: Option<Witness>,
+}
+
+/// A request or connection that shows a warning.
+#[derive(Clone, Debug)]
+pub struct Witness {
+    /// The case, with the decision that shows it.
+    pub case: Case,
+    /// Whether it shows only with the shadow rules enforced: see
+    /// [`PolicyDocument::with_shadow_enforced`].
+    pub shadow: bool,
+}
+
+impl Witness {
+    /// A point that is decided so.
+    fn new(point: &Point, verdict: Verdict, rule: Option<&str>, shadow: bool) -> Self {
+        let expect = Expectation { verdict, rule: Some(rule.map(str::to_owned)), role: None };
+        Self { case: Case { expect: Some(expect), ..point.case() }, shadow }
+    }
+}
+
+impl PolicyDocument {
+    /// What can't be meant, in the order of the documents. Found by exact reasoning: a warning that
+    /// isn't here doesn't hold, unless the search for it took too many steps, and of those that are
+    /// here each has its witness.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let rules = Rules::of(self);
+        let mut warnings = reach::unreachable(self, &rules);
+        warnings.extend(reach::wide(self, &rules));
+        warnings.extend(roles::unusable(self, &rules));
+        warnings.extend(self.unused_workloads().iter().map(|(name, place)| Warning {
+            fault: Fault::at_place(
+                place,
+                format!("workload `{name}` is never used"),
+                "no rule and no test names it",
+                "remove it, or name it in a rule",
+            ),
+            witness: None,
+        }));
+        warnings.sort_by_key(|warning| (warning.fault.file, warning.fault.at.0.start));
+        warnings
+    }
+}

@@ -1,0 +1,179 @@
+//! Rules that never decide, and rules that let in more than they look like.
+
+use std::collections::BTreeSet;
+
+use signet_policy::{Effect, Mode};
+
+use super::decider::{Decider, Rules, decider, reported_deny};
+use super::{Warning, Witness};
+use crate::case::Verdict;
+use crate::document::PolicyDocument;
+use crate::fault::{Fault, Place};
+use crate::space::{GaveUp, Point, Region, Rule, Search, Step};
+
+/// Rules that decide nothing, since others always do before them.
+pub(super) fn unreachable<'d>(document: &'d PolicyDocument, rules: &'d Rules<'d>) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let mut idle_denies = BTreeSet::new();
+    // From the last to the first, so that of two denies that say the same the later is told.
+    for rule in rules.http.iter().rev() {
+        let shadow = rule.mode == Mode::Shadow;
+        let near = rules.near(rule, shadow);
+        let place = &document.http_rules()[rule.index].place;
+        if rule.effect == Effect::Deny {
+            let others: Vec<_> = near
+                .iter()
+                .copied()
+                .filter(|r| {
+                    r.effect == Effect::Deny
+                        && r.index != rule.index
+                        && !idle_denies.contains(&r.index)
+                })
+                .collect();
+            if let Some(blockers) = blocked([Region::whole(rule)].into_iter(), rule, &others) {
+                idle_denies.insert(rule.index);
+                warnings.push(idle(rule, place, &near, &blockers, shadow));
+            }
+        } else if let Some(blockers) = blocked(Region::alternatives(rule), rule, &near) {
+            warnings.push(idle(rule, place, &near, &blockers, shadow));
+        }
+    }
+    for rule in &rules.postgres {
+        let near = rules.near(rule, false);
+        let place = &document.postgres_rules()[rule.index].place;
+        if let Some(blockers) = blocked(Region::alternatives(rule), rule, &near) {
+            warnings.push(idle(rule, place, &near, &blockers, false));
+        }
+    }
+    warnings
+}
+
+/// The rules that decide about all that `rule` matches; nothing where it decides about something
+/// itself, or that isn't known.
+fn blocked<'d>(
+    mut alternatives: impl Iterator<Item = Region<'d>>,
+    rule: &Rule<'_>,
+    near: &[&'d Rule<'d>],
+) -> Option<BTreeSet<usize>> {
+    let mut blockers = BTreeSet::new();
+    let idle = alternatives.all(|alternative| {
+        let found = Search::find(&[alternative], |point| match decider(near, point).region() {
+            Some(region) if region.rule.index != rule.index => {
+                blockers.insert(region.rule.index);
+                Step::Split { outside: vec![region], inside: Vec::new() }
+            }
+            _ => Step::Found,
+        });
+        matches!(found, Ok(None))
+    });
+    idle.then_some(blockers)
+}
+
+fn idle(
+    rule: &Rule<'_>,
+    place: &Place,
+    near: &[&Rule<'_>],
+    blockers: &BTreeSet<usize>,
+    shadow: bool,
+) -> Warning {
+    let name = rule.name;
+    let example = Search::find(&[Region::whole(rule)], |_| Step::Found);
+    let Ok(Some(point)) = example else {
+        return Warning {
+            fault: Fault::at_place(
+                place,
+                format!("rule `{name}` matches nothing: its clauses contradict each other"),
+                "never decides",
+                "`*` goes with OPTIONS, and CONNECT with `upgrades`",
+            ),
+            witness: None,
+        };
+    };
+    let others: Vec<&&Rule<'_>> = near.iter().filter(|r| blockers.contains(&r.index)).collect();
+    let names: Vec<String> = others.iter().map(|other| format!("`{}`", other.name)).collect();
+    let names = names.join(", ");
+    let possibly = if rule.looks_at_values() || others.iter().any(|other| other.looks_at_values()) {
+        "possibly "
+    } else {
+        ""
+    };
+    let denied = others.iter().any(|other| other.effect == Effect::Deny);
+    let (message, help) = if rule.effect == Effect::Deny {
+        (
+            format!(
+                "deny `{name}` is {possibly}superfluous: all that it denies is denied by {names}"
+            ),
+            "remove it, or widen it",
+        )
+    } else if denied && others.iter().all(|other| other.effect == Effect::Deny) {
+        (
+            format!(
+                "rule `{name}` {possibly}never allows: all that it matches is denied by {names}"
+            ),
+            "remove it, or narrow the deny: a deny beats every allow",
+        )
+    } else {
+        (
+            format!(
+                "rule `{name}` is {possibly}unreachable: all that it matches is decided by {names}"
+            ),
+            "remove it, or make it narrower than those, so that it outweighs them",
+        )
+    };
+    let (verdict, by) = match decider(near, &point) {
+        Decider::Denied(_) => (Verdict::Deny, reported_deny(near, &point)),
+        Decider::Allowed(region) => (Verdict::Allow, Some(region.rule.name)),
+        Decider::Nobody => (Verdict::Deny, None),
+    };
+    let fault = Fault::at_place(place, message, "never decides", help);
+    Warning { fault, witness: Some(Witness::new(&point, verdict, by, shadow)) }
+}
+
+/// Allows for `**`, which lets in workloads of every trust domain that the Envoy trusts.
+pub(super) fn wide<'d>(document: &'d PolicyDocument, rules: &'d Rules<'d>) -> Vec<Warning> {
+    let http = document.http_rules().iter().map(|rule| rule.anyone.as_ref()).zip(&rules.http);
+    let postgres =
+        document.postgres_rules().iter().map(|rule| rule.anyone.as_ref()).zip(&rules.postgres);
+    http.chain(postgres)
+        .filter(|(_, rule)| rule.effect == Effect::Allow)
+        .filter_map(|(place, rule)| {
+            let place = place?;
+            let point = stranger(document, rules, rule).ok().flatten()?;
+            let fault = Fault::at_place(
+                place,
+                format!("rule `{}` lets in workloads of every trust domain", rule.name),
+                "wider than the trust domain",
+                format!("`/**` is everyone in {}", document.trust_domain()),
+            );
+            let shadow = rule.mode == Mode::Shadow;
+            let witness = Witness::new(&point, Verdict::Allow, Some(rule.name), shadow);
+            Some(Warning { fault, witness: Some(witness) })
+        })
+        .collect()
+}
+
+/// A request of another trust domain that the rule allows.
+fn stranger<'d>(
+    document: &PolicyDocument,
+    rules: &'d Rules<'d>,
+    rule: &'d Rule<'d>,
+) -> Result<Option<Point>, GaveUp> {
+    let near = rules.near(rule, rule.mode == Mode::Shadow);
+    for alternative in Region::alternatives(rule).filter(Region::is_of_anyone) {
+        let found = Search::find(&[alternative], |point| {
+            let ours =
+                point.from.first().is_some_and(|domain| document.trust_domains().contains(domain));
+            match decider(&near, point).region() {
+                Some(region) if region.rule.index != rule.index => {
+                    Step::Split { outside: vec![region], inside: Vec::new() }
+                }
+                _ if ours => Step::Split { outside: Vec::new(), inside: Vec::new() },
+                _ => Step::Found,
+            }
+        })?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,116 @@
+//! One request or connection: a point of the space.
+
+use std::collections::BTreeMap;
+
+use super::rule::Named;
+use crate::case::{Ask, Case, HttpAsk, PostgresAsk};
+
+/// What a request asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Path(Vec<String>),
+    Asterisk,
+}
+
+/// One request or connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Point {
+    pub(crate) to: Vec<String>,
+    pub(crate) from: Vec<String>,
+    pub(crate) target: Target,
+    pub(crate) method: String,
+    pub(crate) host: Option<String>,
+    pub(crate) port: Option<u16>,
+    pub(crate) upgrades: Vec<String>,
+    /// Header lines and claims, by their kind and name.
+    pub(crate) values: BTreeMap<(Named, String), Vec<String>>,
+    /// Of a connection to Postgres.
+    pub(crate) database: Option<String>,
+}
+
+impl Point {
+    /// The point as a case that a filter can be asked about.
+    pub(crate) fn case(&self) -> Case {
+        let id = |segments: &[String]| format!("spiffe://{}", segments.join("/"));
+        let (from, to) = (id(&self.from), id(&self.to));
+        let ask = match &self.database {
+            Some(database) => Ask::Postgres(PostgresAsk {
+                database: database.clone(),
+                user: None,
+                parameters: Vec::new(),
+            }),
+            None => Ask::Http(self.request()),
+        };
+        let title = format!("{from} → {to}: {}", self.what());
+        Case { from, to, ask, expect: None, file: String::new(), line: 0, title }
+    }
+
+    /// What is asked, in words.
+    pub(crate) fn what(&self) -> String {
+        match &self.database {
+            Some(database) => format!("database {database}"),
+            None => in_words(&self.request()),
+        }
+    }
+
+    /// Who asks.
+    pub(crate) fn caller(&self) -> String {
+        format!("spiffe://{}", self.from.join("/"))
+    }
+
+    fn request(&self) -> HttpAsk {
+        let pairs = |kind: Named| {
+            let named = self.values.iter().filter(move |((found, _), _)| *found == kind);
+            named
+                .flat_map(|((_, name), values)| values.iter().map(|v| (name.clone(), v.clone())))
+                .collect()
+        };
+        HttpAsk {
+            method: self.method.clone(),
+            path: match &self.target {
+                Target::Asterisk => "*".to_owned(),
+                Target::Path(segments) => {
+                    format!(
+                        "/{}",
+                        segments.iter().map(|s| encoded(s)).collect::<Vec<_>>().join("/")
+                    )
+                }
+            },
+            host: self.host.clone(),
+            headers: pairs(Named::Header),
+            claims: pairs(Named::Claim),
+            port: self.port,
+            upgrade: (!self.upgrades.is_empty()).then(|| self.upgrades.join(", ")),
+        }
+    }
+}
+
+fn in_words(ask: &HttpAsk) -> String {
+    let mut words = format!("{} {}", ask.method, ask.path);
+    let mut more = Vec::new();
+    more.extend(ask.host.as_ref().map(|host| format!("host {host}")));
+    more.extend(ask.port.map(|port| format!("port {port}")));
+    more.extend(ask.upgrade.as_ref().map(|protocol| format!("upgrade {protocol}")));
+    more.extend(ask.headers.iter().map(|(name, value)| format!("{name}: {value}")));
+    more.extend(ask.claims.iter().map(|(name, value)| format!("claim {name}={value}")));
+    if !more.is_empty() {
+        words = format!("{words} with {}", more.join(", "));
+    }
+    words
+}
+
+/// A segment as a request spells it: what needs no encoding stays, since requests that encode it are
+/// refused.
+fn encoded(segment: &str) -> String {
+    use std::fmt::Write;
+    let mut text = String::new();
+    for byte in segment.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            // Writing to a string can't fail.
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
+}

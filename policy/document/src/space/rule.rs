@@ -1,0 +1,320 @@
+//! Rules as regions of the space of all requests and connections.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use signet_policy::{
+    DatabaseName, Effect, HeaderCondition, HostPattern, HttpRule, IdPattern, Method, Mode,
+    PathPattern, PostgresRule, UpgradeProtocol,
+};
+
+use super::point::{Point, Target};
+use super::segments::Segments;
+use crate::read::Addressed;
+
+/// The targets that a path pattern holds.
+#[derive(Clone, Debug)]
+pub(crate) enum Paths {
+    Asterisk,
+    Path(Segments),
+}
+
+/// A rule over HTTP or Postgres, made ready to be reasoned about.
+#[derive(Debug)]
+pub(crate) struct Rule<'d> {
+    pub(crate) index: usize,
+    pub(crate) name: &'d str,
+    pub(crate) effect: Effect,
+    pub(crate) mode: Mode,
+    pub(crate) to: Vec<Segments>,
+    pub(crate) from: Vec<Segments>,
+    pub(crate) from_patterns: &'d [IdPattern],
+    pub(crate) paths: Option<Vec<Paths>>,
+    path_patterns: &'d [PathPattern],
+    pub(crate) hosts: Option<&'d [HostPattern]>,
+    pub(crate) methods: Option<&'d [Method]>,
+    pub(crate) ports: Option<&'d [u16]>,
+    pub(crate) upgrades: Option<&'d [UpgradeProtocol]>,
+    /// Conditions on headers and claims, by their kind and name.
+    pub(crate) conditions: BTreeMap<(Named, &'d str), &'d HeaderCondition>,
+    other_conditions: usize,
+    /// Of a rule over Postgres.
+    pub(crate) databases: Option<&'d [DatabaseName]>,
+}
+
+/// What has names and values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Named {
+    Header,
+    Claim,
+}
+
+/// The identities that a pattern holds.
+pub(crate) fn identities(patterns: &[IdPattern]) -> Vec<Segments> {
+    let segments = |pattern: &IdPattern| {
+        let text = pattern.to_string();
+        Segments::of(text.strip_prefix("spiffe://").unwrap_or(&text), 1)
+    };
+    patterns.iter().map(segments).collect()
+}
+
+impl<'d> Rule<'d> {
+    pub(crate) fn http(index: usize, addressed: &'d Addressed<HttpRule>) -> Self {
+        let rule = &addressed.rule;
+        let paths = |pattern: &PathPattern| match pattern.to_string().as_str() {
+            "*" => Paths::Asterisk,
+            path => Paths::Path(Segments::of(path, 0)),
+        };
+        let headers = rule.headers.iter().map(|(n, c)| ((Named::Header, n.as_str()), c));
+        let claims = rule.jwt.iter().map(|(n, c)| ((Named::Claim, n.as_str()), c));
+        Self {
+            index,
+            name: rule.name.as_str(),
+            effect: rule.effect,
+            mode: rule.mode,
+            to: identities(&addressed.to),
+            from: identities(&rule.from),
+            from_patterns: &rule.from,
+            paths: rule.paths.as_ref().map(|list| list.iter().map(paths).collect()),
+            path_patterns: rule.paths.as_deref().unwrap_or_default(),
+            hosts: rule.hosts.as_deref(),
+            methods: rule.methods.as_deref(),
+            ports: rule.ports.as_deref(),
+            upgrades: rule.upgrades.as_deref(),
+            conditions: headers.chain(claims).collect(),
+            other_conditions: rule.other_conditions(),
+            databases: None,
+        }
+    }
+
+    pub(crate) fn postgres(index: usize, addressed: &'d Addressed<PostgresRule>) -> Self {
+        let rule = &addressed.rule;
+        Self {
+            index,
+            name: rule.name.as_str(),
+            effect: Effect::Allow,
+            mode: Mode::Enforce,
+            to: identities(&addressed.to),
+            from: identities(&rule.from),
+            from_patterns: &rule.from,
+            paths: None,
+            path_patterns: &[],
+            hosts: None,
+            methods: None,
+            ports: None,
+            upgrades: None,
+            conditions: BTreeMap::new(),
+            other_conditions: 0,
+            databases: Some(&rule.databases),
+        }
+    }
+
+    /// Whether what the rule asks for is known only when a request is there.
+    pub(crate) fn looks_at_values(&self) -> bool {
+        !self.conditions.is_empty()
+    }
+
+    /// The heaviest region of the rule that holds a point, if any does.
+    pub(crate) fn at(&self, point: &Point) -> Option<Region<'_>> {
+        let whole = Region::whole(self);
+        if !(super::dimension::OTHERS.iter().all(|dimension| whole.holds(dimension, point))
+            && self.conditions.keys().all(|key| whole.holds_condition(*key, point)))
+        {
+            return None;
+        }
+        let heaviest_from = (0..self.from.len())
+            .filter(|i| self.from[*i].holds(&point.from))
+            .max_by(|a, b| self.from_patterns[*a].compare_weight(&self.from_patterns[*b]))?;
+        let path = match &self.paths {
+            None => None,
+            Some(paths) => {
+                Some((0..paths.len()).filter(|i| paths[*i].holds(&point.target)).max_by(
+                    |a, b| self.path_patterns[*a].compare_weight(&self.path_patterns[*b]),
+                )?)
+            }
+        };
+        let host = match (self.hosts, &point.host) {
+            (Some(hosts), Some(asked)) => Some(
+                (0..hosts.len())
+                    .filter(|i| hosts[*i].matches(asked))
+                    .max_by(|a, b| hosts[*a].compare_weight(&hosts[*b]))?,
+            ),
+            (Some(_), None) if self.effect == Effect::Allow => return None,
+            _ => None,
+        };
+        let database = match (self.databases, &point.database) {
+            (None, _) => None,
+            (Some(names), asked) => {
+                let is = |name: &DatabaseName| Some(name.as_str()) == asked.as_deref();
+                Some(
+                    names
+                        .iter()
+                        .position(is)
+                        .or_else(|| names.iter().position(DatabaseName::is_any))?,
+                )
+            }
+        };
+        Some(Region { rule: self, from: Some(heaviest_from), path, host, database })
+    }
+}
+
+impl Paths {
+    pub(crate) fn holds(&self, target: &Target) -> bool {
+        match (self, target) {
+            (Self::Asterisk, Target::Asterisk) => true,
+            (Self::Path(pattern), Target::Path(path)) => pattern.holds(path),
+            _ => false,
+        }
+    }
+}
+
+/// A rule, or one of its alternatives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Region<'d> {
+    pub(crate) rule: &'d Rule<'d>,
+    /// Which of the rule's callers, paths, hosts and databases; `None` is all of them.
+    pub(crate) from: Option<usize>,
+    pub(crate) path: Option<usize>,
+    pub(crate) host: Option<usize>,
+    pub(crate) database: Option<usize>,
+}
+
+impl<'d> Region<'d> {
+    pub(crate) const fn whole(rule: &'d Rule<'d>) -> Self {
+        Self { rule, from: None, path: None, host: None, database: None }
+    }
+
+    /// All alternatives of a rule, each of one weight.
+    pub(crate) fn alternatives(rule: &'d Rule<'d>) -> impl Iterator<Item = Self> {
+        let each = |count: Option<usize>| match count {
+            None => vec![None],
+            Some(count) => (0..count).map(Some).collect::<Vec<_>>(),
+        };
+        let hosts = each(rule.hosts.map(<[_]>::len));
+        let databases = each(rule.databases.map(<[_]>::len));
+        let paths = each(rule.paths.as_ref().map(Vec::len));
+        paths.into_iter().flat_map(move |path| {
+            let (hosts, databases) = (hosts.clone(), databases.clone());
+            (0..rule.from.len()).flat_map(move |from| {
+                let databases = databases.clone();
+                hosts.clone().into_iter().flat_map(move |host| {
+                    let from = Some(from);
+                    databases.clone().into_iter().map(move |database| Self {
+                        rule,
+                        from,
+                        path,
+                        host,
+                        database,
+                    })
+                })
+            })
+        })
+    }
+
+    /// Compares the weights of two alternatives.
+    pub(crate) fn compare_weight(&self, other: &Self) -> Ordering {
+        fn part<T>(list: &[T], at: Option<usize>) -> Option<&T> {
+            at.and_then(|at| list.get(at))
+        }
+        fn compare<T>(a: Option<&T>, b: Option<&T>, weigh: fn(&T, &T) -> Ordering) -> Ordering {
+            match (a, b) {
+                (Some(a), Some(b)) => weigh(a, b),
+                (a, b) => a.is_some().cmp(&b.is_some()),
+            }
+        }
+        let (a, b) = (self.rule, other.rule);
+        let exact = |region: &Self| {
+            part(region.rule.databases.unwrap_or_default(), region.database)
+                .is_some_and(|name| !name.is_any())
+        };
+        let path = |region: &Self| part(region.rule.path_patterns, region.path);
+        let from = |region: &Self| part(region.rule.from_patterns, region.from);
+        let host = |region: &Self| part(region.rule.hosts.unwrap_or_default(), region.host);
+        compare(path(self), path(other), PathPattern::compare_weight)
+            .then_with(|| compare(from(self), from(other), IdPattern::compare_weight))
+            .then_with(|| compare(host(self), host(other), HostPattern::compare_weight))
+            .then_with(|| a.methods.is_some().cmp(&b.methods.is_some()))
+            .then_with(|| a.other_conditions.cmp(&b.other_conditions))
+            .then_with(|| exact(self).cmp(&exact(other)))
+    }
+
+    pub(crate) fn callers(&self) -> &'d [Segments] {
+        one_or_all(&self.rule.from, self.from)
+    }
+
+    pub(crate) fn paths(&self) -> Option<&'d [Paths]> {
+        self.rule.paths.as_deref().map(|list| one_or_all(list, self.path))
+    }
+
+    pub(crate) fn hosts(&self) -> Option<&'d [HostPattern]> {
+        self.rule.hosts.map(|list| one_or_all(list, self.host))
+    }
+
+    pub(crate) fn databases(&self) -> Option<&'d [DatabaseName]> {
+        self.rule.databases.map(|list| one_or_all(list, self.database))
+    }
+}
+
+fn one_or_all<T>(list: &[T], one: Option<usize>) -> &[T] {
+    one.and_then(|at| list.get(at..=at)).unwrap_or(list)
+}
+
+impl Rule<'_> {
+    /// Every connection to Postgres whose caller is one of this rule's destinations.
+    pub(crate) fn destination_as_caller(&self, to: usize) -> Self {
+        Self {
+            index: usize::MAX,
+            name: self.name,
+            effect: Effect::Allow,
+            mode: Mode::Enforce,
+            to: vec![Segments::of("**", 1)],
+            from: self.to.get(to).cloned().into_iter().collect(),
+            from_patterns: &[],
+            paths: None,
+            path_patterns: &[],
+            hosts: None,
+            methods: None,
+            ports: None,
+            upgrades: None,
+            conditions: BTreeMap::new(),
+            other_conditions: 0,
+            databases: None,
+        }
+    }
+}
+
+impl Region<'_> {
+    /// Whether the region's caller is `**`.
+    pub(crate) fn is_of_anyone(&self) -> bool {
+        self.callers().iter().all(|from| *from == Segments::of("**", 1))
+    }
+
+    /// Whether two regions may have a point in common: a quick look, that never denies it wrongly.
+    pub(crate) fn may_meet(&self, other: &Self) -> bool {
+        fn meet(a: &[Segments], b: &[Segments]) -> bool {
+            a.iter().any(|a| b.iter().any(|b| a.meets(b)))
+        }
+        let paths = |region: &Self| region.paths();
+        let methods = match (self.rule.methods, other.rule.methods) {
+            (Some(a), Some(b)) => a.iter().any(|method| b.contains(method)),
+            _ => true,
+        };
+        methods
+            && meet(&self.rule.to, &other.rule.to)
+            && meet(self.callers(), other.callers())
+            && match (paths(self), paths(other)) {
+                (Some(a), Some(b)) => a.iter().any(|a| b.iter().any(|b| a.meets(b))),
+                _ => true,
+            }
+    }
+}
+
+impl Paths {
+    fn meets(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Asterisk, Self::Asterisk) => true,
+            (Self::Path(a), Self::Path(b)) => a.meets(b),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The analysis against a count of everything: over small policies of a small world, each request is
+//! decided by the policy crate, and a rule is idle exactly where it decides none of them.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use signet_policy::{Header, HttpRequest, Policy, SpiffeId, StartupRequest};
+use signet_policy_document::PolicyDocument;
+
+const API: &str = "spiffe://a/api";
+
+/// A sequence of numbers that is the same in each run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % bound
+    }
+
+    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
+        of[self.below(of.len())]
+    }
+}
+
+fn http_policy(numbers: &mut Numbers) -> String {
+    let mut text = "version: 1\ntrust_domain: a\nhttp:\n".to_owned();
+    for i in 0..4 + numbers.below(4) {
+        let effect = numbers.one(&["allow", "allow", "deny"]);
+        let from = numbers.one(&["[/c]", "['/*']", "[/**]", "['**']", "[/c, /d]", "['/*/**', /c]"]);
+        let paths = numbers.one(&[
+            "",
+            "paths: [/]",
+            "paths: [/p]",
+            "paths: ['/*']",
+            "paths: [/**]",
+            "paths: [/p/**]",
+            "paths: ['/*/**', /p]",
+            "paths: ['*', /p]",
+        ]);
+        let methods = numbers.one(&[
+            "",
+            "",
+            "methods: [GET]",
+            "methods: [GET, OPTIONS]",
+            "methods: [OPTIONS]",
+        ]);
+        let hosts = numbers.one(&[
+            "",
+            "",
+            "",
+            "",
+            "",
+            "hosts: ['*.b']",
+            "hosts: [a.b, '*.b']",
+            "hosts: [a.b]",
+        ]);
+        let ports = numbers.one(&["", "", "", "", "", "ports: [1]", "ports: [1, 2]"]);
+        let upgrades = numbers.one(&["", "", "", "", "", "", "upgrades: [w]", "upgrades: [w, v]"]);
+        let headers = numbers.one(&[
+            "",
+            "",
+            "",
+            "",
+            "",
+            "",
+            "headers: { h: x }",
+            "headers: { h: [x, y] }",
+            "headers: { h: { present: true } }",
+            "headers: { h: { absent: true } }",
+        ]);
+        let role = if effect == "deny" { "" } else { "db_role: r" };
+        let keys: Vec<&str> = [paths, methods, hosts, ports, upgrades, headers, role]
+            .into_iter()
+            .filter(|key| !key.is_empty())
+            .collect();
+        writeln!(
+            text,
+            "  - {{ name: r{i}, effect: {effect}, from: {from}, to: [/api], {} }}",
+            keys.join(", ")
+        )
+        .unwrap();
+    }
+    text.replace(", ,", ",").replace(",  }", " }")
+}
+
+/// The names of the rules that decide about some request of the small world.
+fn deciding(document: &PolicyDocument) -> BTreeSet<String> {
+    let policy = Policy::compile(document.slice_for(SpiffeId::parse(API).unwrap()));
+    let mut names = BTreeSet::new();
+    let targets = ["/", "/p", "/q", "/p/q", "/q/p", "/p/q/q", "/q/q/q"];
+    let asks = targets.iter().flat_map(|path| [("GET", *path), ("OPTIONS", *path), ("PUT", *path)]);
+    for (method, path) in asks.chain([("OPTIONS", "*")]) {
+        for from in [
+            "spiffe://a/c",
+            "spiffe://a/d",
+            "spiffe://a/e",
+            "spiffe://a/e/f",
+            "spiffe://z/c",
+            "spiffe://z/e/f",
+        ] {
+            for host in ["", "a.b", "c.b", "z"] {
+                for port in [None, Some(1), Some(3)] {
+                    for upgrade in ["", "w", "z"] {
+                        for values in
+                            [&[][..], &["x"], &["y"], &["z"], &["x", "y"], &["x", "z"], &["y", "z"]]
+                        {
+                            let mut headers: Vec<Header<'_>> = vec![
+                                (b":method", method.as_bytes()),
+                                (b":path", path.as_bytes()),
+                                (b":authority", host.as_bytes()),
+                            ];
+                            if !upgrade.is_empty() {
+                                headers.push((b"upgrade", upgrade.as_bytes()));
+                            }
+                            headers
+                                .extend(values.iter().map(|value| (&b"h"[..], value.as_bytes())));
+                            let request =
+                                HttpRequest { headers: &headers, port, ..HttpRequest::default() };
+                            let decision =
+                                policy.decide_http(Ok(SpiffeId::parse(from).unwrap()), &request);
+                            names.extend(decision.rule().map(str::to_owned));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    names
+}
+
+/// The names of the rules that the analysis calls idle.
+fn idle(document: &PolicyDocument, kinds: &[&str]) -> BTreeSet<String> {
+    let warnings = document.warnings();
+    let of_kind =
+        warnings.iter().filter(|w| kinds.iter().any(|kind| w.fault.message.contains(kind)));
+    of_kind.map(|w| w.fault.message.split('`').nth(1).unwrap().to_owned()).collect()
+}
+
+#[test]
+fn idle_http_rules_are_those_that_decide_nothing() {
+    let mut numbers = Numbers(42);
+    let (mut read, mut found) = (0, 0);
+    while read < 60 {
+        let text = http_policy(&mut numbers);
+        let Ok(document) = PolicyDocument::parse("p.yaml", &text) else { panic!("{text}") };
+        read += 1;
+        let deciding = deciding(&document);
+        let idle = idle(&document, &["never allows", "unreachable", "matches nothing"]);
+        found += idle.len();
+        for rule in document.http_rules() {
+            let name = rule.rule.name.as_str();
+            if rule.rule.effect == signet_policy::Effect::Allow {
+                assert_eq!(idle.contains(name), !deciding.contains(name), "{name} of\n{text}");
+            }
+        }
+    }
+    assert!(found > 20, "the policies test what they are meant to: {found}");
+}
+
+#[test]
+fn idle_postgres_rules_are_those_that_decide_nothing() {
+    let mut numbers = Numbers(7);
+    let (mut read, mut found) = (0, 0);
+    while read < 300 {
+        let mut text = "version: 1\ntrust_domain: a\npostgres:\n".to_owned();
+        for i in 0..2 + numbers.below(3) {
+            let from =
+                numbers.one(&["[/c]", "['/*']", "[/**]", "['**']", "[/c, /d]", "['/*/**', '/*']"]);
+            let databases = numbers.one(&["[d]", "['*']", "[d, e]", "[e, '*']"]);
+            writeln!(text, "  - {{ name: r{i}, from: {from}, to: [/api], databases: {databases}, login_role: r{i} }}").unwrap();
+        }
+        // Ties are faults of their own.
+        let Ok(document) = PolicyDocument::parse("p.yaml", &text) else { continue };
+        read += 1;
+        let policy = Policy::compile(document.slice_for(SpiffeId::parse(API).unwrap()));
+        let mut deciding = BTreeSet::new();
+        for from in [
+            "spiffe://a/c",
+            "spiffe://a/d",
+            "spiffe://a/e",
+            "spiffe://a/e/f",
+            "spiffe://z/c",
+            "spiffe://z/e/f",
+        ] {
+            for database in ["d", "e", "f"] {
+                let parameters = [(&b"user"[..], &b"u"[..]), (b"database", database.as_bytes())];
+                let request = StartupRequest { parameters: &parameters, options: &[] };
+                let decision = policy.decide_postgres(Ok(SpiffeId::parse(from).unwrap()), &request);
+                deciding.extend(decision.rule().map(str::to_owned));
+            }
+        }
+        let idle = idle(&document, &["unreachable"]);
+        found += idle.len();
+        for rule in document.postgres_rules() {
+            let name = rule.rule.name.as_str();
+            assert_eq!(idle.contains(name), !deciding.contains(name), "{name} of\n{text}");
+        }
+    }
+    assert!(found > 30, "the policies test what they are meant to: {found}");
+}
