@@ -190,10 +190,10 @@ impl Caller {
         })
     }
 
-    /// Waits until the policy whose rule `which-policy` has this path decides on this connection.
-    pub async fn sees_policy(&mut self, name: &str) -> Result<()> {
+    /// Waits until the policy whose rule `which-policy` allows `method` for `/which-policy/NAME` decides on this connection.
+    pub async fn sees_policy(&mut self, method: &str, name: &str) -> Result<()> {
         let lines: Lines = [
-            (":method", "GET"),
+            (":method", method),
             (":scheme", "https"),
             (":path", &format!("/which-policy/{name}")),
             (":authority", "which.policy"),

@@ -27,7 +27,7 @@ pub(crate) async fn answers<'c>(
         // Nobody and those with two identities reach no rule.
         let somebody = from.is_some_and(|from| !from.contains(','));
         if let Some(policy) = policy.filter(|_| somebody) {
-            caller.sees_policy(policy).await.unwrap();
+            caller.sees_policy("GET", policy).await.unwrap();
         }
         for case in cases {
             answers.push((case, caller.ask(&case.lines()).await.unwrap()));

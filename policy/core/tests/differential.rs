@@ -1,0 +1,55 @@
+//! Random policies and requests: this crate decides as a reference evaluator does that shares no code with it.
+//!
+//! `SIGNET_DIFFERENTIAL_POLICIES=250` makes it 10,000 requests.
+
+#[path = "../../../tests/tests/differential/random.rs"]
+#[allow(dead_code, reason = "documents are for Envoy")]
+mod random;
+#[path = "../../../tests/tests/differential/reference.rs"]
+mod reference;
+
+use proptest::test_runner::{Config, TestRunner};
+use reference::Decision;
+use signet_policy::{Header, HttpDecision, HttpRequest, Policy, Slice, SpiffeId};
+
+const REQUESTS: usize = 40;
+
+fn decide(policy: &Policy, request: &reference::Request) -> Decision {
+    let mut headers: Vec<Header<'_>> = vec![
+        (b":method", request.method.as_bytes()),
+        (b":path", request.path.as_bytes()),
+        (b":authority", request.authority.as_bytes()),
+    ];
+    headers.extend(request.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+    let request_here = HttpRequest { headers: &headers, ..HttpRequest::default() };
+    let decision = policy.decide_http(Ok(SpiffeId::parse(&request.from).unwrap()), &request_here);
+    let db_role = match decision {
+        HttpDecision::Allow { db_role, .. } => db_role.map(str::to_owned),
+        _ => None,
+    };
+    Decision { verdict: decision.verdict(), rule: decision.rule().map(str::to_owned), db_role }
+}
+
+#[test]
+fn the_crate_decides_as_the_reference_does() {
+    let wanted = std::env::var("SIGNET_DIFFERENTIAL_POLICIES");
+    let cases = wanted.ok().and_then(|count| count.parse().ok()).unwrap_or(250);
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let run =
+        TestRunner::new(config).run(&random::policy_and_requests(REQUESTS), |(rules, requests)| {
+            let slice = random::slice(&rules).to_string();
+            let policy = Policy::compile(Slice::from_json(slice.as_bytes()).unwrap());
+            for request in &requests {
+                let expected = reference::decide(&rules, request);
+                proptest::prop_assert_eq!(
+                    decide(&policy, request),
+                    expected,
+                    "{:?} {}",
+                    request,
+                    slice
+                );
+            }
+            Ok(())
+        });
+    run.unwrap();
+}

@@ -1,0 +1,226 @@
+//! Random policies and requests over small alphabets, so that they often meet.
+
+use proptest::{
+    collection::vec,
+    option,
+    prelude::{Just, Strategy, any},
+    sample::{select, subsequence},
+};
+use serde_json::{Value, json};
+
+use crate::reference::{Condition, Request, Rule};
+
+/// The callers: the same in every run, so that their certificates are minted once.
+pub(crate) const CALLERS: &[&str] = &[
+    "spiffe://example.org/a",
+    "spiffe://example.org/b",
+    "spiffe://example.org/a/b",
+    "spiffe://example.org/a/b/c",
+    "spiffe://example.org/b/a",
+    "spiffe://other.example/a/b",
+];
+
+/// The workload that decides.
+const DESTINATION: &str = "spiffe://example.org/ns/api-ns/sa/api";
+
+const METHODS: &[&str] = &["GET", "POST", "PUT", "OPTIONS"];
+
+/// A policy, with the rule that tells that it is in force, and requests to it.
+pub(crate) fn policy_and_requests(
+    requests: usize,
+) -> impl Strategy<Value = (Vec<Rule>, Vec<Request>)> {
+    (vec(rule(), 1..14), vec(request(), requests)).prop_map(|(mut rules, requests)| {
+        for (i, rule) in rules.iter_mut().enumerate() {
+            // Names are not in the order of the rules.
+            rule.name = format!("rule-{}", (i * 7) % 16);
+        }
+        (rules, requests)
+    })
+}
+
+fn texts(from: &'static [&'static str], most: usize) -> impl Strategy<Value = Vec<String>> {
+    subsequence(from, 1..=most).prop_map(|list| list.into_iter().map(str::to_owned).collect())
+}
+
+fn rule() -> impl Strategy<Value = Rule> {
+    let from = texts(
+        &[
+            "**",
+            "spiffe://example.org/**",
+            "spiffe://example.org/*",
+            "spiffe://example.org/a",
+            "spiffe://example.org/a/**",
+            "spiffe://example.org/*/b",
+            "spiffe://example.org/a/b",
+            "spiffe://example.org/a/*/c",
+            "spiffe://other.example/*/b",
+        ],
+        3,
+    );
+    let hosts = texts(&["a.org", "b.a.org", "*.a.org", "*.org", "*.b.a.org"], 2);
+    let values = texts(&["1", "2", ""], 2);
+    let condition = (any::<u8>(), values).prop_map(|(kind, values)| match kind % 4 {
+        0 => Condition::Present,
+        1 => Condition::Absent,
+        _ => Condition::Equals(values),
+    });
+    let headers = (subsequence(&["x-a", "x-b"][..], 0..=2), vec(condition, 2));
+    let lists = (
+        from,
+        option::of(texts(METHODS, 2)),
+        option::of(vec(path_pattern(), 1..3)),
+        option::weighted(0.3, hosts),
+    );
+    (lists, option::weighted(0.4, headers), any::<u8>()).prop_map(
+        |((from, methods, paths, hosts), headers, kind)| {
+            let headers: Vec<(String, Condition)> = headers
+                .map(|(names, conditions)| {
+                    names.into_iter().map(str::to_owned).zip(conditions).collect()
+                })
+                .unwrap_or_default();
+            let deny = kind % 5 == 0;
+            // Allows of equal weight must have the same role; this makes sure of it.
+            let role = format!("r{}{}", u8::from(methods.is_some()), headers.len());
+            let paths = paths.map(|mut paths| {
+                paths.sort();
+                // `{x}` is `*`, and a trailing slash means nothing: these would be duplicates.
+                let mut known = Vec::new();
+                paths.retain(|path| {
+                    let meaning = path.replace("{x}", "*").trim_end_matches('/').to_owned();
+                    let new = !known.contains(&meaning);
+                    known.push(meaning);
+                    new
+                });
+                paths
+            });
+            Rule {
+                name: String::new(),
+                deny,
+                shadow: kind % 7 == 0,
+                from,
+                methods,
+                paths,
+                hosts,
+                headers,
+                db_role: (!deny).then_some(role),
+            }
+        },
+    )
+}
+
+fn path_pattern() -> impl Strategy<Value = String> {
+    let segment = select(&["a", "b", "a b", "é", "*", "{x}"][..]);
+    let path =
+        (vec(segment, 0..4), any::<bool>(), any::<bool>()).prop_map(|(mut parts, rest, slash)| {
+            if rest {
+                parts.push("**");
+            }
+            let slash = if slash && !parts.is_empty() { "/" } else { "" };
+            format!("/{}{slash}", parts.join("/"))
+        });
+    proptest::prop_oneof![19 => path, 1 => Just("*".to_owned())]
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    let good = select(&["a", "b", "c", "a%20b", "%C3%A9", "%c3%a9", "A", "a%2Cb"][..]);
+    let bad = select(
+        &[
+            "", ".", "..", "%61", "a;b", "%2f", "%", "%2", "%00", "%ff", "%2561", "a\\b", "a#b",
+            "%7E",
+        ][..],
+    );
+    let segment = proptest::prop_oneof![30 => good, 1 => bad];
+    let query = select(&["", "", "/", "?", "?x=/../%2f;"][..]);
+    let plain = (vec(segment, 0..5), query)
+        .prop_map(|(parts, query)| format!("/{}{query}", parts.join("/")));
+    let path = proptest::prop_oneof![24 => plain, 1 => Just("*".to_owned())];
+    let host = select(
+        &[
+            "a.org",
+            "A.org.:80",
+            "b.a.org",
+            "x.b.a.org",
+            "c.a.org",
+            "c.org",
+            "d",
+            "u@a.org",
+            "a..org",
+        ][..],
+    );
+    let lines = vec(
+        (select(&["x-a", "x-b"][..]), select(&["1", "2", "3", "", "1,3", "3, 1", "1,2"][..])),
+        0..4,
+    );
+    (select(CALLERS), select(METHODS), path, host, lines).prop_map(
+        |(from, method, path, authority, lines)| Request {
+            from: from.to_owned(),
+            method: method.to_owned(),
+            path,
+            authority: authority.to_owned(),
+            headers: lines
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+        },
+    )
+}
+
+/// What the filter reads.
+pub(crate) fn slice(rules: &[Rule]) -> Value {
+    json!({ "format": 1, "workload": DESTINATION, "http": rules.iter().map(wire).collect::<Vec<_>>() })
+}
+
+/// Keeps the denies from the request that asks which policy is in force: its method is none of these.
+pub(crate) fn spare_the_marker(rules: &mut [Rule]) {
+    for rule in rules.iter_mut().filter(|rule| rule.deny && rule.methods.is_none()) {
+        rule.methods = Some(METHODS.iter().map(|method| (*method).to_owned()).collect());
+    }
+}
+
+/// The document, as JSON, which is YAML. `generation` names its rule that tells it is in force.
+pub(crate) fn document(rules: &[Rule], generation: usize) -> String {
+    let of_document = |rule: &Rule| {
+        let mut value = wire(rule);
+        value["to"] = json!(["api"]);
+        let conditions = value.get_mut("headers").and_then(Value::as_object_mut);
+        for condition in conditions.into_iter().flat_map(|map| map.values_mut()) {
+            if let Some(word) = condition.as_str() {
+                *condition = json!({ word: true });
+            }
+        }
+        value
+    };
+    let mut http: Vec<Value> = rules.iter().map(of_document).collect();
+    let path = format!("/which-policy/{generation}");
+    http.push(json!({ "name": "which-policy", "from": ["**"], "to": ["api"], "paths": [path], "hosts": ["which.policy"] }));
+    let workloads = json!({ "api": DESTINATION });
+    json!({ "version": 1, "trust_domain": "example.org", "workloads": workloads, "http": http })
+        .to_string()
+}
+
+fn wire(rule: &Rule) -> Value {
+    let mut value = json!({ "name": rule.name, "from": rule.from });
+    for (key, list) in [("methods", &rule.methods), ("paths", &rule.paths), ("hosts", &rule.hosts)]
+    {
+        if let Some(list) = list {
+            value[key] = json!(list);
+        }
+    }
+    if rule.deny {
+        value["effect"] = "deny".into();
+    }
+    if rule.shadow {
+        value["mode"] = "shadow".into();
+    }
+    if let Some(role) = &rule.db_role {
+        value["db_role"] = role.as_str().into();
+    }
+    for (name, condition) in &rule.headers {
+        value["headers"][name] = match condition {
+            Condition::Equals(list) => json!({ "equals": list }),
+            Condition::Present => json!("present"),
+            Condition::Absent => json!("absent"),
+        };
+    }
+    value
+}

@@ -1,0 +1,257 @@
+//! The policy's meaning, written down as plainly as it is told in the documentation: every rule is looked at, every alternative of
+//! a rule is weighed. Slow and obviously right; shares no code with `policy/core`, and is what that is compared with.
+
+use std::cmp::Ordering;
+
+/// A rule about HTTP. Absent lists mean any.
+#[derive(Clone, Debug)]
+pub(crate) struct Rule {
+    pub(crate) name: String,
+    pub(crate) deny: bool,
+    pub(crate) shadow: bool,
+    pub(crate) from: Vec<String>,
+    pub(crate) methods: Option<Vec<String>>,
+    pub(crate) paths: Option<Vec<String>>,
+    pub(crate) hosts: Option<Vec<String>>,
+    pub(crate) headers: Vec<(String, Condition)>,
+    pub(crate) db_role: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Condition {
+    Equals(Vec<String>),
+    Present,
+    Absent,
+}
+
+/// A request by a caller with an identity.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) from: String,
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) authority: String,
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+/// Verdict, rule and role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Decision {
+    pub(crate) verdict: &'static str,
+    pub(crate) rule: Option<String>,
+    pub(crate) db_role: Option<String>,
+}
+
+/// Literal or the end of a pattern, one segment, the rest, nothing at all.
+const LITERAL: u32 = 3;
+const ONE: u32 = 2;
+const REST: u32 = 1;
+const ABSENT: u32 = 0;
+/// No pattern here is longer.
+const LONGEST: usize = 12;
+
+pub(crate) fn decide(rules: &[Rule], request: &Request) -> Decision {
+    let answer = |verdict, rule: Option<&Rule>| Decision {
+        verdict,
+        rule: rule.map(|rule| rule.name.clone()),
+        db_role: rule.and_then(|rule| rule.db_role.clone()),
+    };
+    let (Some(path), Some(host)) =
+        (segments_of(&request.method, &request.path), host_of(&request.authority))
+    else {
+        return answer("refuse", None);
+    };
+    let mut heaviest: [Option<(&Rule, Vec<u32>)>; 2] = [None, None];
+    for rule in rules.iter().filter(|rule| !rule.shadow) {
+        let Some(weight) = weigh(rule, request, path.as_deref(), &host) else { continue };
+        let best = &mut heaviest[usize::from(rule.deny)];
+        let heavier = best.as_ref().is_none_or(|(other, known)| match weight.cmp(known) {
+            Ordering::Greater => true,
+            Ordering::Equal => rule.name < other.name,
+            Ordering::Less => false,
+        });
+        if heavier {
+            *best = Some((rule, weight));
+        }
+    }
+    match heaviest {
+        [_, Some((deny, _))] => answer("deny", Some(deny)),
+        [Some((allow, _)), None] => answer("allow", Some(allow)),
+        [None, None] => answer("deny", None),
+    }
+}
+
+/// The weight of the heaviest alternative that matches. `path` is nothing for `*`.
+fn weigh(rule: &Rule, request: &Request, path: Option<&[Vec<u8>]>, host: &str) -> Option<Vec<u32>> {
+    for (name, condition) in &rule.headers {
+        let mut lines = request
+            .headers
+            .iter()
+            .filter(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str());
+        let satisfied = match condition {
+            Condition::Absent => lines.next().is_none(),
+            Condition::Present => lines.next().is_some(),
+            Condition::Equals(list) if rule.deny => lines.any(|line| {
+                let listed = |text: &str| list.iter().any(|value| value == text);
+                listed(line)
+                    || line.split(',').any(|element| listed(element.trim_matches([' ', '\t'])))
+            }),
+            Condition::Equals(list) => {
+                let lines: Vec<&str> = lines.collect();
+                !lines.is_empty() && lines.iter().all(|line| list.iter().any(|value| value == line))
+            }
+        };
+        if !satisfied {
+            return None;
+        }
+    }
+    let id: Vec<Vec<u8>> = request
+        .from
+        .strip_prefix("spiffe://")?
+        .split('/')
+        .map(|segment| segment.as_bytes().to_vec())
+        .collect();
+    let mut best = None;
+    for path_pattern in alternatives(rule.paths.as_ref()) {
+        for from in &rule.from {
+            for host_pattern in alternatives(rule.hosts.as_ref()) {
+                for method in alternatives(rule.methods.as_ref()) {
+                    let path_weight = match (path_pattern, path) {
+                        (None, _) => Some(vec![ABSENT; LONGEST]),
+                        (Some("*"), None) => Some(vec![LITERAL; LONGEST]),
+                        (Some("*"), Some(_)) | (Some(_), None) => None,
+                        (Some(pattern), Some(path)) => {
+                            let pattern = pattern.trim_start_matches('/');
+                            let pattern = pattern.strip_suffix('/').unwrap_or(pattern);
+                            let parts = pattern.split('/').filter(|part| !part.is_empty());
+                            weigh_segments(&parts.collect::<Vec<_>>(), path, 0)
+                        }
+                    };
+                    let pattern = from.strip_prefix("spiffe://").unwrap_or(from);
+                    let from_weight =
+                        weigh_segments(&pattern.split('/').collect::<Vec<_>>(), &id, 1);
+                    let host_weight = match host_pattern {
+                        None => Some(0),
+                        Some(pattern) => weigh_host(pattern, host),
+                    };
+                    let method_weight = match method {
+                        None => Some(0),
+                        Some(method) => (method == request.method).then_some(1),
+                    };
+                    let (Some(path), Some(from), Some(host), Some(method)) =
+                        (path_weight, from_weight, host_weight, method_weight)
+                    else {
+                        continue;
+                    };
+                    let conditions = u32::try_from(rule.headers.len()).unwrap();
+                    let weight = [path, from, vec![host, method, conditions]].concat();
+                    best = best.max(Some(weight));
+                }
+            }
+        }
+    }
+    best
+}
+
+/// Each item of a list, or one nothing where there is no list.
+fn alternatives(list: Option<&Vec<String>>) -> Vec<Option<&str>> {
+    match list {
+        None => vec![None],
+        Some(list) => list.iter().map(|item| Some(item.as_str())).collect(),
+    }
+}
+
+/// The weight of a pattern that holds the target; `**` stands for `fewest` segments or more.
+fn weigh_segments(pattern: &[&str], target: &[Vec<u8>], fewest: usize) -> Option<Vec<u32>> {
+    let mut weight = vec![LITERAL; LONGEST];
+    for (i, part) in pattern.iter().enumerate() {
+        if *part == "**" {
+            weight[i] = REST;
+            return (target.len() >= i + fewest).then_some(weight);
+        }
+        let segment = target.get(i)?;
+        if *part == "*" || part.starts_with('{') {
+            weight[i] = ONE;
+        } else if part.as_bytes() != segment {
+            return None;
+        }
+    }
+    (pattern.len() == target.len()).then_some(weight)
+}
+
+/// Exact outweighs any wildcard; a wildcard weighs its labels.
+fn weigh_host(pattern: &str, host: &str) -> Option<u32> {
+    match pattern.strip_prefix('*') {
+        None => (pattern == host).then_some(1_000),
+        Some(suffix) => {
+            let matches = host.ends_with(suffix) && host.len() > suffix.len();
+            matches.then(|| u32::try_from(suffix.split('.').count()).unwrap())
+        }
+    }
+}
+
+/// The decoded segments of a target, `Some(None)` for the `*` of OPTIONS; nothing where it is ambiguous.
+#[expect(clippy::option_option, reason = "refused, or without a path, or with one")]
+fn segments_of(method: &str, target: &str) -> Option<Option<Vec<Vec<u8>>>> {
+    if method == "OPTIONS" && target == "*" {
+        return Some(None);
+    }
+    if target.contains('#') || target.chars().any(|c| c.is_ascii_control() || c == ' ') {
+        return None;
+    }
+    let path = target.split('?').next().unwrap();
+    if !path.starts_with('/') || path.contains("//") || path.contains(['\\', ';']) {
+        return None;
+    }
+    let path = path[1..].strip_suffix('/').unwrap_or(&path[1..]);
+    if path.is_empty() {
+        return Some(Some(Vec::new()));
+    }
+    let segments = path.split('/').map(decoded).collect::<Option<Vec<_>>>()?;
+    let dots = |segment: &Vec<u8>| matches!(segment.as_slice(), b"." | b"..");
+    (!segments.iter().any(dots)).then_some(Some(segments))
+}
+
+/// A segment with its escapes decoded once; nothing where it could be read differently.
+fn decoded(segment: &str) -> Option<Vec<u8>> {
+    let mut octets = Vec::new();
+    let mut rest = segment.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = after;
+        if *first != b'%' {
+            octets.push(*first);
+            continue;
+        }
+        let octet = hex(rest)?;
+        rest = &rest[2..];
+        let encoded_in_vain = octet.is_ascii_alphanumeric() || b"-._~".contains(&octet);
+        let dangerous = octet.is_ascii_control() || b"/\\;".contains(&octet);
+        let twice = octet == b'%' && hex(rest).is_some();
+        if encoded_in_vain || dangerous || twice {
+            return None;
+        }
+        octets.push(octet);
+    }
+    String::from_utf8(octets).ok().map(String::into_bytes)
+}
+
+fn hex(digits: &[u8]) -> Option<u8> {
+    let digits = digits.get(..2)?;
+    if !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+/// The host in lower case, without port and one trailing dot; nothing where it is no host.
+fn host_of(authority: &str) -> Option<String> {
+    let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let label = |label: &str| {
+        !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    };
+    let good =
+        host.split('.').all(label) && port.len() <= 5 && port.chars().all(|c| c.is_ascii_digit());
+    good.then(|| host.to_ascii_lowercase())
+}
