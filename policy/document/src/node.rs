@@ -11,6 +11,9 @@ use crate::fault::Fault;
 /// Largest document in bytes. A hundred thousand rules fit.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
 
+/// Deepest nesting. A policy needs six; sixty overflow the stack of a thread in a build without optimization.
+const MAX_DEPTH: usize = 16;
+
 /// A value and where it stands.
 pub(crate) type Node = Spanned<Value>;
 
@@ -72,6 +75,7 @@ pub(crate) fn parse(text: &str) -> Result<Node, Box<Fault>> {
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         merge_keys: MergeKeyPolicy::Error,
         emit_comments: false,
+        budget: serde_saphyr::budget! { max_depth: MAX_DEPTH },
     };
     serde_saphyr::from_str_with_options(text, options)
         .map_err(|error| Box::new(unreadable(text, &error)))
