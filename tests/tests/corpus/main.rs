@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use e2e::{
     Programs,
-    wire::{Ingress, Protocol},
+    wire::{Answer, Ingress, Protocol},
 };
 use files::Corpus;
 use told::Told;
@@ -96,6 +96,18 @@ async fn envoy_agrees(policy: &str, protocol: Protocol) {
     assert!(answers.len() > 1_000, "{} cases", answers.len());
     let mut wrong = Vec::new();
     for (case, answer) in answers {
+        if let Answer::Forwarded(seen) = &answer {
+            // The API learns who called, once, and nothing that the caller made up.
+            assert_eq!(
+                seen.values("x-spiffe-id"),
+                Vec::from_iter(case.from.clone()),
+                "{}",
+                case.id
+            );
+            for forged in ["x-envoy-original-path", "x-forwarded-client-cert", "x_db_role"] {
+                assert!(seen.values(forged).is_empty(), "{}: {forged}", case.id);
+            }
+        }
         let told = Told::by_envoy(&answer);
         if !told.agrees(case) {
             wrong.push(format!("{}\n  {told:?}", case.write()));
