@@ -254,6 +254,8 @@ fn shadow_rules_are_counted_and_change_nothing() {
     let exchange = ask(&mut filter, PEER, "POST", "/customers", &[]);
     assert_eq!(answered(&exchange).status, 403);
     assert_eq!(filter.metric("signet_http_shadow_differs"), Some(1));
+    assert_eq!(filter.metric("signet_http_shadow_denied"), Some(0));
+    assert_eq!(state(&exchange, "wasm.signet.shadow"), Some("writes"));
     assert!(exchange.logs[0].text.contains("shadow"));
 }
 
@@ -266,7 +268,42 @@ fn a_bad_first_configuration_denies_everything() {
         assert!(filter.logs()[0].text.starts_with("denying everything"), "{:?}", filter.logs());
         let exchange = ask(&mut filter, PEER, "GET", "/customers", &[]);
         assert_eq!(state(&exchange, "wasm.signet.reason"), Some("no_rule"));
+        assert_eq!(filter.metric("signet_http_deny_all"), Some(1));
+        assert_eq!(filter.metric("signet_http_policy_generation"), None);
     }
+}
+
+#[test]
+fn metrics_tell_which_policy_is_in_force() {
+    let mut filter = start(POLICY);
+    let gauges = |filter: &HttpFilter| {
+        ["policy_generation", "policy_digest", "deny_all"]
+            .map(|name| filter.metric(&format!("signet_http_{name}")).unwrap())
+    };
+    let [generation, first, deny_all] = gauges(&filter);
+    assert_eq!((generation, deny_all), (1, 0));
+    filter.configure(POLICY.as_bytes()).unwrap();
+    assert_eq!(gauges(&filter), [1, first, 0], "the same policy is no new generation");
+    // printf '{"format":1,"workload":"spiffe://example.org/api"}' | sha256sum | cut -c1-12
+    filter.configure(br#"{"format":1,"workload":"spiffe://example.org/api"}"#).unwrap();
+    assert_eq!(gauges(&filter), [2, 0xc54c_bf89_79ca, 0]);
+    filter.configure(b"{}").unwrap_err();
+    assert_eq!(gauges(&filter)[0], 2);
+}
+
+#[test]
+fn rules_are_counted_up_to_a_bound() {
+    let rule = |i: usize| format!(r#"{{"name":"r{i:03}","from":["**"],"paths":["/{i}"]}}"#);
+    let rules: Vec<String> = (0..=200).map(rule).collect();
+    let slice = format!(r#"{{"format":1,"workload":"spiffe://a/b","http":[{}]}}"#, rules.join(","));
+    let mut filter = start(&slice);
+    for path in ["/0", "/199", "/199", "/200", "/none"] {
+        ask(&mut filter, PEER, "GET", path, &[]);
+    }
+    assert_eq!(filter.metric("signet_http_rule.r000"), Some(1));
+    assert_eq!(filter.metric("signet_http_rule.r199"), Some(2));
+    assert_eq!(filter.metric("signet_http_rule.r200"), None);
+    assert_eq!(filter.metric("signet_http_other_rules"), Some(1));
 }
 
 #[test]

@@ -2,26 +2,55 @@
 
 use std::fmt::Display;
 
-use crate::{Buffer, HostError, Level, log, read_buffer, read_shared_data, write_shared_data};
+use sha2::{Digest, Sha256};
 
-/// The fingerprint of the newest configuration that this process has accepted, for all VMs of the same `vm_id`.
+use crate::{
+    Buffer, HostError, Level, log, read_buffer, read_shared_data, read_versioned_shared_data,
+    record_gauge, replace_shared_data,
+};
+
+/// The fingerprint of the newest configuration that this process has accepted, then its generation, for all VMs of the
+/// same `vm_id`.
 const ACCEPTED: &str = "signet.accepted";
 
-/// Tells configurations apart: FNV-1a, 64 bits. Nothing is trusted for it.
+/// Tells configurations apart: the first 8 bytes of the SHA-256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fingerprint(u64);
+pub struct Fingerprint([u8; 8]);
 
 impl Fingerprint {
     fn of(bytes: &[u8]) -> Self {
-        let step =
-            |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        Self(bytes.iter().fold(0xcbf2_9ce4_8422_2325, step))
+        let digest: [u8; 32] = Sha256::digest(bytes).into();
+        Self(digest.first_chunk().copied().unwrap_or_default())
     }
 
     /// That of the newest configuration which any VM of this `vm_id` in this process has accepted.
     pub fn newest_accepted() -> Option<Self> {
         let bytes = read_shared_data(ACCEPTED).ok()??;
-        bytes.first_chunk().map(|bytes| Self(u64::from_le_bytes(*bytes)))
+        bytes.first_chunk().copied().map(Self)
+    }
+
+    /// The first 6 bytes of the SHA-256 as a number: what a metric can hold without loss.
+    fn metric(self) -> u64 {
+        u64::from_be_bytes(self.0) >> 16
+    }
+
+    /// Notes for all VMs that this is the newest accepted one: how many different ones there have been in a row.
+    fn accept(self) -> Result<u64, HostError> {
+        loop {
+            let known = read_versioned_shared_data(ACCEPTED)?;
+            let (value, version) = known.unwrap_or_default();
+            let last = value.last_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+            if value.starts_with(&self.0) {
+                return Ok(last);
+            }
+            let generation = last.saturating_add(1);
+            let value = [self.0, generation.to_le_bytes()].concat();
+            match replace_shared_data(ACCEPTED, &value, version) {
+                // Another worker was faster, most likely with the same one.
+                Err(HostError::CasMismatch) => {}
+                result => return result.map(|()| generation),
+            }
+        }
     }
 }
 
@@ -40,7 +69,11 @@ pub enum Configured<T> {
 ///
 /// Envoy does not start when a filter refuses its first configuration, and configures first in a VM without memory; so
 /// whether there is an older one is asked of the process, not of the VM.
+///
+/// Gauges tell what is in force: `NAME_policy_generation`, `NAME_policy_digest` (the first 6 bytes of the configuration's
+/// SHA-256) and `NAME_deny_all`.
 pub fn configure<T, E: Display>(
+    name: &str,
     size: usize,
     read: impl FnOnce(&[u8]) -> Result<T, E>,
 ) -> Configured<T> {
@@ -48,9 +81,14 @@ pub fn configure<T, E: Display>(
     let fault = match bytes.as_deref().map(read) {
         Ok(Ok(configuration)) => {
             let fingerprint = Fingerprint::of(bytes.as_deref().unwrap_or_default());
-            if let Err(error) = write_shared_data(ACCEPTED, &fingerprint.0.to_le_bytes()) {
-                log(Level::Error, &format!("cannot note that a policy was accepted: {error}"));
+            match fingerprint.accept() {
+                Ok(generation) => record_gauge(&format!("{name}_policy_generation"), generation),
+                Err(error) => {
+                    log(Level::Error, &format!("cannot note that a policy was accepted: {error}"));
+                }
             }
+            record_gauge(&format!("{name}_policy_digest"), fingerprint.metric());
+            record_gauge(&format!("{name}_deny_all"), 0);
             return Configured::Accepted(configuration, fingerprint);
         }
         Ok(Err(fault)) => fault.to_string(),
@@ -61,6 +99,7 @@ pub fn configure<T, E: Display>(
         log(Level::Error, &format!("refusing a policy, the last good one stays: {fault}"));
         Configured::Refused
     } else {
+        record_gauge(&format!("{name}_deny_all"), 1);
         log(Level::Error, &format!("denying everything for want of a policy: {fault}"));
         Configured::DenyAll
     }
@@ -71,13 +110,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fingerprints_are_those_of_fnv() {
-        assert_eq!(Fingerprint::of(b""), Fingerprint(0xcbf2_9ce4_8422_2325));
-        assert_eq!(Fingerprint::of(b"foobar"), Fingerprint(0x8594_4171_f739_67e8));
+    fn fingerprints_are_the_start_of_the_sha_256() {
+        let fingerprint = Fingerprint::of(b"abc");
+        assert_eq!(fingerprint, Fingerprint([0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea]));
+        assert_eq!(fingerprint.metric(), 0xba78_16bf_8f01);
     }
 
     #[test]
     fn without_a_host_everything_is_denied() {
-        assert_eq!(configure(2, |_| Ok::<_, HostError>(())), Configured::DenyAll);
+        assert_eq!(configure("signet_any", 2, |_| Ok::<_, HostError>(())), Configured::DenyAll);
     }
 }

@@ -57,6 +57,14 @@ impl HeaderPairs {
             && self.0.len() == 4 + self.iter().map(size).sum::<usize>()
     }
 
+    /// All of them as a list. Its memory is asked for once.
+    pub fn to_vec(&self) -> Vec<(&[u8], &[u8])> {
+        let most = self.0.len() / 10;
+        let mut list = Vec::with_capacity(number(&self.0, 0).unwrap_or(0).min(most));
+        list.extend(self.iter());
+        list
+    }
+
     /// Name and value of each header, in order. Memory that is not as the ABI says ends it early.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let count = number(&self.0, 0).unwrap_or(0);
@@ -119,6 +127,7 @@ mod tests {
             pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
         assert_eq!(read.iter().collect::<Vec<_>>(), expected);
         assert!(read.is_whole());
+        assert_eq!(read.to_vec(), expected);
     }
 
     #[test]

@@ -10,13 +10,7 @@ pub struct Counter(Option<u32>);
 impl Counter {
     /// Defines it, or finds the one of this name.
     pub fn define(name: &str) -> Self {
-        const COUNTER: u32 = 0;
-        let mut metric = 0;
-        // SAFETY: pointer and size are those of `name`; the call writes one u32.
-        let status = unsafe {
-            raw::proxy_define_metric(COUNTER, name.as_ptr(), name.len(), &raw mut metric)
-        };
-        Self(check(status).is_ok().then_some(metric))
+        Self(define(0, name))
     }
 
     /// Counts one.
@@ -26,4 +20,20 @@ impl Counter {
             unsafe { raw::proxy_increment_metric(metric, 1) };
         }
     }
+}
+
+/// Sets a number that goes up and down, one for the whole Envoy process.
+pub fn record_gauge(name: &str, value: u64) {
+    if let Some(metric) = define(1, name) {
+        // SAFETY: no pointers.
+        unsafe { raw::proxy_record_metric(metric, value) };
+    }
+}
+
+fn define(kind: u32, name: &str) -> Option<u32> {
+    let mut metric = 0;
+    // SAFETY: pointer and size are those of `name`; the call writes one u32.
+    let status =
+        unsafe { raw::proxy_define_metric(kind, name.as_ptr(), name.len(), &raw mut metric) };
+    check(status).is_ok().then_some(metric)
 }

@@ -45,4 +45,5 @@ host_functions! {
     );
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, metric: *mut u32);
     fn proxy_increment_metric(metric: u32, offset: i64);
+    fn proxy_record_metric(metric: u32, value: u64);
 }

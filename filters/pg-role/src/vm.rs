@@ -83,7 +83,7 @@ impl Vm for PgRole {
     }
 
     fn on_configure(&self, root: ContextId, size: usize) -> bool {
-        match configure(size, read_and_share) {
+        match configure("signet_postgres", size, read_and_share) {
             Configured::Accepted(slice, fingerprint) => {
                 self.install(root, Configuration::new(slice, fingerprint));
             }

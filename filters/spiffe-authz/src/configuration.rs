@@ -22,7 +22,8 @@ impl Configuration {
     pub(crate) fn new(slice: Slice) -> Self {
         let reads_port = slice.http.iter().any(|rule| rule.ports.is_some());
         let claims = claims::wanted(&slice);
-        Self { policy: Policy::compile_http(slice), reads_port, claims, metrics: Metrics::define() }
+        let metrics = Metrics::define(&slice);
+        Self { policy: Policy::compile_http(slice), reads_port, claims, metrics }
     }
 
     /// For a root context without a readable policy.

@@ -25,7 +25,7 @@ pub(crate) fn decide(configuration: &Configuration) -> Action {
 fn perform(configuration: &Configuration) -> Result<Action, HostError> {
     let policy = &configuration.policy;
     let pairs = header_pairs(HeaderMap::Request)?;
-    let headers: Vec<Header<'_>> = pairs.iter().collect();
+    let headers: Vec<Header<'_>> = pairs.to_vec();
     let state = property("filter_state\0signet.peer")?.unwrap_or_default();
     let peer = identify(&state, policy.expiry_grace());
     let port = if configuration.reads_port { destination_port()? } else { None };
@@ -38,7 +38,8 @@ fn perform(configuration: &Configuration) -> Result<Action, HostError> {
     note(&decision)?;
     let sent = || Sent::new(&headers, peer);
     if let Some(shadow) = policy.shadow_http(peer, &request) {
-        configuration.metrics.count_shadow();
+        configuration.metrics.count_shadow(&shadow);
+        set_wasm_property("signet.shadow", shadow.rule().unwrap_or(shadow.reason()))?;
         log(Level::Info, &format!("shadow: {}: {shadow} instead of {decision}", sent()));
     }
     match (decision, peer) {

@@ -32,7 +32,7 @@ impl Vm for SpiffeAuthz {
     }
 
     fn on_configure(&self, root: ContextId, size: usize) -> bool {
-        match configure(size, Slice::http_from_json) {
+        match configure("signet_http", size, Slice::http_from_json) {
             Configured::Accepted(slice, _) => {
                 self.install(root, Rc::new(Configuration::new(slice)));
             }

@@ -54,6 +54,11 @@ pub(super) fn link(linker: &mut Linker<Envoy>) -> Result<()> {
     )?;
     linker.func_wrap(
         "env",
+        "proxy_record_metric",
+        |mut guest: Guest<'_>, id: u32, value: u64| on_metric(&mut guest, id, |_| value),
+    )?;
+    linker.func_wrap(
+        "env",
         "proxy_get_shared_data",
         |mut guest: Guest<'_>, key: u32, key_size: u32, data: u32, size: u32, cas: u32| {
             let key = read(&mut guest, key, key_size)?;
