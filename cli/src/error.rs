@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use miette::Report;
 use serde_json::{Value, json};
+use signet_policy::NameError;
 use signet_policy_document::{Fault, Faults, IdentityError};
 use wasm_host::HostError;
 
@@ -53,6 +54,14 @@ pub(crate) enum Error {
     /// The filter's answer doesn't fit what it did.
     #[error("the filter gave no decision: {0}")]
     Contradiction(String),
+    /// A claim has no name that a policy could have.
+    #[error("claim `{name}`: {error}")]
+    Claim {
+        /// The name found.
+        name: String,
+        /// What would be accepted.
+        error: NameError,
+    },
     /// A start-up packet can't be built.
     #[error("the case has no start-up packet: {0}")]
     Startup(String),

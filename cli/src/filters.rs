@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use pgwire::{ProtocolVersion, encode_startup};
-use signet_policy::{Policy, SpiffeId};
+use serde_json::{Value, json};
+use signet_policy::{ClaimName, PayloadName, Policy, SpiffeId};
 use signet_policy_document::{Ask, Case, HttpAsk, PolicyDocument, PostgresAsk, Verdict};
 use wasm_host::{FilterModule, HttpFilter, HttpOutcome, HttpRequest, PostgresFilter};
 
@@ -120,6 +121,7 @@ impl<'d> Filters<'d> {
                 .map(|(name, value)| (name.to_lowercase().into(), value.into()))
                 .collect(),
             properties: port.into_iter().collect(),
+            metadata: jwt_metadata(&ask.claims)?,
             ..HttpRequest::default()
         })?;
         let noted = Noted::read(&exchange.filter_state)?;
@@ -162,6 +164,40 @@ impl<'d> Filters<'d> {
             wasm_digest: module.sha256().to_owned(),
         })
     }
+}
+
+/// What Envoy's `jwt_authn` leaves behind of a verified token with these claims: a claim of several
+/// values is a list.
+fn jwt_metadata(claims: &[(String, String)]) -> Result<serde_json::Map<String, Value>, Error> {
+    if claims.is_empty() {
+        return Ok(serde_json::Map::new());
+    }
+    let mut payload = json!({});
+    for (name, _) in claims {
+        let values: Vec<&str> = claims
+            .iter()
+            .filter(|(found, _)| found == name)
+            .map(|(_, value)| value.as_str())
+            .collect();
+        let value = match values.as_slice() {
+            [one] => json!(one),
+            several => json!(several),
+        };
+        let claim = ClaimName::try_from(name.clone())
+            .map_err(|error| Error::Claim { name: name.clone(), error })?;
+        let keys: Vec<String> = claim.keys().collect();
+        let mut at = &mut payload;
+        for key in keys {
+            let Value::Object(object) = at else {
+                let error = "a claim is a value or has claims of its own, not both".to_owned();
+                return Err(Error::Contradiction(format!("claim `{name}`: {error}")));
+            };
+            at = object.entry(key).or_insert_with(|| json!({}));
+        }
+        *at = value;
+    }
+    let of_provider = json!({ PayloadName::default().as_str(): payload });
+    Ok([("envoy.filters.http.jwt_authn".to_owned(), of_provider)].into_iter().collect())
 }
 
 /// What a filter wrote for the access log.

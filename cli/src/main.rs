@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, compile, decide, explain, test};
+use crate::commands::{check, compile, decide, diff, explain, test, who};
 use crate::output::Format;
 
 /// Signet: SPIFFE identities and one policy, from Envoy up to and into Postgres.
@@ -41,6 +41,10 @@ enum Policy {
     Decide(Box<decide::Arguments>),
     /// Decide, and tell which rule did, or which came nearest and why it doesn't match
     Explain(Box<explain::Arguments>),
+    /// Tell which decisions change from one policy to another
+    Diff(diff::Arguments),
+    /// Tell everyone who can reach a workload or a role
+    Who(who::Arguments),
     /// Print what the filters of one workload are configured with
     Compile(compile::Arguments),
 }
@@ -60,6 +64,8 @@ fn main() -> ExitCode {
         Policy::Test(arguments) => test::run(&arguments),
         Policy::Decide(arguments) => decide::run(&arguments),
         Policy::Explain(arguments) => explain::run(&arguments),
+        Policy::Diff(arguments) => diff::run(&arguments),
+        Policy::Who(arguments) => who::run(&arguments),
         Policy::Compile(arguments) => compile::run(&arguments),
     }
 }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use signet_policy::{Header, HttpRequest, Parameter, Policy, SpiffeId, StartupRequest};
+use signet_policy::{Claim, Header, HttpRequest, Parameter, Policy, SpiffeId, StartupRequest};
 use signet_policy_document::{Ask, Case, PolicyDocument};
 
 const POLICY: &str = "
@@ -27,6 +27,9 @@ http:
   - { name: tenant, from: [client], to: [api], paths: [/t], headers: { x-tenant: [acme, umbrella] } }
   - { name: debug, effect: deny, from: [client], to: [api], headers: { x-debug: '1' } }
   - { name: chat, from: [client], to: [api], paths: [/chat], upgrades: [websocket] }
+  - { name: staff, from: [client], to: [api], paths: [/j], jwt: { groups: [staff, admins], sub: { present: true } }, db_role: staff }
+  - { name: anonymous, from: [client], to: [api], paths: [/j], jwt: { sub: { absent: true } } }
+  - { name: robots, effect: deny, from: ['**'], to: [api], paths: [/j], jwt: { realm_access.roles: robot } }
   - { name: port, from: [client], to: [api], paths: [/p], ports: [8443] }
   - { name: shadow, mode: shadow, from: ['**'], to: [api], methods: [DELETE] }
 postgres:
@@ -45,7 +48,7 @@ const CALLERS: [&str; 6] = [
     "spiffe://other.org/x",
 ];
 
-const REQUESTS: [&str; 62] = [
+const REQUESTS: [&str; 63] = [
     "GET /",
     "HEAD /",
     "POST /",
@@ -76,6 +79,7 @@ const REQUESTS: [&str; 62] = [
     "GET *",
     "GET /h",
     "GET /t",
+    "GET /j",
     "GET /chat",
     "GET /p",
     "GET /a/../a",
@@ -111,7 +115,7 @@ const REQUESTS: [&str; 62] = [
 ];
 
 /// What else a request may have.
-fn variants() -> [Value; 12] {
+fn variants() -> [Value; 16] {
     [
         json!({}),
         json!({ "host": "api.example.org" }),
@@ -123,6 +127,10 @@ fn variants() -> [Value; 12] {
         json!({ "headers": { "x-rewrite-url": "/a" } }),
         json!({ "headers": { "x_http_method": "GET" } }),
         json!({ "upgrade": "websocket" }),
+        json!({ "jwt": { "sub": "s", "groups": "staff" } }),
+        json!({ "jwt": { "sub": "s", "groups": ["staff", "admins"] } }),
+        json!({ "jwt": { "sub": "s", "groups": ["staff", "others"] } }),
+        json!({ "jwt": { "sub": "s", "groups": "staff", "realm_access.roles": ["user", "robot"] } }),
         json!({ "upgrade": "h2c", "port": 8443 }),
         json!({ "port": 8443 }),
     ]
@@ -208,9 +216,11 @@ fn natively(document: &PolicyDocument, case: &Case) -> [Value; 4] {
             let lines = ask.header_lines();
             let headers: Vec<Header<'_>> =
                 lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+            let claims: Vec<Claim<'_>> =
+                ask.claims.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
             let decision = policy.decide_http(
                 from,
-                &HttpRequest { headers: &headers, port: ask.port, ..Default::default() },
+                &HttpRequest { headers: &headers, port: ask.port, claims: &claims },
             );
             let role = match decision {
                 signet_policy::HttpDecision::Allow { db_role, .. } => db_role,

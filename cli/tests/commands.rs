@@ -423,7 +423,7 @@ fn the_demo_policy_holds() {
 
 #[test]
 fn help_teaches() {
-    for command in ["check", "test", "decide", "explain", "compile"] {
+    for command in ["check", "test", "decide", "explain", "diff", "who", "compile"] {
         let run = signet(&["policy", command, "--help"], "");
         assert_eq!(run.code, 0);
         for word in ["Examples:", "Exit codes:", "signet policy"] {

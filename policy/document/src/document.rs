@@ -206,6 +206,16 @@ impl PolicyDocument {
         &self.unused_workloads
     }
 
+    /// Seconds for which a connection outlives its certificate.
+    pub const fn expiry_grace(&self) -> u64 {
+        self.expiry_grace
+    }
+
+    /// Seconds for which a Postgres session outlives its certificate.
+    pub const fn session_grace(&self) -> u64 {
+        self.session_grace
+    }
+
     /// The trust domain and its aliases.
     pub(crate) fn trust_domains(&self) -> &[String] {
         &self.names.trust_domains

@@ -29,7 +29,7 @@ mod node;
 mod read;
 mod space;
 
-pub use analysis::{Warning, Witness};
+pub use analysis::{Access, Change, Difference, Outcome, Warning, Witness};
 pub use case::{Ask, Case, Expectation, HttpAsk, PostgresAsk, Verdict};
 pub use document::PolicyDocument;
 pub use fault::{Fault, Faults, Located, Place};

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use signet_policy::{Header, HttpRequest, Policy, SpiffeId, StartupRequest};
-use signet_policy_document::PolicyDocument;
+use signet_policy::{Header, HttpDecision, HttpRequest, Policy, SpiffeId, StartupRequest};
+use signet_policy_document::{PolicyDocument, Verdict};
 
 const API: &str = "spiffe://a/api";
 
@@ -89,6 +89,14 @@ fn http_policy(numbers: &mut Numbers) -> String {
 fn deciding(document: &PolicyDocument) -> BTreeSet<String> {
     let policy = Policy::compile(document.slice_for(SpiffeId::parse(API).unwrap()));
     let mut names = BTreeSet::new();
+    each_request(|from, request| {
+        names.extend(policy.decide_http(Ok(from), request).rule().map(str::to_owned));
+    });
+    names
+}
+
+/// All requests of the small world.
+fn each_request(mut visit: impl FnMut(SpiffeId<'_>, &HttpRequest<'_>)) {
     let targets = ["/", "/p", "/q", "/p/q", "/q/p", "/p/q/q", "/q/q/q"];
     let asks = targets.iter().flat_map(|path| [("GET", *path), ("OPTIONS", *path), ("PUT", *path)]);
     for (method, path) in asks.chain([("OPTIONS", "*")]) {
@@ -118,16 +126,13 @@ fn deciding(document: &PolicyDocument) -> BTreeSet<String> {
                                 .extend(values.iter().map(|value| (&b"h"[..], value.as_bytes())));
                             let request =
                                 HttpRequest { headers: &headers, port, ..HttpRequest::default() };
-                            let decision =
-                                policy.decide_http(Ok(SpiffeId::parse(from).unwrap()), &request);
-                            names.extend(decision.rule().map(str::to_owned));
+                            visit(SpiffeId::parse(from).unwrap(), &request);
                         }
                     }
                 }
             }
         }
     }
-    names
 }
 
 /// The names of the rules that the analysis calls idle.
@@ -199,4 +204,57 @@ fn idle_postgres_rules_are_those_that_decide_nothing() {
         }
     }
     assert!(found > 30, "the policies test what they are meant to: {found}");
+}
+
+/// The ways in which the decisions of two policies differ: allowed no longer, newly, or otherwise.
+#[test]
+fn differences_are_those_of_the_decisions() {
+    const HEAD: &str = "version: 1\ntrust_domain: a\nhttp:\n";
+    let compile = |document: &PolicyDocument| {
+        Policy::compile(document.slice_for(SpiffeId::parse(API).unwrap()))
+    };
+    let mut numbers = Numbers(3);
+    let mut differ = 0;
+    for _ in 0..40 {
+        let text = http_policy(&mut numbers);
+        let other = http_policy(&mut numbers).replace("name: r", "name: s");
+        // A rule less, a rule with another role, or another rule.
+        let mut rules: Vec<&str> = text.lines().skip(3).collect();
+        let changed = rules.remove(numbers.below(rules.len())).replace("db_role: r", "db_role: s");
+        match numbers.below(3) {
+            0 => {}
+            1 => rules.push(&changed),
+            _ => rules.push(other.lines().nth(3).unwrap()),
+        }
+        let new = format!("{HEAD}{}\n", rules.join("\n"));
+        let documents = (PolicyDocument::parse("old", &text), PolicyDocument::parse("new", &new));
+        // Ties are faults of their own.
+        let (Ok(old), Ok(new)) = documents else { continue };
+        let (before, after) = (compile(&old), compile(&new));
+        let mut expected = BTreeSet::new();
+        each_request(|from, request| {
+            let role = |policy: &Policy| match policy.decide_http(Ok(from), request) {
+                HttpDecision::Allow { db_role, .. } => Some(db_role.map(str::to_owned)),
+                _ => None,
+            };
+            match (role(&before), role(&after)) {
+                (Some(a), Some(b)) if a != b => expected.insert("otherwise"),
+                (Some(_), None) => expected.insert("no longer"),
+                (None, Some(_)) => expected.insert("newly"),
+                _ => false,
+            };
+        });
+        let difference = old.difference(&new);
+        assert_eq!(difference.unknown, Vec::<String>::new());
+        let found = difference.changes.iter().map(|change| {
+            match (change.old.verdict, change.new.verdict) {
+                (Verdict::Allow, Verdict::Allow) => "otherwise",
+                (Verdict::Allow, _) => "no longer",
+                _ => "newly",
+            }
+        });
+        assert_eq!(found.collect::<BTreeSet<_>>(), expected, "{text}\n{changed}");
+        differ += usize::from(!expected.is_empty());
+    }
+    assert!(differ > 10, "the policies test what they are meant to: {differ}");
 }

@@ -1,9 +1,14 @@
 //! What rules mean together: ties, which are faults, and what can't be meant, which are warnings.
 
 mod decider;
+mod diff;
 mod reach;
 mod roles;
 mod ties;
+mod who;
+
+pub use diff::{Change, Difference, Outcome};
+pub use who::Access;
 
 pub(crate) use ties::{http_ties, postgres_ties};
 

@@ -260,15 +260,26 @@ fn one_or_all<T>(list: &[T], one: Option<usize>) -> &[T] {
 }
 
 impl Rule<'_> {
-    /// Every connection to Postgres whose caller is one of this rule's destinations.
+    /// Everything whose caller is one of this rule's destinations.
     pub(crate) fn destination_as_caller(&self, to: usize) -> Self {
+        let from = self.to.get(to).cloned().into_iter().collect();
+        self.bounds(vec![Segments::of("**", 1)], from)
+    }
+
+    /// Everything whose destination is this.
+    pub(crate) fn only_to(&self, to: Segments) -> Self {
+        self.bounds(vec![to], vec![Segments::of("**", 1)])
+    }
+
+    /// Everything between these: a deny, since an allow doesn't hold upgrades.
+    fn bounds(&self, to: Vec<Segments>, from: Vec<Segments>) -> Self {
         Self {
             index: usize::MAX,
             name: self.name,
-            effect: Effect::Allow,
+            effect: Effect::Deny,
             mode: Mode::Enforce,
-            to: vec![Segments::of("**", 1)],
-            from: self.to.get(to).cloned().into_iter().collect(),
+            to,
+            from,
             from_patterns: &[],
             paths: None,
             path_patterns: &[],
@@ -280,6 +291,32 @@ impl Rule<'_> {
             other_conditions: 0,
             databases: None,
         }
+    }
+
+    /// What the rule is about, in words.
+    pub(crate) fn what(&self) -> String {
+        fn list<T: ToString>(items: &[T]) -> String {
+            items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+        }
+        if let Some(databases) = self.databases {
+            return format!("database {}", list(databases));
+        }
+        let methods = self.methods.map_or("any method".to_owned(), list);
+        let paths = self.paths.as_ref().map_or("any path".to_owned(), |_| list(self.path_patterns));
+        let mut words = format!("{methods} of {paths}");
+        let conditions =
+            self.conditions.keys().map(|(_, name)| *name).collect::<Vec<_>>().join(", ");
+        for (key, value) in [
+            ("hosts", self.hosts.map(list)),
+            ("ports", self.ports.map(list)),
+            ("upgrades", self.upgrades.map(list)),
+            ("if", (!conditions.is_empty()).then_some(conditions)),
+        ] {
+            if let Some(value) = value {
+                words = format!("{words}; {key} {value}");
+            }
+        }
+        words
     }
 }
 

@@ -70,6 +70,10 @@ impl<'d> Search<'d> {
             }
         }
         for region in inside {
+            // In it already: nothing new is there.
+            if self.all.iter().any(|held| std::ptr::eq(held.rule, region.rule)) {
+                continue;
+            }
             self.all.push(region);
             let found = self.step(judge)?;
             self.all.pop();
