@@ -10,7 +10,7 @@ mod reference;
 
 use proptest::test_runner::{Config, TestRunner};
 use reference::Decision;
-use signet_policy::{Header, HttpDecision, HttpRequest, Policy, Slice, SpiffeId};
+use signet_policy::{Claim, Header, HttpDecision, HttpRequest, Policy, Slice, SpiffeId};
 
 const REQUESTS: usize = 40;
 
@@ -21,7 +21,9 @@ fn decide(policy: &Policy, request: &reference::Request) -> Decision {
         (b":authority", request.authority.as_bytes()),
     ];
     headers.extend(request.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
-    let request_here = HttpRequest { headers: &headers, ..HttpRequest::default() };
+    let claims: Vec<Claim<'_>> =
+        request.claims.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    let request_here = HttpRequest { headers: &headers, claims: &claims, ..HttpRequest::default() };
     let decision = policy.decide_http(Ok(SpiffeId::parse(&request.from).unwrap()), &request_here);
     let db_role = match decision {
         HttpDecision::Allow { db_role, .. } => db_role.map(str::to_owned),

@@ -48,8 +48,10 @@ fn lines(request: &Request) -> Lines {
 fn the_filter_in_wasmtime_decides_as_the_reference_does() {
     let file = Programs::locate().unwrap().filter("spiffe_authz").unwrap();
     let module = FilterModule::load(&file).unwrap();
-    let run =
-        runner(policies(60)).run(&random::policy_and_requests(REQUESTS), |(rules, requests)| {
+    let run = runner(policies(60)).run(
+        &random::policy_and_requests(REQUESTS),
+        |(mut rules, mut requests)| {
+            random::without_claims(&mut rules, &mut requests);
             let slice = random::slice(&rules).to_string();
             let failed = |error| TestCaseError::fail(format!("{error}: {slice}"));
             let mut filter = HttpFilter::start(&module, slice.as_bytes()).map_err(failed)?;
@@ -64,7 +66,8 @@ fn the_filter_in_wasmtime_decides_as_the_reference_does() {
                 );
             }
             Ok(())
-        });
+        },
+    );
     run.unwrap();
 }
 
@@ -100,8 +103,9 @@ async fn envoy_decides_as_the_reference_does() {
         .collect();
     let mut forwarded = 0;
     for generation in 1..=policies(12) as usize {
-        let (mut rules, requests) =
+        let (mut rules, mut requests) =
             random::policy_and_requests(REQUESTS).new_tree(&mut runner).unwrap().current();
+        random::without_claims(&mut rules, &mut requests);
         random::spare_the_marker(&mut rules);
         ingress.write_policy(&random::document(&rules, generation)).unwrap();
         for caller in &mut callers {

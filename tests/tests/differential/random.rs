@@ -59,25 +59,34 @@ fn rule() -> impl Strategy<Value = Rule> {
     );
     let hosts = texts(&["a.org", "b.a.org", "*.a.org", "*.org", "*.b.a.org"], 2);
     let values = texts(&["1", "2", ""], 2);
-    let condition = (any::<u8>(), values).prop_map(|(kind, values)| match kind % 4 {
-        0 => Condition::Present,
-        1 => Condition::Absent,
-        _ => Condition::Equals(values),
-    });
-    let headers = (subsequence(&["x-a", "x-b"][..], 0..=2), vec(condition, 2));
+    let condition = (any::<u8>(), values)
+        .prop_map(|(kind, values)| match kind % 4 {
+            0 => Condition::Present,
+            1 => Condition::Absent,
+            _ => Condition::Equals(values),
+        })
+        .boxed();
+    let conditions = |names: &'static [&'static str]| {
+        let some =
+            (subsequence(names, 0..=2), vec(condition.clone(), 2)).prop_map(|(names, kinds)| {
+                names
+                    .into_iter()
+                    .map(str::to_owned)
+                    .zip(kinds)
+                    .collect::<Vec<(String, Condition)>>()
+            });
+        option::weighted(0.4, some).prop_map(Option::unwrap_or_default)
+    };
+    let headers = conditions(&["x-a", "x-b"]);
+    let jwt = conditions(&["sub", "realm.roles"]);
     let lists = (
         from,
         option::of(texts(METHODS, 2)),
         option::of(vec(path_pattern(), 1..3)),
         option::weighted(0.3, hosts),
     );
-    (lists, option::weighted(0.4, headers), any::<u8>()).prop_map(
-        |((from, methods, paths, hosts), headers, kind)| {
-            let headers: Vec<(String, Condition)> = headers
-                .map(|(names, conditions)| {
-                    names.into_iter().map(str::to_owned).zip(conditions).collect()
-                })
-                .unwrap_or_default();
+    (lists, headers, jwt, any::<u8>()).prop_map(
+        |((from, methods, paths, hosts), headers, jwt, kind)| {
             let deny = kind % 5 == 0;
             // Allows of equal weight must have the same role; this makes sure of it.
             let role = format!("r{}{}", u8::from(methods.is_some()), headers.len());
@@ -102,6 +111,7 @@ fn rule() -> impl Strategy<Value = Rule> {
                 paths,
                 hosts,
                 headers,
+                jwt,
                 db_role: (!deny).then_some(role),
             }
         },
@@ -147,20 +157,22 @@ fn request() -> impl Strategy<Value = Request> {
             "a..org",
         ][..],
     );
-    let lines = vec(
-        (select(&["x-a", "x-b"][..]), select(&["1", "2", "3", "", "1,3", "3, 1", "1,2"][..])),
-        0..4,
-    );
-    (select(CALLERS), select(METHODS), path, host, lines).prop_map(
-        |(from, method, path, authority, lines)| Request {
+    let lines = |names: &'static [&'static str]| {
+        let value = select(&["1", "2", "3", "", "1,3", "3, 1", "1,2"][..]);
+        let line = (select(names), value)
+            .prop_map(|(name, value): (&str, &str)| (name.to_owned(), value.to_owned()));
+        vec(line, 0..4)
+    };
+    let headers = lines(&["x-a", "x-b"]);
+    let claims = lines(&["sub", "realm.roles"]);
+    (select(CALLERS), select(METHODS), path, host, headers, claims).prop_map(
+        |(from, method, path, authority, headers, claims)| Request {
             from: from.to_owned(),
             method: method.to_owned(),
             path,
             authority: authority.to_owned(),
-            headers: lines
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect(),
+            headers,
+            claims,
         },
     )
 }
@@ -168,6 +180,16 @@ fn request() -> impl Strategy<Value = Request> {
 /// What the filter reads.
 pub(crate) fn slice(rules: &[Rule]) -> Value {
     json!({ "format": 1, "workload": DESTINATION, "http": rules.iter().map(wire).collect::<Vec<_>>() })
+}
+
+/// The same without conditions on claims, which no JWT filter verifies before this Envoy's.
+pub(crate) fn without_claims(rules: &mut [Rule], requests: &mut [Request]) {
+    for rule in rules {
+        rule.jwt.clear();
+    }
+    for request in requests {
+        request.claims.clear();
+    }
 }
 
 /// Keeps the denies from the request that asks which policy is in force: its method is none of these.
@@ -215,12 +237,14 @@ fn wire(rule: &Rule) -> Value {
     if let Some(role) = &rule.db_role {
         value["db_role"] = role.as_str().into();
     }
-    for (name, condition) in &rule.headers {
-        value["headers"][name] = match condition {
-            Condition::Equals(list) => json!({ "equals": list }),
-            Condition::Present => json!("present"),
-            Condition::Absent => json!("absent"),
-        };
+    for (key, conditions) in [("headers", &rule.headers), ("jwt", &rule.jwt)] {
+        for (name, condition) in conditions {
+            value[key][name] = match condition {
+                Condition::Equals(list) => json!({ "equals": list }),
+                Condition::Present => json!("present"),
+                Condition::Absent => json!("absent"),
+            };
+        }
     }
     value
 }

@@ -14,6 +14,8 @@ pub(crate) struct Rule {
     pub(crate) paths: Option<Vec<String>>,
     pub(crate) hosts: Option<Vec<String>>,
     pub(crate) headers: Vec<(String, Condition)>,
+    /// On claims of the caller's JWT.
+    pub(crate) jwt: Vec<(String, Condition)>,
     pub(crate) db_role: Option<String>,
 }
 
@@ -32,6 +34,8 @@ pub(crate) struct Request {
     pub(crate) path: String,
     pub(crate) authority: String,
     pub(crate) headers: Vec<(String, String)>,
+    /// Claims of the caller's JWT, a line for each value.
+    pub(crate) claims: Vec<(String, String)>,
 }
 
 /// Verdict, rule and role.
@@ -83,23 +87,24 @@ pub(crate) fn decide(rules: &[Rule], request: &Request) -> Decision {
 
 /// The weight of the heaviest alternative that matches. `path` is nothing for `*`.
 fn weigh(rule: &Rule, request: &Request, path: Option<&[Vec<u8>]>, host: &str) -> Option<Vec<u32>> {
-    for (name, condition) in &rule.headers {
-        let mut lines = request
-            .headers
-            .iter()
-            .filter(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str());
+    let of_headers = rule.headers.iter().map(|condition| (condition, &request.headers, true));
+    let of_claims = rule.jwt.iter().map(|condition| (condition, &request.claims, false));
+    for ((name, condition), lines, joined) in of_headers.chain(of_claims) {
+        let lines = lines.iter().filter(|(known, _)| known == name);
+        let lines: Vec<&str> = lines.map(|(_, value)| value.as_str()).collect();
         let satisfied = match condition {
-            Condition::Absent => lines.next().is_none(),
-            Condition::Present => lines.next().is_some(),
-            Condition::Equals(list) if rule.deny => lines.any(|line| {
-                let listed = |text: &str| list.iter().any(|value| value == text);
-                listed(line)
-                    || line.split(',').any(|element| listed(element.trim_matches([' ', '\t'])))
-            }),
+            Condition::Absent => lines.is_empty(),
+            Condition::Present => !lines.is_empty(),
             Condition::Equals(list) => {
-                let lines: Vec<&str> = lines.collect();
-                !lines.is_empty() && lines.iter().all(|line| list.iter().any(|value| value == line))
+                let listed = |text: &str| list.iter().any(|value| value == text);
+                // A proxy before us may have joined the lines of a header; nobody joins claims.
+                let element =
+                    |line: &str| line.split(',').any(|part| listed(part.trim_matches([' ', '\t'])));
+                if rule.deny {
+                    lines.iter().any(|line| listed(line) || joined && element(line))
+                } else {
+                    !lines.is_empty() && lines.iter().all(|line| listed(line))
+                }
             }
         };
         if !satisfied {
@@ -144,7 +149,7 @@ fn weigh(rule: &Rule, request: &Request, path: Option<&[Vec<u8>]>, host: &str) -
                     else {
                         continue;
                     };
-                    let conditions = u32::try_from(rule.headers.len()).unwrap();
+                    let conditions = u32::try_from(rule.headers.len() + rule.jwt.len()).unwrap();
                     let weight = [path, from, vec![host, method, conditions]].concat();
                     best = best.max(Some(weight));
                 }
