@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, compile, decide, diff, explain, test, who};
+use crate::commands::{check, compile, decide, diff, explain, schema, test, who};
 use crate::output::Format;
 
 /// Signet: SPIFFE identities and one policy, from Envoy up to and into Postgres.
@@ -45,6 +45,8 @@ enum Policy {
     Diff(diff::Arguments),
     /// Tell everyone who can reach a workload or a role
     Who(who::Arguments),
+    /// Print the JSON Schema of a policy, for editors
+    Schema(schema::Arguments),
     /// Print what the filters of one workload are configured with
     Compile(compile::Arguments),
 }
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         Policy::Explain(arguments) => explain::run(&arguments),
         Policy::Diff(arguments) => diff::run(&arguments),
         Policy::Who(arguments) => who::run(&arguments),
+        Policy::Schema(arguments) => schema::run(&arguments),
         Policy::Compile(arguments) => compile::run(&arguments),
     }
 }

@@ -421,9 +421,26 @@ fn the_demo_policy_holds() {
     assert!(run.out.ends_with("test result: ok. 16 passed; 0 failed\n"), "{}", run.out);
 }
 
+/// Each example's own tests hold, and nothing in it is to be warned of.
+#[test]
+fn the_example_policies_hold() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/policies");
+    let mut count = 0;
+    for entry in std::fs::read_dir(examples).unwrap() {
+        let path = entry.unwrap().path();
+        let file = path.to_str().unwrap();
+        let run = signet(&["policy", "test", file], "");
+        assert_eq!(run.code, 0, "{file}\n{}{}", run.out, run.err);
+        let run = signet(&["policy", "check", file, "--deny-warnings"], "");
+        assert_eq!((run.code, run.err.as_str()), (0, ""), "{file}\n{}", run.out);
+        count += 1;
+    }
+    assert!(count >= 5, "{count}");
+}
+
 #[test]
 fn help_teaches() {
-    for command in ["check", "test", "decide", "explain", "diff", "who", "compile"] {
+    for command in ["check", "test", "decide", "explain", "diff", "who", "schema", "compile"] {
         let run = signet(&["policy", command, "--help"], "");
         assert_eq!(run.code, 0);
         for word in ["Examples:", "Exit codes:", "signet policy"] {

@@ -18,7 +18,7 @@ use crate::read::{
 /// The newest version of the document that this build reads.
 const VERSION: u64 = 1;
 
-const KEYS: &[&str] = &[
+pub(crate) const KEYS: &[&str] = &[
     "version",
     "trust_domain",
     "trust_domain_aliases",

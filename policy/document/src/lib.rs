@@ -27,6 +27,7 @@ mod document;
 mod fault;
 mod node;
 mod read;
+mod schema;
 mod space;
 
 pub use analysis::{Access, Change, Difference, Outcome, Warning, Witness};
@@ -34,3 +35,4 @@ pub use case::{Ask, Case, Expectation, HttpAsk, PostgresAsk, Verdict};
 pub use document::PolicyDocument;
 pub use fault::{Fault, Faults, Located, Place};
 pub use read::{Addressed, IdentityError};
+pub use schema::SCHEMA;

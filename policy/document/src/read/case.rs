@@ -8,7 +8,7 @@ use crate::fault::{Fault, position};
 use crate::node::{Node, Value, span_of};
 
 const CASE: &str = "a test case";
-const KEYS: &[&str] = &[
+pub(crate) const KEYS: &[&str] = &[
     "from",
     "to",
     "request",

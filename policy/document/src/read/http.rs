@@ -7,7 +7,7 @@ use crate::fault::Fault;
 use crate::node::{Node, span_of};
 
 const RULE: &str = "an HTTP rule";
-const KEYS: &[&str] = &[
+pub(crate) const KEYS: &[&str] = &[
     "name",
     "effect",
     "mode",

@@ -14,6 +14,10 @@ pub(crate) use entries::Names;
 pub(crate) use http::http_rule;
 pub(crate) use keys::Keys;
 pub(crate) use postgres::postgres_rule;
+#[cfg(test)]
+pub(crate) use {
+    case::KEYS as CASE_KEYS, http::KEYS as HTTP_KEYS, postgres::KEYS as POSTGRES_KEYS,
+};
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -9,7 +9,7 @@ use crate::fault::Fault;
 use crate::node::{Node, Value, span_of};
 
 const RULE: &str = "a Postgres rule";
-const KEYS: &[&str] = &[
+pub(crate) const KEYS: &[&str] = &[
     "name",
     "from",
     "to",
