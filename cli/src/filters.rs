@@ -66,6 +66,8 @@ pub(crate) struct Filters<'d> {
     postgres: Option<FilterModule>,
     running_http: HashMap<String, HttpFilter>,
     running_postgres: HashMap<String, PostgresFilter>,
+    /// The policies of destinations, to tell login roles.
+    policies: HashMap<String, Policy>,
 }
 
 impl<'d> Filters<'d> {
@@ -78,6 +80,7 @@ impl<'d> Filters<'d> {
             postgres: None,
             running_http: HashMap::new(),
             running_postgres: HashMap::new(),
+            policies: HashMap::new(),
         }
     }
 
@@ -137,7 +140,21 @@ impl<'d> Filters<'d> {
         })
     }
 
+    /// The role that the policy gives to a connection which names no user.
+    fn login_role(&mut self, case: &Case, ask: &PostgresAsk) -> Result<Option<String>, Error> {
+        let policy = match self.policies.entry(case.to.clone()) {
+            Entry::Occupied(compiled) => compiled.into_mut(),
+            Entry::Vacant(new) => new.insert(Policy::compile(slice(self.document, case)?)),
+        };
+        let role = policy.login_role(identity(&case.from)?, ask.database.as_bytes());
+        Ok(role.map(str::to_owned))
+    }
+
     fn decide_postgres(&mut self, case: &Case, ask: &PostgresAsk) -> Result<Decision, Error> {
+        let login_role = match ask.user {
+            Some(_) => None,
+            None => self.login_role(case, ask)?,
+        };
         let module = match &mut self.postgres {
             Some(module) => module,
             none => none.insert(self.arguments.load(POSTGRES_FILTER)?),
@@ -149,7 +166,7 @@ impl<'d> Filters<'d> {
                 stopped.insert(PostgresFilter::start(module, slice.as_bytes())?)
             }
         };
-        let packet = startup_packet(self.document, case, ask)?;
+        let packet = startup_packet(ask, login_role.as_deref())?;
         let connection = filter.connect(Some(&peer(case)))?;
         filter.from_client(connection, &packet, false)?;
         let led_to_postgres = filter.cluster(connection).as_deref() == Some("postgres");
@@ -255,13 +272,7 @@ pub(crate) fn identity(id: &str) -> Result<SpiffeId<'_>, Error> {
 
 /// The packet that a client of the case begins with. One that names no user is who the policy would
 /// make it.
-fn startup_packet(
-    document: &PolicyDocument,
-    case: &Case,
-    ask: &PostgresAsk,
-) -> Result<Vec<u8>, Error> {
-    let policy = Policy::compile(document.slice_for(identity(&case.to)?));
-    let login_role = policy.login_role(identity(&case.from)?, ask.database.as_bytes());
+fn startup_packet(ask: &PostgresAsk, login_role: Option<&str>) -> Result<Vec<u8>, Error> {
     let user = ask.user_or(login_role);
     let named = [("user", user.as_str()), ("database", ask.database.as_str())];
     let more = ask.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));

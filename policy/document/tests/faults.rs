@@ -419,6 +419,22 @@ fn hostile_documents_are_refused() {
     );
 }
 
+/// Half a file is told as such, or is a policy of what was read: never a panic.
+#[test]
+fn files_that_end_early_or_are_one_long_text() {
+    let whole = include_str!("../../../examples/policies/demo.yaml");
+    for at in (0..whole.len()).step_by(41).filter(|at| whole.is_char_boundary(*at)) {
+        let _ = PolicyDocument::parse("p.yaml", &whole[..at]);
+    }
+    let half = PolicyDocument::parse("p.yaml", "version: 1\ntrust_domain: \"exam").unwrap_err();
+    let told = half.lines().next().unwrap();
+    assert!(told.starts_with("p.yaml:2:15: the document is no YAML that can be read"), "{told}");
+    let started = std::time::Instant::now();
+    let long = format!("version: 1\ntrust_domain: {}\n", "x".repeat(10 * 1024 * 1024));
+    assert_eq!(PolicyDocument::parse("p.yaml", &long).unwrap_err().count(), 1);
+    assert!(started.elapsed().as_secs() < 5);
+}
+
 /// Reads a directory of these files.
 fn files(files: &[(&str, &str)]) -> Result<PolicyDocument, Faults> {
     let files = files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec()));
