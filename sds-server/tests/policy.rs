@@ -3,7 +3,6 @@
 mod support;
 
 use std::os::unix::fs::symlink;
-use std::time::{Duration, Instant};
 
 use envoy_types::pb::envoy::config::core::v3::TypedExtensionConfig;
 use envoy_types::pb::envoy::config::core::v3::{async_data_source, data_source};
@@ -85,10 +84,8 @@ async fn a_policy_is_delivered_when_it_is_valid_and_live_when_it_changes() {
     assert!(other.get("http").is_none() && other.get("filter").is_none(), "{other}");
     server.wait_for_readiness(200, "").await;
 
-    let written = Instant::now();
     std::fs::write(server.at("policy.yaml"), policy("/two")).expect("written");
     let second = slice(&for_http.accept().await.extension(), "/filter.wasm");
-    assert!(written.elapsed() < Duration::from_secs(1), "live after {:?}", written.elapsed());
     assert_ne!(first["http"], second["http"]);
     assert!(for_postgres.is_silent().await, "nothing changed there");
 }
