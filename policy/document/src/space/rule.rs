@@ -337,8 +337,8 @@ impl Region<'_> {
             _ => true,
         };
         methods
-            && meet(&self.rule.to, &other.rule.to)
             && meet(self.callers(), other.callers())
+            && meet(&self.rule.to, &other.rule.to)
             && match (paths(self), paths(other)) {
                 (Some(a), Some(b)) => a.iter().any(|a| b.iter().any(|b| a.meets(b))),
                 _ => true,
