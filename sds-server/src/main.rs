@@ -63,6 +63,8 @@ Configuration, with every default:
   filters:
     http:     { wasm: /opt/signet/spiffe_authz.wasm, sha256: …, denial_detail: class }
     postgres: { wasm: /opt/signet/pg_role.wasm, sha256: …, denial_detail: class }
+  #   per filter also: headers: { spiffe_id: x-spiffe-id, db_role: x-db-role, rule: x-signet-rule }
+  #                    jwt_payload: jwt_payload       # the provider's payload_in_metadata
   # default_svid: { spiffe_id: spiffe://…, hint: … }   # else the one chosen first, else the smallest
   # names: { default_svid: default, default_bundle: ROOTCA, all_bundles: ALL }
   # rotation: { hold: 10s, withdrawal_delay: 1s }

@@ -12,7 +12,7 @@ mod values;
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use signet_policy::{DenialDetail, HeaderNames};
+use signet_policy::{DenialDetail, HeaderNames, PayloadName};
 
 pub use address::{Address, UnixAddress};
 pub use interval::Interval;
@@ -170,6 +170,10 @@ pub struct Filter {
     /// `x-signet-rule`.
     #[serde(default)]
     pub headers: HeaderNames,
+    /// Where Envoy's `jwt_authn` leaves the claims that it verified: its provider's
+    /// `payload_in_metadata`. Default `jwt_payload`.
+    #[serde(default)]
+    pub jwt_payload: PayloadName,
 }
 
 /// Bounds on peers.

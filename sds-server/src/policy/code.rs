@@ -49,7 +49,7 @@ impl CodeCheck {
 mod tests {
     use std::path::Path;
 
-    use signet_policy::{DenialDetail, HeaderNames};
+    use signet_policy::{DenialDetail, HeaderNames, PayloadName};
 
     use super::CodeCheck;
     use crate::config::Filter;
@@ -60,6 +60,7 @@ mod tests {
             sha256: sha256.to_owned().try_into().expect("a digest"),
             denial_detail: DenialDetail::default(),
             headers: HeaderNames::default(),
+            jwt_payload: PayloadName::default(),
         }
     }
 

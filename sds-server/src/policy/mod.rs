@@ -103,7 +103,7 @@ impl PolicyState {
             slice.filter = FilterOptions {
                 denial_detail: filter.denial_detail,
                 headers: filter.headers.clone(),
-                ..FilterOptions::default()
+                jwt_payload: filter.jwt_payload.clone(),
             };
             FilterConfiguration { kind, wasm: filter.wasm.clone(), slice: slice.to_json() }
         });

@@ -92,7 +92,11 @@ pub(super) fn link(linker: &mut Linker<Envoy>) -> Result<()> {
             let Some(bytes) = bytes else {
                 return Ok(BAD_ARGUMENT);
             };
+            // Envoy writes at the front or behind the end, nowhere between.
             let start = (start as usize).min(bytes.len());
+            if start != 0 && start != bytes.len() {
+                return Ok(BAD_ARGUMENT);
+            }
             let end = start.saturating_add(length as usize).min(bytes.len());
             bytes.splice(start..end, value);
             Ok(OK)
