@@ -43,7 +43,11 @@ impl Row {
         self.ratio().unwrap_or(self.ours).is_finite()
     }
 
+    /// Noise may make an added cost negative; that proves nothing.
     pub(super) fn met(&self) -> bool {
+        if self.ours <= 0.0 || self.peer.is_some_and(|peer| peer <= 0.0) {
+            return false;
+        }
         let figure = self.ratio().unwrap_or(self.ours);
         match self.aim {
             Aim::AtLeast(bound) => figure >= bound,
@@ -153,6 +157,8 @@ mod tests {
         assert!(!row(84.0, Some(100.0), Aim::AtLeast(0.85)).met());
         assert!(row(150.0, None, Aim::AtMost(150.0)).met());
         assert!(!row(151.0, None, Aim::AtMost(150.0)).met());
+        assert!(!row(5.0, Some(-0.1), Aim::AtMost(1.6)).met());
+        assert!(!row(-0.1, Some(5.0), Aim::AtMost(1.6)).met());
     }
 
     #[test]
