@@ -130,6 +130,10 @@ name! {
         if !is_token(text) || text.bytes().any(|b| b.is_ascii_uppercase() || b == b'_') {
             return Err("a header's name is an HTTP token in lower case without `_`, such as `x-tenant`");
         }
+        // Envoy shows it as `:authority`, so a condition on it would never see a value.
+        if text == "host" {
+            return Err("the host is no header here: conditions on it stand under `hosts`");
+        }
         Ok(())
     }
 }
@@ -295,7 +299,10 @@ mod tests {
             ],
         );
         check::<Method>(&["GET", "X-CUSTOM"], &["", "GET ", "G/T", "GÉT"]);
-        check::<HeaderName>(&["x-tenant", "accept"], &["", ":path", "X-Tenant", "x_tenant", "a b"]);
+        check::<HeaderName>(
+            &["x-tenant", "accept"],
+            &["", ":path", "X-Tenant", "x_tenant", "a b", "host"],
+        );
         check::<UpgradeProtocol>(&["websocket", "tls/1.3"], &["", "WebSocket", "a,b", "a b"]);
     }
 

@@ -183,6 +183,8 @@ fn faults() {
         (http("upgrades: [WebSocket]"), "WebSocket", "`upgrades` is", "lower case"),
         (http("headers: { X-Tenant: a }"), "X-Tenant", "`headers` is `X-Tenant`", "lower case"),
         (http("headers: {}"), "{", "`headers` is empty", "leave the key out"),
+        (http("headers: { host: a }"), "host", "`headers` is `host`", "under `hosts`"),
+        (http("headers: { x-db-role: a }"), "{", "`headers` names `x-db-role`", "`from`"),
         (http("headers: { a: { absent: false } }"), "false", "`absent` is false", "`absent: true`"),
         (
             http("headers: { a: { absent: true, present: true } }"),
@@ -410,7 +412,7 @@ fn hostile_documents_are_refused() {
         let started = std::time::Instant::now();
         let faults = PolicyDocument::parse("p.yaml", &text).unwrap_err();
         assert!(faults.count() >= 1);
-        assert!(started.elapsed().as_secs() < 5);
+        assert!(started.elapsed().as_secs() < 60, "hangs");
     }
     let faults = PolicyDocument::parse_bytes("p.yaml", b"version: 1\n\xff".to_vec()).unwrap_err();
     assert_eq!(
@@ -432,7 +434,7 @@ fn files_that_end_early_or_are_one_long_text() {
     let started = std::time::Instant::now();
     let long = format!("version: 1\ntrust_domain: {}\n", "x".repeat(10 * 1024 * 1024));
     assert_eq!(PolicyDocument::parse("p.yaml", &long).unwrap_err().count(), 1);
-    assert!(started.elapsed().as_secs() < 5);
+    assert!(started.elapsed().as_secs() < 60, "hangs");
 }
 
 /// Reads a directory of these files.

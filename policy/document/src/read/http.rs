@@ -1,6 +1,11 @@
 //! The rules about HTTP.
 
-use signet_policy::{Effect, HostPattern, HttpRule, Method, Mode, PathPattern, UpgradeProtocol};
+use std::collections::BTreeMap;
+
+use signet_policy::{
+    Effect, HeaderCondition, HeaderName, HeaderNames, HostPattern, HttpRule, Method, Mode,
+    PathPattern, UpgradeProtocol,
+};
 
 use super::{Addressed, Names, Reader};
 use crate::fault::Fault;
@@ -99,7 +104,7 @@ pub(crate) fn http_rule(
             reader.parsed(item, "upgrades", UpgradeProtocol::try_from)
         })
     });
-    let headers = keys.get("headers").map(|node| reader.conditions(node, "headers"));
+    let headers = keys.get("headers").map(|node| reader.header_conditions(node));
     let jwt = keys.get("jwt").map(|node| reader.conditions(node, "jwt"));
     let privileged = reader.allow_privileged(&keys);
     let db_role = keys.get("db_role").map(|node| reader.role(node, "db_role", privileged));
@@ -139,6 +144,24 @@ pub(crate) fn http_rule(
 }
 
 impl Reader<'_> {
+    /// Conditions on headers, but for those that tell the API who called: until the filter has
+    /// decided, they are the client's own words.
+    fn header_conditions(&mut self, node: &Node) -> BTreeMap<HeaderName, HeaderCondition> {
+        let conditions = self.conditions(node, "headers");
+        let HeaderNames { db_role, rule, spiffe_id } = HeaderNames::default();
+        for told in [&spiffe_id, &db_role, &rule] {
+            if conditions.contains_key(told) {
+                self.fault(Fault::new(
+                    span_of(node),
+                    format!("`headers` names `{told}`"),
+                    "written by the filter, after it has decided",
+                    "who calls is a matter of `from`",
+                ));
+            }
+        }
+        conditions
+    }
+
     fn method(&mut self, node: &Node) -> Option<Method> {
         let words: Vec<_> = METHODS.iter().map(|method| (*method, *method)).collect();
         let method = self.word(node, "method", &words)?;
