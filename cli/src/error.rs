@@ -22,9 +22,6 @@ pub(crate) enum Error {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A directory has no policy.
-    #[error("{0} has no policy; files that end in .yaml are accepted")]
-    EmptyDirectory(String),
     /// A policy or a file of cases has faults.
     #[error(transparent)]
     Faults(#[from] Box<Faults>),

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use signet_policy_document::PolicyDocument;
+use signet_policy_document::{PolicyDocument, files_of};
 
 use crate::error::Error;
 
@@ -34,21 +34,10 @@ pub(crate) fn read_policy(file: &str) -> Result<PolicyDocument, Error> {
     if file == "-" || !Path::new(file).is_dir() {
         return Ok(PolicyDocument::parse_bytes(name, read(file)?)?);
     }
-    let unreadable = |source| Error::Read { name: name.to_owned(), source };
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(file).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        // A ConfigMap's volume has hidden files that are the same ones again.
-        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !hidden && path.extension().is_some_and(|extension| extension == "yaml") {
-            files.push(path.display().to_string());
-        }
-    }
-    if files.is_empty() {
-        return Err(Error::EmptyDirectory(name.to_owned()));
-    }
-    files.sort();
-    let texts = files.into_iter().map(|file| read(&file).map(|bytes| (file, bytes)));
+    let files = files_of(Path::new(file))
+        .map_err(|source| Error::Read { name: name.to_owned(), source })?;
+    let files = files.into_iter().map(|path| path.display().to_string());
+    let texts = files.map(|file| read(&file).map(|bytes| (file, bytes)));
     Ok(PolicyDocument::parse_files(name, texts.collect::<Result<_, Error>>()?)?)
 }
 

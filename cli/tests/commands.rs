@@ -454,7 +454,10 @@ fn a_directory_is_one_policy() {
     let directory = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
     let run = signet_in(directory.path(), &["policy", "check", "."], "");
-    assert_eq!(run.err, "error: . has no policy; files that end in .yaml are accepted\n");
+    assert_eq!(
+        run.err,
+        "error: . cannot be read: the directory has no *.yaml; a policy is a file, or a directory of such files\n"
+    );
     let (names, rules) = POLICY.split_once("http:\n").unwrap();
     write("a.yaml", names);
     write("b.yaml", &format!("version: 1\ntrust_domain: example.org\nhttp:\n{rules}"));

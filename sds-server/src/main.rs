@@ -59,7 +59,7 @@ Configuration, with every default:
     mode: \"0660\"
     # allowed_uids: [1337]        # by SO_PEERCRED; left out: whomever the mode lets in
   admin: { listen: 127.0.0.1:9902 }         # or unix:///path; left out: no /livez, /readyz, /metrics
-  policy: { file: /etc/signet/policy.yaml } # watched; left out, with filters: secrets only
+  policy: { file: /etc/signet/policy.yaml } # or a directory; watched; left out, with filters: secrets only
   filters:
     http:     { wasm: /opt/signet/spiffe_authz.wasm, sha256: …, denial_detail: class }
     postgres: { wasm: /opt/signet/pg_role.wasm, sha256: …, denial_detail: class }

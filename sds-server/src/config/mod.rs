@@ -138,8 +138,8 @@ pub struct Rotation {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyFile {
-    /// Path of the document. It is watched: a new version is live at once, a faulty one leaves the
-    /// last good in force.
+    /// Path of the document, or of a directory whose `*.yaml` are one policy. It is watched: a new
+    /// version is live at once, a faulty one leaves the last good in force.
     pub file: PathBuf,
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use signet_policy_document::files_of;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
@@ -23,7 +24,8 @@ const LOOK_WITHOUT_NOTIFICATION: Duration = Duration::from_millis(250);
 /// Links that are followed from a path to its file.
 const LINKS: usize = 16;
 
-/// A watch of some files. Directories are watched, not files: a replaced file is another file.
+/// A watch of some files, or of directories of policy files. Directories are watched, not files: a
+/// replaced file is another file.
 #[derive(Debug)]
 pub(super) struct FileWatch {
     paths: Vec<PathBuf>,
@@ -82,14 +84,22 @@ impl FileWatch {
     }
 
     fn stamps(&self) -> Vec<Stamp> {
-        self.paths.iter().map(|path| stamp(path)).collect()
+        self.files().iter().map(|path| stamp(path)).collect()
+    }
+
+    /// The paths, and the files of those that are directories.
+    fn files(&self) -> Vec<PathBuf> {
+        let inside = self.paths.iter().filter(|path| path.is_dir());
+        let inside = inside.flat_map(|path| files_of(path).unwrap_or_default());
+        self.paths.iter().cloned().chain(inside).collect()
     }
 
     /// Watches every directory in which a change can lead to another file.
     fn follow_links(&mut self) {
-        let Some(watcher) = &mut self.watcher else { return };
+        let folders = self.paths.iter().filter(|path| path.is_dir()).cloned();
         let wanted: BTreeSet<PathBuf> =
-            self.paths.iter().flat_map(|path| directories(path)).collect();
+            self.files().iter().flat_map(|path| directories(path)).chain(folders).collect();
+        let Some(watcher) = &mut self.watcher else { return };
         for gone in self.watched.difference(&wanted) {
             let _ = watcher.unwatch(gone);
         }
@@ -156,6 +166,19 @@ mod tests {
         assert!(sees(&mut watch).await, "replaced");
         fs::remove_file(&path).expect("removed");
         assert!(sees(&mut watch).await, "removed");
+    }
+
+    #[tokio::test]
+    async fn a_directory_has_changed_with_each_of_its_files() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| directory.path().join(name);
+        let mut watch = FileWatch::new(vec![directory.path().to_path_buf()]);
+        fs::write(at("a.yaml"), "one").expect("written");
+        assert!(sees(&mut watch).await, "made");
+        fs::write(at("a.yaml"), "two").expect("written");
+        assert!(sees(&mut watch).await, "written in place");
+        fs::rename(at("a.yaml"), at("b.yaml")).expect("renamed");
+        assert!(sees(&mut watch).await, "renamed");
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use signet_policy_document::{Faults, PolicyDocument};
+use signet_policy_document::{Faults, PolicyDocument, files_of};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -15,7 +15,7 @@ use super::{CodeCheck, FilterKind, PolicyState};
 use crate::config::Filters;
 use crate::metrics::Metrics;
 
-/// The longest document that is read, in bytes.
+/// The longest file that is read, in bytes.
 const DOCUMENT_BYTES: u64 = 8 << 20;
 
 /// Keeps the last good policy, and says why a newer one is not in force.
@@ -150,15 +150,25 @@ impl PolicyKeeper {
     }
 }
 
-/// Reads and checks a document.
-pub(crate) fn read_document(file: &Path) -> Result<PolicyDocument, PolicyFault> {
+/// Reads and checks a policy: a file, or a directory of them.
+pub(crate) fn read_document(path: &Path) -> Result<PolicyDocument, PolicyFault> {
+    let unreadable = |source| PolicyFault::Unreadable { file: path.into(), source };
+    let mut texts = Vec::new();
+    for file in files_of(path).map_err(unreadable)? {
+        let text = read_file(&file)?;
+        texts.push((file.display().to_string(), text));
+    }
+    PolicyDocument::parse_files(&path.display().to_string(), texts)
+        .map_err(|faults| PolicyFault::Faulty { faults: Box::new(faults) })
+}
+
+fn read_file(file: &Path) -> Result<Vec<u8>, PolicyFault> {
     let unreadable = |source| PolicyFault::Unreadable { file: file.into(), source };
-    let mut text = String::new();
+    let mut text = Vec::new();
     let opened = std::fs::File::open(file).map_err(unreadable)?;
-    opened.take(DOCUMENT_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
+    opened.take(DOCUMENT_BYTES + 1).read_to_end(&mut text).map_err(unreadable)?;
     if text.len() as u64 > DOCUMENT_BYTES {
         return Err(PolicyFault::TooLong { file: file.into() });
     }
-    PolicyDocument::parse(&file.display().to_string(), &text)
-        .map_err(|faults| PolicyFault::Faulty { faults: Box::new(faults) })
+    Ok(text)
 }
