@@ -4,11 +4,12 @@ use std::{
     collections::BTreeMap,
     fmt::Display,
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Programs;
 
@@ -95,6 +96,18 @@ pub fn holders(value: &mut Value, key: &str, visit: &mut impl FnMut(&mut Value))
         }
         _ => {}
     }
+}
+
+/// Puts something else at the end of a cluster: it answers at `address` instead.
+pub fn redirect(configuration: &mut Value, cluster: &str, address: SocketAddr) {
+    holders(configuration, "load_assignment", &mut |found| {
+        if found["name"] == cluster {
+            let (address, port) = (address.ip().to_string(), address.port());
+            found["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"] = json!({
+                "address": { "socket_address": { "address": address, "port_value": port } },
+            });
+        }
+    });
 }
 
 #[cfg(test)]

@@ -2,7 +2,11 @@
 
 use std::net::SocketAddr;
 
-use e2e::{MeshPlan, PostgresVersion, SourceKind, Workload, bootstrap::holders, http::Ask};
+use e2e::{
+    MeshPlan, PostgresVersion, SourceKind, Workload,
+    bootstrap::{holders, redirect},
+    http::Ask,
+};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -46,15 +50,7 @@ async fn heard(change: impl FnOnce(&mut Value) + Send + 'static) -> String {
     let mirror = mirror().await;
     let mesh = MeshPlan::new(SourceKind::DevAgent, PostgresVersion::V15)
         .mutate(Workload::Api, move |configuration| {
-            holders(configuration, "load_assignment", &mut |cluster| {
-                if cluster["name"] == "api" {
-                    cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"] = json!({
-                        "address": { "socket_address": {
-                            "address": mirror.ip().to_string(), "port_value": mirror.port(),
-                        } },
-                    });
-                }
-            });
+            redirect(configuration, "api", mirror);
             change(configuration);
         })
         .start()

@@ -2,8 +2,7 @@
 
 use std::net::SocketAddr;
 
-use e2e::{Mesh, MeshPlan, PostgresVersion, SourceKind, Workload, bootstrap::holders};
-use serde_json::json;
+use e2e::{Mesh, MeshPlan, PostgresVersion, SourceKind, Workload, bootstrap::redirect};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UnixStream},
@@ -54,15 +53,7 @@ async fn mesh(rule: &str) -> Mesh {
     let echo = echo().await;
     let plan = MeshPlan::new(SourceKind::DevAgent, PostgresVersion::V15).policy(policy(rule));
     let plan = plan.mutate(Workload::Api, move |configuration| {
-        holders(configuration, "load_assignment", &mut |cluster| {
-            if cluster["name"] == "api" {
-                cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"] = json!({
-                    "address": { "socket_address": {
-                        "address": echo.ip().to_string(), "port_value": echo.port(),
-                    } },
-                });
-            }
-        });
+        redirect(configuration, "api", echo);
     });
     plan.start().await.unwrap()
 }
