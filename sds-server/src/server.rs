@@ -14,7 +14,7 @@ use crate::metrics::Metrics;
 use crate::policy::{PolicyKeeper, PolicyState};
 use crate::sources::workload_api::WorkloadApiSource;
 use crate::sources::{Custodian, Custody, CustodySettings};
-use crate::xds::{Gate, Hub, ListenError, Publisher, SocketFile, incoming, serve};
+use crate::xds::{Gate, Hub, ListenError, Publisher, SocketFile, Views, incoming, serve};
 
 /// A server that is bound and ready to run.
 #[derive(Debug)]
@@ -104,7 +104,7 @@ impl Server {
 
         let gate = Gate::new(config.limits.clone(), config.listen.allowed_uids);
         let incoming = incoming(listener, gate, metrics.clone());
-        let hub = Hub::new(catalogue, metrics, config.limits, stop.clone());
+        let hub = Hub::new(Views::shared(catalogue), metrics, config.limits, stop.clone());
         let streams = TaskTracker::new();
         let served =
             streams.track_future(async move { log_error("xds", serve(hub, incoming).await) });

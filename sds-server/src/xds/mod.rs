@@ -18,6 +18,7 @@ mod session;
 mod status;
 mod stream;
 mod subscription;
+mod views;
 mod wire;
 
 pub use admission::Gate;
@@ -26,3 +27,4 @@ pub(crate) use listener::incoming;
 pub use listener::{ListenError, SocketFile};
 pub use publisher::Publisher;
 pub use service::{Hub, serve};
+pub use views::Views;

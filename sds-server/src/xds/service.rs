@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::routing::post;
 use futures::Stream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,13 +16,13 @@ use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 use tower::service_fn;
 
-use super::catalogue::Catalogue;
 use super::listener::{Connection, Peer};
 use super::quarantine::Quarantine;
 use super::resource::Kind;
 use super::session::fetch;
 use super::status::Refusal;
 use super::stream::carry;
+use super::views::Views;
 use super::wire::{DiscoveryRequest, DiscoveryResponse};
 use crate::config::Limits;
 use crate::metrics::Metrics;
@@ -36,7 +36,7 @@ const PENDING_RESETS: usize = 64;
 /// What all streams share.
 #[derive(Debug)]
 pub struct Hub {
-    pub(super) catalogue: watch::Receiver<Arc<Catalogue>>,
+    views: Views,
     quarantine: Mutex<Quarantine>,
     pub(super) metrics: Metrics,
     pub(super) limits: Limits,
@@ -47,13 +47,13 @@ pub struct Hub {
 impl Hub {
     /// A hub whose streams end with `stop`.
     pub fn new(
-        catalogue: watch::Receiver<Arc<Catalogue>>,
+        views: Views,
         metrics: Metrics,
         limits: Limits,
         stop: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
-            catalogue,
+            views,
             quarantine: Mutex::default(),
             metrics,
             limits,
@@ -135,10 +135,11 @@ async fn stream_method(
         async move {
             refuse_when_draining(&hub)?;
             let peer = peer(&request);
+            let view = hub.views.open(&peer)?;
             // One response in the queue: everything behind it is the latest state when its turn
             // comes.
             let (out, responses) = mpsc::channel(1);
-            hub.streams.spawn(carry(Arc::clone(&hub), kind, peer, request.into_inner(), out));
+            hub.streams.spawn(carry(Arc::clone(&hub), kind, peer, view, request.into_inner(), out));
             Ok::<Response<Responses>, Status>(Response::new(ReceiverStream::new(responses)))
         }
     });
@@ -155,7 +156,8 @@ async fn fetch_method(
         let hub = Arc::clone(&hub);
         async move {
             refuse_when_draining(&hub)?;
-            let catalogue = Arc::clone(&hub.catalogue.borrow());
+            let mut view = hub.views.open(&peer(&request))?;
+            let catalogue = view.current();
             let response = fetch(
                 kind,
                 request.get_ref(),
@@ -163,6 +165,7 @@ async fn fetch_method(
                 &catalogue,
                 Moment::now(),
             )
+            .and_then(|response| view.confirm().map(|()| response))
             .inspect_err(|refusal| hub.metrics.count_rejected(refusal.class()))?;
             Ok::<_, Status>(Response::new(response))
         }

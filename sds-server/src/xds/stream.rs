@@ -12,6 +12,7 @@ use super::resource::Kind;
 use super::service::Hub;
 use super::session::Session;
 use super::status::Refusal;
+use super::views::View;
 use super::wire::{DiscoveryRequest, DiscoveryResponse};
 use crate::sources::Moment;
 
@@ -19,11 +20,18 @@ type Inbound = Streaming<DiscoveryRequest>;
 type Outbound = mpsc::Sender<Result<DiscoveryResponse, Status>>;
 
 /// Serves one stream until the peer leaves, the server stops, or one of them breaks the rules.
-pub(super) async fn carry(hub: Arc<Hub>, kind: Kind, peer: Peer, inbound: Inbound, out: Outbound) {
+pub(super) async fn carry(
+    hub: Arc<Hub>,
+    kind: Kind,
+    peer: Peer,
+    view: View,
+    inbound: Inbound,
+    out: Outbound,
+) {
     let _counted = hub.metrics.open_stream(kind.label(), "unix");
     let (r#type, uid, pid) = (kind.label(), peer.uid, peer.pid);
     debug!(r#type, uid, pid, "stream opened");
-    let ended = converse(&hub, kind, &peer, inbound, &out).await;
+    let ended = converse(&hub, kind, &peer, view, inbound, &out).await;
     match &ended {
         Ok(()) | Err(Refusal::Draining) => debug!(r#type, uid, pid, "stream ended"),
         Err(refusal) => {
@@ -41,12 +49,11 @@ async fn converse(
     hub: &Hub,
     kind: Kind,
     peer: &Peer,
+    mut view: View,
     mut inbound: Inbound,
     out: &Outbound,
 ) -> Result<(), Refusal> {
-    let mut catalogues = hub.catalogue.clone();
-    let catalogue = Arc::clone(&catalogues.borrow_and_update());
-    let mut session = Session::new(kind, peer.uid, hub.limits.names_per_request, catalogue);
+    let mut session = Session::new(kind, peer.uid, hub.limits.names_per_request, view.current());
     let mut blocked_since: Option<Instant> = None;
     loop {
         let due = session.is_due(Moment::now());
@@ -65,14 +72,12 @@ async fn converse(
                     return Ok(());
                 }
             },
-            changed = catalogues.changed() => {
-                // The publisher ends before the streams only when the server stops.
-                changed.map_err(|_| Refusal::Draining)?;
-                let catalogue = Arc::clone(&catalogues.borrow_and_update());
-                session.update(catalogue, &hub.quarantine(), Moment::now())
+            catalogue = view.changed() => {
+                session.update(catalogue?, &hub.quarantine(), Moment::now())
             }
             permit = out.reserve(), if due => {
                 let Ok(permit) = permit else { return Ok(()) };
+                view.confirm()?;
                 if let Some((response, resource)) = session.next_response(Moment::now()) {
                     hub.metrics.count_push(kind.label());
                     info!(node = session.envoy().node, "pushed {resource:?}");
