@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
+use super::peer::{Account, Peer};
 use crate::config::Limits;
 
 /// Counts connections and refuses those beyond the limits.
@@ -20,7 +21,7 @@ pub struct Gate {
 
 #[derive(Debug)]
 struct Book {
-    by_uid: HashMap<u32, usize>,
+    by_account: HashMap<Account, usize>,
     total: usize,
     /// Opens that are allowed now; refills with time.
     opens: f64,
@@ -56,14 +57,14 @@ impl NotAdmitted {
 #[derive(Debug)]
 pub(crate) struct Pass {
     gate: Arc<Gate>,
-    uid: u32,
+    account: Account,
 }
 
 impl Gate {
     /// A gate with nobody inside.
     pub fn new(limits: Limits, allowed_uids: Option<Vec<u32>>) -> Arc<Self> {
         let book = Book {
-            by_uid: HashMap::new(),
+            by_account: HashMap::new(),
             total: 0,
             opens: f64::from(limits.opens_burst),
             counted: Instant::now(),
@@ -71,11 +72,14 @@ impl Gate {
         Arc::new(Self { limits, allowed_uids, book: Mutex::new(book) })
     }
 
-    /// Lets a process of user `uid` in, or says why not.
-    pub(crate) fn admit(self: &Arc<Self>, uid: u32, now: Instant) -> Result<Pass, NotAdmitted> {
-        if self.allowed_uids.as_ref().is_some_and(|allowed| !allowed.contains(&uid)) {
+    /// Lets `peer` in, or says why not.
+    pub(crate) fn admit(self: &Arc<Self>, peer: &Peer, now: Instant) -> Result<Pass, NotAdmitted> {
+        if let (Peer::Local(process), Some(allowed)) = (peer, &self.allowed_uids)
+            && !allowed.contains(&process.uid)
+        {
             return Err(NotAdmitted::Uid);
         }
+        let account = peer.account();
         let mut book = self.book();
         let refill = (now - book.counted).as_secs_f64() * f64::from(self.limits.opens_per_second);
         book.opens = (book.opens + refill).min(f64::from(self.limits.opens_burst));
@@ -83,7 +87,11 @@ impl Gate {
         if book.total >= self.limits.connections {
             return Err(NotAdmitted::Total);
         }
-        if book.by_uid.get(&uid).is_some_and(|open| *open >= self.limits.connections_per_peer) {
+        if book
+            .by_account
+            .get(&account)
+            .is_some_and(|open| *open >= self.limits.connections_per_peer)
+        {
             return Err(NotAdmitted::PerPeer);
         }
         if book.opens < 1.0 {
@@ -91,8 +99,8 @@ impl Gate {
         }
         book.opens -= 1.0;
         book.total += 1;
-        *book.by_uid.entry(uid).or_default() += 1;
-        Ok(Pass { gate: Arc::clone(self), uid })
+        *book.by_account.entry(account.clone()).or_default() += 1;
+        Ok(Pass { gate: Arc::clone(self), account })
     }
 
     fn book(&self) -> std::sync::MutexGuard<'_, Book> {
@@ -104,10 +112,10 @@ impl Drop for Pass {
     fn drop(&mut self) {
         let mut book = self.gate.book();
         book.total -= 1;
-        if let Some(open) = book.by_uid.get_mut(&self.uid) {
+        if let Some(open) = book.by_account.get_mut(&self.account) {
             *open -= 1;
             if *open == 0 {
-                book.by_uid.remove(&self.uid);
+                book.by_account.remove(&self.account);
             }
         }
     }
@@ -121,6 +129,11 @@ mod tests {
 
     use super::{Gate, NotAdmitted};
     use crate::config::Limits;
+    use crate::xds::peer::{LocalPeer, Peer};
+
+    fn of(uid: u32) -> Peer {
+        Peer::Local(LocalPeer { uid, gid: uid, pid: None })
+    }
 
     fn limits() -> Limits {
         Limits {
@@ -135,27 +148,27 @@ mod tests {
     #[test]
     fn places_are_limited_and_given_back() {
         let (gate, now) = (Gate::new(limits(), None), Instant::now());
-        let first = gate.admit(1, now).expect("a place");
-        let _second = gate.admit(1, now).expect("a place");
-        assert_eq!(gate.admit(1, now).err(), Some(NotAdmitted::PerPeer));
-        let _third = gate.admit(2, now).expect("a place");
-        assert_eq!(gate.admit(3, now).err(), Some(NotAdmitted::Total));
+        let first = gate.admit(&of(1), now).expect("a place");
+        let _second = gate.admit(&of(1), now).expect("a place");
+        assert_eq!(gate.admit(&of(1), now).err(), Some(NotAdmitted::PerPeer));
+        let _third = gate.admit(&of(2), now).expect("a place");
+        assert_eq!(gate.admit(&of(3), now).err(), Some(NotAdmitted::Total));
         drop(first);
-        assert!(gate.admit(1, now).is_ok());
+        assert!(gate.admit(&of(1), now).is_ok());
     }
 
     #[test]
     fn a_burst_is_allowed_and_then_a_rate() {
         let (gate, now) = (Gate::new(Limits { opens_burst: 2, ..limits() }, None), Instant::now());
-        assert!(gate.admit(1, now).is_ok() && gate.admit(1, now).is_ok());
-        assert_eq!(gate.admit(1, now).err(), Some(NotAdmitted::TooFast));
-        assert!(gate.admit(1, now + Duration::from_secs(1)).is_ok());
+        assert!(gate.admit(&of(1), now).is_ok() && gate.admit(&of(1), now).is_ok());
+        assert_eq!(gate.admit(&of(1), now).err(), Some(NotAdmitted::TooFast));
+        assert!(gate.admit(&of(1), now + Duration::from_secs(1)).is_ok());
     }
 
     #[test]
     fn other_users_stay_out() {
         let gate = Gate::new(limits(), Some(vec![7]));
-        assert_eq!(gate.admit(8, Instant::now()).err(), Some(NotAdmitted::Uid));
-        assert!(gate.admit(7, Instant::now()).is_ok());
+        assert_eq!(gate.admit(&of(8), Instant::now()).err(), Some(NotAdmitted::Uid));
+        assert!(gate.admit(&of(7), Instant::now()).is_ok());
     }
 }

@@ -22,8 +22,9 @@ pub(crate) enum Event {
     Withheld { kind: Kind, name: String, version: Version },
     /// An answer to a response that this stream never sent, or that was answered before.
     StaleNonce { kind: Kind },
-    /// A name has been unknown for 10 s.
-    Unanswered { kind: Kind, name: String },
+    /// A name has been asked for in vain for 10 s. Not `permitted`: the peer must not have it,
+    /// whether there is such a thing or not.
+    Unanswered { kind: Kind, name: String, permitted: bool },
 }
 
 impl Event {
@@ -53,10 +54,20 @@ impl Event {
             Self::StaleNonce { kind } => {
                 debug!(r#type = kind.label(), node, "an answer to no open response");
             }
-            Self::Unanswered { kind, name } => {
+            Self::Unanswered { kind, name, permitted } => {
                 let r#type = kind.label();
                 metrics.count_unanswered(r#type);
-                warn!(r#type, name, node, "nothing of this name can be served; who needs it waits");
+                if *permitted {
+                    warn!(
+                        r#type,
+                        name, node, "nothing of this name can be served; who needs it waits"
+                    );
+                } else {
+                    warn!(
+                        r#type,
+                        name, node, "this peer may not have this name; it is left waiting"
+                    );
+                }
             }
         }
     }

@@ -16,6 +16,7 @@ use tonic::transport::server::Connected;
 use tracing::{error, warn};
 
 use super::admission::{Gate, Pass};
+use super::peer::{LocalPeer, Peer};
 use crate::config::FileMode;
 use crate::metrics::Metrics;
 
@@ -106,14 +107,6 @@ fn refuse_what_is_not_ours(path: &Path) -> Result<(), ListenError> {
     Err(ListenError::Occupied { path: path.into(), found })
 }
 
-/// The process at the other end, as the kernel knew it when it connected.
-#[derive(Debug, Clone, Default)]
-pub struct Peer {
-    pub(crate) uid: u32,
-    /// Unknown where the process lives in another pid namespace.
-    pub(crate) pid: Option<i32>,
-}
-
 /// A connection that was let in.
 #[derive(Debug)]
 pub struct Connection {
@@ -150,12 +143,16 @@ async fn accept(
 ) -> io::Result<Option<Connection>> {
     let (stream, _) = listener.accept().await?;
     let credentials = stream.peer_cred()?;
-    let peer = Peer { uid: credentials.uid(), pid: credentials.pid() };
-    match gate.admit(peer.uid, Instant::now()) {
+    let peer = Peer::Local(LocalPeer {
+        uid: credentials.uid(),
+        gid: credentials.gid(),
+        pid: credentials.pid(),
+    });
+    match gate.admit(&peer, Instant::now()) {
         Ok(pass) => Ok(Some(Connection { stream, peer, _pass: pass })),
         Err(reason) => {
             metrics.count_rejected(reason.class());
-            warn!(uid = peer.uid, pid = peer.pid, %reason, "connection refused");
+            warn!(%peer, %reason, "connection refused");
             Ok(None)
         }
     }

@@ -8,12 +8,13 @@ use std::collections::HashMap;
 
 use tokio::time::Instant;
 
+use super::peer::Account;
 use super::resource::{Kind, Version};
 
-/// One Envoy, as far as it can be told from others of the same user.
+/// One Envoy, as far as it can be told from others of the same account.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct EnvoyId {
-    pub(crate) uid: u32,
+    pub(crate) account: Account,
     pub(crate) node: String,
 }
 
@@ -85,11 +86,12 @@ mod tests {
     use tokio::time::Instant;
 
     use super::{EnvoyId, Quarantine};
+    use crate::xds::peer::Account;
     use crate::xds::resource::{Kind, Version};
 
     #[test]
     fn refused_bytes_are_not_believed_until_others_are_accepted() {
-        let envoy = EnvoyId { uid: 7, node: "sidecar".into() };
+        let envoy = EnvoyId { account: Account::User(7), node: "sidecar".into() };
         let (bad, good) = (Version::of([b"bad".as_slice()]), Version::of([b"good".as_slice()]));
         let mut quarantine = Quarantine::default();
         quarantine.record(&envoy, Kind::Secret, "default", &bad, Instant::now());
@@ -105,7 +107,7 @@ mod tests {
         let mut quarantine = Quarantine::default();
         let version = Version::of([b"bad".as_slice()]);
         for node in 0..=Quarantine::CAPACITY {
-            let envoy = EnvoyId { uid: 7, node: node.to_string() };
+            let envoy = EnvoyId { account: Account::User(7), node: node.to_string() };
             quarantine.record(&envoy, Kind::Secret, "default", &version, Instant::now());
         }
         assert_eq!(quarantine.refusals.len(), Quarantine::CAPACITY);

@@ -16,7 +16,9 @@ use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 use tower::service_fn;
 
-use super::listener::{Connection, Peer};
+use super::grant::{Grant, Permitted};
+use super::listener::Connection;
+use super::peer::Peer;
 use super::quarantine::Quarantine;
 use super::resource::Kind;
 use super::session::fetch;
@@ -134,7 +136,7 @@ async fn stream_method(
         let hub = Arc::clone(&hub);
         async move {
             refuse_when_draining(&hub)?;
-            let peer = peer(&request);
+            let peer = peer(&request)?;
             let view = hub.views.open(&peer)?;
             // One response in the queue: everything behind it is the latest state when its turn
             // comes.
@@ -156,13 +158,14 @@ async fn fetch_method(
         let hub = Arc::clone(&hub);
         async move {
             refuse_when_draining(&hub)?;
-            let mut view = hub.views.open(&peer(&request))?;
-            let catalogue = view.current();
+            let peer = peer(&request)?;
+            let mut view = hub.views.open(&peer)?;
+            let permitted = Permitted { catalogue: view.current(), grant: Grant::of(&peer) };
             let response = fetch(
                 kind,
                 request.get_ref(),
                 hub.limits.names_per_request,
-                &catalogue,
+                &permitted,
                 Moment::now(),
             )
             .and_then(|response| view.confirm().map(|()| response))
@@ -183,6 +186,6 @@ fn refuse_when_draining(hub: &Hub) -> Result<(), Refusal> {
 }
 
 /// Who the listener found at the other end.
-fn peer<T>(request: &Request<T>) -> Peer {
-    request.extensions().get::<Peer>().cloned().unwrap_or_default()
+fn peer<T>(request: &Request<T>) -> Result<Peer, Refusal> {
+    request.extensions().get::<Peer>().cloned().ok_or(Refusal::UnknownPeer)
 }

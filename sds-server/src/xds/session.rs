@@ -10,6 +10,8 @@ use tokio::time::Instant;
 
 use super::catalogue::Catalogue;
 use super::event::Event;
+use super::grant::{Grant, Permitted};
+use super::peer::Peer;
 use super::quarantine::{EnvoyId, Quarantine};
 use super::resource::{Kind, Resource};
 use super::status::Refusal;
@@ -23,16 +25,23 @@ pub(crate) struct Session {
     kind: Kind,
     names_limit: usize,
     envoy: EnvoyId,
-    catalogue: Arc<Catalogue>,
+    permitted: Permitted,
     subscriptions: BTreeMap<Kind, Subscription>,
     responses: u64,
 }
 
 impl Session {
-    /// A stream of `kind` that was opened by a process of user `uid`.
-    pub(crate) fn new(kind: Kind, uid: u32, names_limit: usize, catalogue: Arc<Catalogue>) -> Self {
-        let envoy = EnvoyId { uid, node: String::new() };
-        Self { kind, names_limit, envoy, catalogue, subscriptions: BTreeMap::new(), responses: 0 }
+    /// A stream of `kind` that was opened by `peer`, which may have what `grant` permits.
+    pub(crate) fn new(
+        kind: Kind,
+        peer: &Peer,
+        names_limit: usize,
+        grant: Arc<Grant>,
+        catalogue: Arc<Catalogue>,
+    ) -> Self {
+        let envoy = EnvoyId { account: peer.account(), node: String::new() };
+        let permitted = Permitted { catalogue, grant };
+        Self { kind, names_limit, envoy, permitted, subscriptions: BTreeMap::new(), responses: 0 }
     }
 
     /// Who is at the other end, as far as it said.
@@ -68,13 +77,13 @@ impl Session {
         quarantine: &Quarantine,
         now: Moment,
     ) -> Vec<Event> {
-        self.catalogue = catalogue;
+        self.permitted.catalogue = catalogue;
         self.settle(quarantine, now)
     }
 
     fn settle(&mut self, quarantine: &Quarantine, now: Moment) -> Vec<Event> {
         let settled = self.subscriptions.values_mut().flat_map(|subscription| {
-            subscription.settle(&self.catalogue, quarantine, &self.envoy, now)
+            subscription.settle(&self.permitted, quarantine, &self.envoy, now)
         });
         settled.collect()
     }
@@ -83,7 +92,7 @@ impl Session {
     pub(crate) fn is_due(&self, now: Moment) -> bool {
         self.subscriptions
             .values()
-            .any(|subscription| subscription.due(&self.catalogue, now).is_some())
+            .any(|subscription| subscription.due(&self.permitted, now).is_some())
     }
 
     /// The next response; it counts as sent. Returns what it carries too.
@@ -95,7 +104,7 @@ impl Session {
         let (version_info, resource) = self
             .subscriptions
             .values_mut()
-            .find_map(|subscription| subscription.next(&self.catalogue, &nonce, now))?;
+            .find_map(|subscription| subscription.next(&self.permitted, &nonce, now))?;
         self.responses += 1;
         let response = DiscoveryResponse {
             version_info,
@@ -108,7 +117,9 @@ impl Session {
 
     /// Reports names that have been unknown for too long, each once.
     pub(crate) fn overdue(&mut self, now: Moment) -> Vec<Event> {
-        self.subscriptions.values_mut().flat_map(|subscription| subscription.overdue(now)).collect()
+        let permitted = &self.permitted;
+        let overdue = self.subscriptions.values_mut();
+        overdue.flat_map(|subscription| subscription.overdue(permitted, now)).collect()
     }
 
     /// When [`Session::overdue`] will have something to say.
@@ -117,22 +128,23 @@ impl Session {
     }
 }
 
-/// Answers a single request, all its names in one response; names that are unknown are left out.
+/// Answers a single request, all its names in one response; names that are unknown or not permitted are left out.
 pub(crate) fn fetch(
     kind: Kind,
     request: &DiscoveryRequest,
     names_limit: usize,
-    catalogue: &Catalogue,
+    permitted: &Permitted,
     now: Moment,
 ) -> Result<DiscoveryResponse, Refusal> {
     let kind = accepted_kind(kind, request, names_limit)?;
     let mut found: BTreeMap<&str, &Arc<Resource>> = match request.resource_names.as_slice() {
         [] => {
-            catalogue.canonical(kind).map(|resource| (resource.name.as_str(), resource)).collect()
+            let all = permitted.all(kind).into_iter();
+            all.map(|resource| (resource.name.as_str(), resource)).collect()
         }
         names => names
             .iter()
-            .filter_map(|name| Some((name.as_str(), catalogue.find(kind, name)?)))
+            .filter_map(|name| Some((name.as_str(), permitted.find(kind, name)?)))
             .collect(),
     };
     found.retain(|_, resource| resource.is_valid(now.wall));

@@ -7,6 +7,8 @@ use super::{Session, fetch};
 use crate::sources::Moment;
 use crate::xds::catalogue::Catalogue;
 use crate::xds::event::Event;
+use crate::xds::grant::{Grant, Permitted};
+use crate::xds::peer::{self, LocalPeer};
 use crate::xds::quarantine::Quarantine;
 use crate::xds::resource::{Content, Kind, Resource};
 use crate::xds::status::Refusal;
@@ -28,6 +30,15 @@ fn catalogue(entries: &[(&str, &str)]) -> Arc<Catalogue> {
     })))
 }
 
+fn session(catalogue: Arc<Catalogue>) -> Session {
+    let peer = peer::Peer::Local(LocalPeer { uid: 7, gid: 7, pid: None });
+    Session::new(Kind::Secret, &peer, 4, Arc::new(Grant::Everything), catalogue)
+}
+
+fn everything(catalogue: &Arc<Catalogue>) -> Permitted {
+    Permitted { catalogue: Arc::clone(catalogue), grant: Arc::new(Grant::Everything) }
+}
+
 struct Peer {
     session: Session,
     quarantine: Quarantine,
@@ -38,7 +49,7 @@ struct Peer {
 
 impl Peer {
     fn new(entries: &[(&str, &str)]) -> Self {
-        let session = Session::new(Kind::Secret, 7, 4, catalogue(entries));
+        let session = session(catalogue(entries));
         Self {
             session,
             quarantine: Quarantine::default(),
@@ -50,7 +61,7 @@ impl Peer {
 
     /// The same Envoy on a new stream.
     fn reconnect(self, entries: &[(&str, &str)]) -> Self {
-        Self { session: Session::new(Kind::Secret, 7, 4, catalogue(entries)), ..self }
+        Self { session: session(catalogue(entries)), ..self }
     }
 
     fn request(&mut self, nonce: &str, error: Option<&str>) -> Vec<Event> {
@@ -150,7 +161,7 @@ fn an_unknown_name_is_silent_until_it_appears_and_withholds_nothing() {
     assert_eq!(peer.session.next_deadline(), Some(late.steady));
     assert_eq!(
         peer.session.overdue(late),
-        [Event::Unanswered { kind: Kind::Secret, name: "later".into() }]
+        [Event::Unanswered { kind: Kind::Secret, name: "later".into(), permitted: true }]
     );
     assert_eq!(peer.session.overdue(late), [], "told once");
     peer.update(&[("default", "1"), ("later", "1")]);
@@ -303,7 +314,7 @@ fn a_reconnect_with_another_version_is_sent_everything() {
 #[test]
 fn a_wrong_type_and_too_many_names_are_refused() {
     let mut quarantine = Quarantine::default();
-    let mut session = Session::new(Kind::Secret, 7, 4, catalogue(&[]));
+    let mut session = session(catalogue(&[]));
     let wrong =
         DiscoveryRequest { type_url: Kind::Extension.type_url().into(), ..Default::default() };
     assert!(matches!(
@@ -318,18 +329,58 @@ fn a_wrong_type_and_too_many_names_are_refused() {
 }
 
 #[test]
+fn what_is_not_permitted_looks_like_what_is_not_there() {
+    let catalogue = catalogue(&[("ROOTCA", "1"), ("default", "1"), ("spiffe://a/b", "1")]);
+    let grant = Arc::new(Grant::Listed(["ROOTCA".to_owned(), "default".to_owned()].into()));
+    let ask = |names: &[&str]| DiscoveryRequest {
+        resource_names: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..Default::default()
+    };
+    let peer = peer::Peer::Remote("spiffe://a/envoy".parse().expect("an ID"));
+    let sent = |names: &[&str]| {
+        let mut session =
+            Session::new(Kind::Secret, &peer, 4, Arc::clone(&grant), Arc::clone(&catalogue));
+        let now = Moment::now();
+        session.receive(&ask(names), &mut Quarantine::default(), now).expect("accepted");
+        let responses = std::iter::from_fn(|| session.next_response(now));
+        let sent: Vec<_> = responses.map(|(_, resource)| resource.name.clone()).collect();
+        (sent, session.overdue(now.plus(Duration::from_secs(10))))
+    };
+    let (of_forbidden, forbidden) = sent(&["spiffe://a/b", "ROOTCA"]);
+    let (of_unknown, unknown) = sent(&["nonsense", "ROOTCA"]);
+    assert_eq!((of_forbidden, of_unknown), (vec!["ROOTCA".to_owned()], vec!["ROOTCA".to_owned()]));
+    for (events, name) in [(forbidden, "spiffe://a/b"), (unknown, "nonsense")] {
+        let expected =
+            Event::Unanswered { kind: Kind::Secret, name: name.into(), permitted: false };
+        assert_eq!(events, [expected]);
+    }
+    assert_eq!(sent(&[]).0, ["ROOTCA", "default"], "all means all that is granted");
+
+    let permitted = Permitted { catalogue: Arc::clone(&catalogue), grant: Arc::clone(&grant) };
+    let fetched =
+        |names: &[&str]| fetch(Kind::Secret, &ask(names), 4, &permitted, Moment::now()).err();
+    assert_eq!(fetched(&["spiffe://a/b"]), fetched(&["nonsense"]));
+    assert_eq!(fetched(&["default"]), None);
+}
+
+#[test]
 fn a_fetch_returns_what_is_known() {
     let catalogue = catalogue(&[("ROOTCA", "1"), ("default", "1")]);
     let ask = |names: &[&str]| DiscoveryRequest {
         resource_names: names.iter().map(|n| (*n).to_owned()).collect(),
         ..Default::default()
     };
-    let both =
-        fetch(Kind::Secret, &ask(&["ROOTCA", "default", "unknown"]), 4, &catalogue, Moment::now())
-            .expect("found");
+    let both = fetch(
+        Kind::Secret,
+        &ask(&["ROOTCA", "default", "unknown"]),
+        4,
+        &everything(&catalogue),
+        Moment::now(),
+    )
+    .expect("found");
     assert_eq!(both.resources.len(), 2);
     assert!(matches!(
-        fetch(Kind::Secret, &ask(&["unknown"]), 4, &catalogue, Moment::now()),
+        fetch(Kind::Secret, &ask(&["unknown"]), 4, &everything(&catalogue), Moment::now()),
         Err(Refusal::NothingToFetch { .. })
     ));
 }
@@ -348,10 +399,13 @@ fn what_has_expired_is_not_sent_though_the_catalogue_holds_it_still() {
     .until(expires);
     let catalogue = Arc::new(Catalogue::of([Arc::new(leaf)]));
     let request = DiscoveryRequest { resource_names: vec!["default".into()], ..Default::default() };
-    let mut session = Session::new(Kind::Secret, 7, 4, Arc::clone(&catalogue));
+    let mut session = session(Arc::clone(&catalogue));
     session.receive(&request, &mut Quarantine::default(), now).expect("accepted");
-    assert!(session.is_due(now) && fetch(Kind::Secret, &request, 4, &catalogue, now).is_ok());
+    assert!(
+        session.is_due(now)
+            && fetch(Kind::Secret, &request, 4, &everything(&catalogue), now).is_ok()
+    );
     let late = now.plus(Duration::from_secs(5));
     assert!(!session.is_due(late) && session.next_response(late).is_none());
-    assert!(fetch(Kind::Secret, &request, 4, &catalogue, late).is_err());
+    assert!(fetch(Kind::Secret, &request, 4, &everything(&catalogue), late).is_err());
 }

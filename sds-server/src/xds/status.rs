@@ -19,6 +19,9 @@ pub(crate) enum Refusal {
     /// The server is stopping.
     #[error("the server is stopping, connect again later")]
     Draining,
+    /// The transport does not say who asks.
+    #[error("it is not known who asks")]
+    UnknownPeer,
     /// The peer does not read.
     #[error("responses were left unread for too long")]
     SlowReader,
@@ -32,6 +35,7 @@ impl Refusal {
             Self::TooManyNames { .. } => "too_many_names",
             Self::NothingToFetch { .. } => "not_found",
             Self::Draining => "draining",
+            Self::UnknownPeer => "unknown_peer",
             Self::SlowReader => "slow_reader",
         }
     }
@@ -46,6 +50,7 @@ impl From<Refusal> for Status {
             }
             Refusal::NothingToFetch { .. } => Self::not_found(message),
             Refusal::Draining => Self::unavailable(message),
+            Refusal::UnknownPeer => Self::unauthenticated(message),
             Refusal::SlowReader => Self::resource_exhausted(message),
         }
     }

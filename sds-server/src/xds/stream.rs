@@ -7,7 +7,8 @@ use tokio::time::{Instant, sleep_until};
 use tonic::{Status, Streaming};
 use tracing::{debug, info, warn};
 
-use super::listener::Peer;
+use super::grant::Grant;
+use super::peer::Peer;
 use super::resource::Kind;
 use super::service::Hub;
 use super::session::Session;
@@ -28,15 +29,15 @@ pub(super) async fn carry(
     inbound: Inbound,
     out: Outbound,
 ) {
-    let _counted = hub.metrics.open_stream(kind.label(), "unix");
-    let (r#type, uid, pid) = (kind.label(), peer.uid, peer.pid);
-    debug!(r#type, uid, pid, "stream opened");
+    let _counted = hub.metrics.open_stream(kind.label(), peer.transport());
+    let r#type = kind.label();
+    debug!(r#type, %peer, "stream opened");
     let ended = converse(&hub, kind, &peer, view, inbound, &out).await;
     match &ended {
-        Ok(()) | Err(Refusal::Draining) => debug!(r#type, uid, pid, "stream ended"),
+        Ok(()) | Err(Refusal::Draining) => debug!(r#type, %peer, "stream ended"),
         Err(refusal) => {
             hub.metrics.count_rejected(refusal.class());
-            warn!(r#type, uid, pid, reason = %refusal, "stream closed");
+            warn!(r#type, %peer, reason = %refusal, "stream closed");
         }
     }
     if let Err(refusal) = ended {
@@ -53,7 +54,8 @@ async fn converse(
     mut inbound: Inbound,
     out: &Outbound,
 ) -> Result<(), Refusal> {
-    let mut session = Session::new(kind, peer.uid, hub.limits.names_per_request, view.current());
+    let mut session =
+        Session::new(kind, peer, hub.limits.names_per_request, Grant::of(peer), view.current());
     let mut blocked_since: Option<Instant> = None;
     loop {
         let due = session.is_due(Moment::now());

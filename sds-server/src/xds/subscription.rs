@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::catalogue::Catalogue;
 use super::event::Event;
+use super::grant::Permitted;
 use super::quarantine::{EnvoyId, Quarantine};
 use super::resource::{Kind, Resource, Version};
 use super::wire::DiscoveryRequest;
@@ -119,17 +119,17 @@ impl Subscription {
         })
     }
 
-    /// Compares with the catalogue: withholds what the peer refused before, and notes what nothing
+    /// Compares with what is permitted: withholds what the peer refused before, and notes what nothing
     /// answers.
     pub(super) fn settle(
         &mut self,
-        catalogue: &Catalogue,
+        permitted: &Permitted,
         quarantine: &Quarantine,
         envoy: &EnvoyId,
         now: Moment,
     ) -> Vec<Event> {
         let mut events = Vec::new();
-        let wanted = self.wanted(catalogue, now);
+        let wanted = self.wanted(permitted, now);
         let refused = |resource: &Resource| {
             quarantine.holds(envoy, self.kind, &resource.name, &resource.version)
         };
@@ -162,7 +162,7 @@ impl Subscription {
             }
         }
         if let Wanted::Listed(names) = &self.names {
-            let unknown = names.iter().filter(|name| catalogue.find(self.kind, name).is_none());
+            let unknown = names.iter().filter(|name| permitted.find(self.kind, name).is_none());
             self.unanswered = unknown
                 .map(|name| {
                     (
@@ -178,11 +178,11 @@ impl Subscription {
     /// The next response that is due; it counts as sent.
     pub(super) fn next(
         &mut self,
-        catalogue: &Catalogue,
+        permitted: &Permitted,
         nonce: &str,
         now: Moment,
     ) -> Option<(String, Arc<Resource>)> {
-        let resource = self.due(catalogue, now)?;
+        let resource = self.due(permitted, now)?;
         self.claimed = None;
         self.held.insert(resource.name.clone(), Some(resource.version.clone()));
         if self.in_flight.len() == IN_FLIGHT {
@@ -199,14 +199,14 @@ impl Subscription {
 
     /// The first resource, trust before leaves, of which the peer does not hold the version in the
     /// catalogue.
-    pub(super) fn due(&self, catalogue: &Catalogue, now: Moment) -> Option<Arc<Resource>> {
-        self.wanted(catalogue, now)
+    pub(super) fn due(&self, permitted: &Permitted, now: Moment) -> Option<Arc<Resource>> {
+        self.wanted(permitted, now)
             .into_iter()
             .find(|resource| self.held.get(&resource.name) != Some(&Some(resource.version.clone())))
     }
 
     /// Reports names that have been unknown for too long, each once.
-    pub(super) fn overdue(&mut self, now: Moment) -> Vec<Event> {
+    pub(super) fn overdue(&mut self, permitted: &Permitted, now: Moment) -> Vec<Event> {
         let kind = self.kind;
         let late = self
             .unanswered
@@ -214,7 +214,8 @@ impl Subscription {
             .filter(|(_, (since, told))| !told && now.steady - *since >= UNANSWERED);
         late.map(|(name, (_, told))| {
             *told = true;
-            Event::Unanswered { kind, name: name.clone() }
+            let permitted = permitted.grant.permits(name);
+            Event::Unanswered { kind, name: name.clone(), permitted }
         })
         .collect()
     }
@@ -228,12 +229,12 @@ impl Subscription {
             .min()
     }
 
-    fn wanted(&self, catalogue: &Catalogue, now: Moment) -> Vec<Arc<Resource>> {
+    fn wanted(&self, permitted: &Permitted, now: Moment) -> Vec<Arc<Resource>> {
         let mut wanted: Vec<_> = match &self.names {
-            Wanted::All => catalogue.canonical(self.kind).map(Arc::clone).collect(),
+            Wanted::All => permitted.all(self.kind).into_iter().map(Arc::clone).collect(),
             Wanted::Listed(names) => names
                 .iter()
-                .filter_map(|name| catalogue.find(self.kind, name))
+                .filter_map(|name| permitted.find(self.kind, name))
                 .map(Arc::clone)
                 .collect(),
         };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::catalogue::Catalogue;
-use super::listener::Peer;
+use super::peer::Peer;
 use super::status::Refusal;
 
 /// Opens a [`View`] for whoever is let in.

@@ -1,0 +1,85 @@
+//! Who is at the other end of a connection.
+
+use std::fmt;
+
+use spiffe::SpiffeId;
+
+/// The other end of a connection, as the listener found it: never as it calls itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Peer {
+    /// A process of this machine, named by the kernel.
+    Local(LocalPeer),
+    /// A workload anywhere, named by its SVID.
+    Remote(SpiffeId),
+}
+
+/// A process as the kernel knew it when it connected (`SO_PEERCRED`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalPeer {
+    /// Its effective user.
+    pub uid: u32,
+    /// Its effective group.
+    pub gid: u32,
+    /// Unknown where the process lives in another pid namespace.
+    pub pid: Option<i32>,
+}
+
+/// Whom limits and memories are kept for; it outlives a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Account {
+    /// All processes of a user.
+    User(u32),
+    /// A workload, wherever it runs.
+    Workload(SpiffeId),
+}
+
+impl Peer {
+    /// Whom its connections and refusals are counted for.
+    pub(crate) fn account(&self) -> Account {
+        match self {
+            Self::Local(process) => Account::User(process.uid),
+            Self::Remote(id) => Account::Workload(id.clone()),
+        }
+    }
+
+    /// The metrics' label of how it came.
+    pub(crate) fn transport(&self) -> &'static str {
+        match self {
+            Self::Local(_) => "unix",
+            Self::Remote(_) => "tcp",
+        }
+    }
+}
+
+/// As logs and admin pages name it.
+impl fmt::Display for Peer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(LocalPeer { uid, pid: Some(pid), .. }) => {
+                write!(out, "uid {uid} pid {pid}")
+            }
+            Self::Local(LocalPeer { uid, pid: None, .. }) => write!(out, "uid {uid}"),
+            Self::Remote(id) => id.fmt(out),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spiffe::SpiffeId;
+
+    use super::{Account, LocalPeer, Peer};
+
+    #[test]
+    fn a_peer_is_shown_as_what_was_proven_of_it() {
+        let local = |pid| Peer::Local(LocalPeer { uid: 7, gid: 8, pid });
+        let id = SpiffeId::new("spiffe://example.org/ns/a/sa/envoy").expect("an ID");
+        for (peer, shown, account) in [
+            (local(Some(9)), "uid 7 pid 9", Account::User(7)),
+            (local(None), "uid 7", Account::User(7)),
+            (Peer::Remote(id.clone()), "spiffe://example.org/ns/a/sa/envoy", Account::Workload(id)),
+        ] {
+            assert_eq!((peer.to_string().as_str(), peer.account()), (shown, account));
+        }
+    }
+}
