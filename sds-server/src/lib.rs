@@ -14,4 +14,5 @@ pub mod metrics;
 pub mod policy;
 pub mod server;
 pub mod sources;
+mod time;
 pub mod xds;

@@ -1,6 +1,7 @@
 //! The whole server: [`Server::build`] validates and binds, [`Server::run`] owns the tasks.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -14,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::policy::{PolicyKeeper, PolicyState};
 use crate::sources::workload_api::WorkloadApiSource;
 use crate::sources::{Custodian, Custody, CustodySettings};
+use crate::xds::registry::Registry;
 use crate::xds::{Gate, Hub, ListenError, Publisher, SocketFile, Views, incoming, serve};
 
 /// A server that is bound and ready to run.
@@ -65,6 +67,7 @@ impl Server {
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServerError> {
         let Self { config, listener, socket, admin } = self;
         let metrics = Metrics::default();
+        let registry = Registry::new(metrics.clone());
         let mut tasks = Tasks::new(stop.clone());
 
         let Source::WorkloadApi(workload_api) = config.source;
@@ -89,7 +92,7 @@ impl Server {
         }
 
         let (publisher, catalogue) =
-            Publisher::new(identities.clone(), policy.clone(), config.names);
+            Publisher::new(identities.clone(), policy.clone(), config.names, Arc::clone(&registry));
         tasks.spawn("publisher", publisher.run(stop.clone()));
 
         // The admin listener outlives the streams, so that /readyz can say that the server is
@@ -103,8 +106,8 @@ impl Server {
         }
 
         let gate = Gate::new(config.limits.clone(), config.listen.allowed_uids);
-        let incoming = incoming(listener, gate, metrics.clone());
-        let hub = Hub::new(Views::shared(catalogue), metrics, config.limits, stop.clone());
+        let incoming = incoming(listener, gate, Arc::clone(&registry));
+        let hub = Hub::new(Views::shared(catalogue), registry, config.limits, stop.clone());
         let streams = TaskTracker::new();
         let served =
             streams.track_future(async move { log_error("xds", serve(hub, incoming).await) });

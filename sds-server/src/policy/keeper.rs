@@ -124,14 +124,14 @@ impl PolicyKeeper {
     }
 
     fn accept(&self, state: &mut PolicyState, document: PolicyDocument) {
-        let digest = document.digest();
+        let digest: Arc<str> = document.digest().into();
         let again = state.digest.as_ref() == Some(&digest);
         if again && state.rejected.is_none() {
             return;
         }
         self.metrics.count_policy_load("accepted");
         self.metrics.show_policy(&digest);
-        info!(digest, rules = document.rule_count(), again, "policy in force");
+        info!(%digest, rules = document.rule_count(), again, "policy in force");
         state.rejected = None;
         state.document = Some(Arc::new(document));
         state.digest = Some(digest);

@@ -45,6 +45,8 @@ pub struct FilterConfiguration {
     pub wasm: PathBuf,
     /// The slice in its canonical JSON.
     pub slice: String,
+    /// The digest of the policy that it is of.
+    pub digest: Arc<str>,
 }
 
 /// The policy as it stands.
@@ -56,7 +58,7 @@ pub struct PolicyState {
     /// The last document without faults.
     document: Option<Arc<PolicyDocument>>,
     /// Of that document.
-    digest: Option<String>,
+    digest: Option<Arc<str>>,
     /// Why the newest document is not in force.
     rejected: Option<String>,
     /// Filters whose code must not run, and why.
@@ -91,7 +93,9 @@ impl PolicyState {
         &self,
         workload: &str,
     ) -> Result<Vec<FilterConfiguration>, SpiffeIdError> {
-        let Some(document) = &self.document else { return Ok(Vec::new()) };
+        let (Some(document), Some(digest)) = (&self.document, &self.digest) else {
+            return Ok(Vec::new());
+        };
         let slice = document.slice_for(SpiffeId::parse(workload)?);
         let trusted =
             self.filters.by_kind().filter(|(kind, _)| !self.code_faults.contains_key(kind));
@@ -105,7 +109,8 @@ impl PolicyState {
                 headers: filter.headers.clone(),
                 jwt_payload: filter.jwt_payload.clone(),
             };
-            FilterConfiguration { kind, wasm: filter.wasm.clone(), slice: slice.to_json() }
+            let (wasm, digest) = (filter.wasm.clone(), Arc::clone(digest));
+            FilterConfiguration { kind, wasm, slice: slice.to_json(), digest }
         });
         Ok(configurations.collect())
     }

@@ -18,16 +18,16 @@ pub mod workload_api;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use spiffe::{SpiffeId, TrustDomain, X509Bundle, X509Context};
-use x509_parser::time::ASN1Time;
 
 pub use custodian::Custodian;
 pub use custody::{Custody, CustodySettings};
 pub use finding::Finding;
 pub use moment::Moment;
 pub use svid::{Svid, SvidFault};
+
+use crate::time::utc;
 
 /// What a source says at this moment.
 #[derive(Debug, Clone, Default)]
@@ -89,24 +89,4 @@ impl Identities {
             self.trouble.clone().unwrap_or_else(|| "no identity has been issued yet".into())
         })
     }
-}
-
-/// Writes a time as logs and `/readyz` show it: RFC 3339, UTC, to the second.
-fn utc(time: SystemTime) -> String {
-    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let time =
-        i64::try_from(seconds).ok().and_then(|seconds| ASN1Time::from_timestamp(seconds).ok());
-    let Some(time) = time.map(|time| time.to_datetime()) else {
-        return format!("{seconds} s after 1970");
-    };
-    let (date, clock) = (time.to_calendar_date(), time.to_hms());
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z",
-        date.0,
-        u8::from(date.1),
-        date.2,
-        clock.0,
-        clock.1,
-        clock.2
-    )
 }

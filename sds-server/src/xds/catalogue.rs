@@ -29,7 +29,8 @@ impl Catalogue {
         Self::of(fresh.map(|resource| {
             let known = previous
                 .find(resource.kind, &resource.name)
-                .filter(|known| known.version == resource.version);
+                .filter(|known| known.version == resource.version)
+                .filter(|known| known.policy == resource.policy);
             known.map_or_else(|| Arc::new(resource), Arc::clone)
         }))
     }

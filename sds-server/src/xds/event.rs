@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
-use super::resource::{Kind, Version};
+use super::resource::{Kind, Resource, Version};
 use crate::metrics::Metrics;
 
 /// What a peer may write into our log with one NACK, in characters.
@@ -13,6 +13,8 @@ const REASON: usize = 1024;
 /// Something for the log and the metrics. Events never flow back into a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
+    /// A resource was sent.
+    Pushed { kind: Kind, name: String, version: Version },
     /// The peer accepted a response. Not `believed` where it refused the same bytes before: it goes
     /// on with older ones.
     Acked { kind: Kind, name: String, version: Version, after: Duration, believed: bool },
@@ -25,19 +27,32 @@ pub(crate) enum Event {
     /// A name has been asked for in vain for 10 s. Not `permitted`: the peer must not have it,
     /// whether there is such a thing or not.
     Unanswered { kind: Kind, name: String, permitted: bool },
+    /// The peer no longer wants a name.
+    Unsubscribed { kind: Kind, name: String },
 }
 
 impl Event {
+    /// That `resource` was sent.
+    pub(super) fn pushed(resource: &Resource) -> Self {
+        let (name, version) = (resource.name.clone(), resource.version.clone());
+        Self::Pushed { kind: resource.kind, name, version }
+    }
+
     /// Logs and counts it. `node` is what the peer calls itself.
-    pub(super) fn tell(&self, metrics: &Metrics, node: &str) {
+    pub(super) fn tell(&self, metrics: &Metrics, peer: &str, node: &str) {
         match self {
+            Self::Pushed { kind, name, version } => {
+                let r#type = kind.label();
+                metrics.count_push(r#type);
+                info!(r#type, name, %version, peer, node, "pushed");
+            }
             Self::Acked { kind, name, version, after, believed } => {
                 let r#type = kind.label();
                 metrics.count_ack(r#type, *after);
                 if *believed {
-                    debug!(r#type, name, %version, node, "accepted");
+                    debug!(r#type, name, %version, peer, node, "accepted");
                 } else {
-                    warn!(r#type, name, %version, node, "accepted what it refused before: not believed");
+                    warn!(r#type, name, %version, peer, node, "accepted what it refused before: not believed");
                 }
             }
             Self::Nacked { kind, name, version, reason } => {
@@ -45,29 +60,27 @@ impl Event {
                 metrics.count_nack(r#type);
                 let reason: String =
                     reason.chars().filter(|c| !c.is_control()).take(REASON).collect();
-                warn!(r#type, name, %version, node, reason, "refused; what it had before stays in force");
+                warn!(r#type, name, %version, peer, node, reason, "refused; what it had before stays in force");
             }
             Self::Withheld { kind, name, version } => {
                 let r#type = kind.label();
-                warn!(r#type, name, %version, node, "not sent again: refused before");
+                warn!(r#type, name, %version, peer, node, "not sent again: refused before");
+            }
+            Self::Unsubscribed { kind, name } => {
+                debug!(r#type = kind.label(), name, peer, node, "no longer wanted");
             }
             Self::StaleNonce { kind } => {
-                debug!(r#type = kind.label(), node, "an answer to no open response");
+                debug!(r#type = kind.label(), peer, node, "an answer to no open response");
             }
             Self::Unanswered { kind, name, permitted } => {
                 let r#type = kind.label();
                 metrics.count_unanswered(r#type);
-                if *permitted {
-                    warn!(
-                        r#type,
-                        name, node, "nothing of this name can be served; who needs it waits"
-                    );
+                let reason = if *permitted {
+                    "nothing of this name can be served; who needs it waits"
                 } else {
-                    warn!(
-                        r#type,
-                        name, node, "this peer may not have this name; it is left waiting"
-                    );
-                }
+                    "this peer may not have this name; it is left waiting"
+                };
+                warn!(r#type, name, peer, node, "{reason}");
             }
         }
     }

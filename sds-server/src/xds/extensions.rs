@@ -1,5 +1,7 @@
 //! Policy slices as the configurations of Envoy's Wasm filters.
 
+use std::sync::Arc;
+
 use envoy_types::pb::envoy::config::core::v3::{
     AsyncDataSource, DataSource, TypedExtensionConfig, async_data_source, data_source,
 };
@@ -28,6 +30,7 @@ pub(super) fn extension(filter: &FilterConfiguration) -> Resource {
     let extension =
         TypedExtensionConfig { name: name.into(), typed_config: Some(Any { type_url, value }) };
     Resource::encode(Kind::Extension, Content::Filter, name.into(), false, &extension)
+        .of_policy(Arc::clone(&filter.digest))
 }
 
 /// One constant `vm_id` through all generations: a new slice finds what the old one left in shared

@@ -17,8 +17,8 @@ use tracing::{error, warn};
 
 use super::admission::{Gate, Pass};
 use super::peer::{LocalPeer, Peer};
+use super::registry::Registry;
 use crate::config::FileMode;
-use crate::metrics::Metrics;
 
 /// A socket in the file system that is ours; dropping it removes the file.
 #[derive(Debug)]
@@ -120,12 +120,12 @@ pub struct Connection {
 pub(crate) fn incoming(
     listener: UnixListener,
     gate: Arc<Gate>,
-    metrics: Metrics,
+    registry: Arc<Registry>,
 ) -> impl Stream<Item = io::Result<Connection>> {
-    futures::stream::unfold((listener, gate, metrics), |(listener, gate, metrics)| async move {
+    futures::stream::unfold((listener, gate, registry), |(listener, gate, registry)| async move {
         loop {
-            match accept(&listener, &gate, &metrics).await {
-                Ok(Some(connection)) => return Some((Ok(connection), (listener, gate, metrics))),
+            match accept(&listener, &gate, &registry).await {
+                Ok(Some(connection)) => return Some((Ok(connection), (listener, gate, registry))),
                 Ok(None) => {}
                 Err(error) => {
                     error!(%error, "a connection cannot be accepted");
@@ -139,7 +139,7 @@ pub(crate) fn incoming(
 async fn accept(
     listener: &UnixListener,
     gate: &Arc<Gate>,
-    metrics: &Metrics,
+    registry: &Registry,
 ) -> io::Result<Option<Connection>> {
     let (stream, _) = listener.accept().await?;
     let credentials = stream.peer_cred()?;
@@ -151,8 +151,7 @@ async fn accept(
     match gate.admit(&peer, Instant::now()) {
         Ok(pass) => Ok(Some(Connection { stream, peer, _pass: pass })),
         Err(reason) => {
-            metrics.count_rejected(reason.class());
-            warn!(%peer, %reason, "connection refused");
+            registry.refuse(&peer, reason.class(), &reason);
             Ok(None)
         }
     }

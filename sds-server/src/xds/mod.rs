@@ -13,6 +13,7 @@ mod listener;
 mod peer;
 mod publisher;
 mod quarantine;
+pub mod registry;
 mod resource;
 mod secrets;
 mod service;

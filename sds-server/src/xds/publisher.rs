@@ -8,6 +8,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::catalogue::Catalogue;
+use super::registry::Registry;
+use super::resource::Kind;
 use crate::config::Names;
 use crate::policy::PolicyState;
 use crate::sources::Identities;
@@ -24,6 +26,7 @@ pub struct Publisher {
     policy: watch::Receiver<PolicyState>,
     names: Names,
     catalogue: watch::Sender<Arc<Catalogue>>,
+    registry: Arc<Registry>,
 }
 
 impl Publisher {
@@ -32,9 +35,10 @@ impl Publisher {
         identities: watch::Receiver<Identities>,
         policy: watch::Receiver<PolicyState>,
         names: Names,
+        registry: Arc<Registry>,
     ) -> (Self, watch::Receiver<Arc<Catalogue>>) {
         let (catalogue, published) = watch::channel(Arc::default());
-        (Self { identities, policy, names, catalogue }, published)
+        (Self { identities, policy, names, catalogue, registry }, published)
     }
 
     /// Works until `stop`.
@@ -70,6 +74,7 @@ impl Publisher {
         let names = &self.names;
         self.catalogue.send_if_modified(|current| {
             let built = Catalogue::build(&snapshot, &filters, names, current);
+            self.registry.note_policies(built.canonical(Kind::Extension));
             if built.same_as(current) {
                 return false;
             }

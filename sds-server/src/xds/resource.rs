@@ -1,6 +1,7 @@
 //! One resource in the form in which every stream sends it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -96,6 +97,8 @@ pub(crate) struct Resource {
     pub(crate) version: Version,
     /// From when on it must not be sent any more.
     pub(crate) expires: Option<SystemTime>,
+    /// The digest of the policy that an extension is of.
+    pub(crate) policy: Option<Arc<str>>,
     /// An encoded `Any`.
     pub(crate) encoded: Bytes,
 }
@@ -113,13 +116,19 @@ impl Resource {
         let any = Any { type_url: kind.type_url().to_owned(), value };
         let encoded = zeroized(Zeroizing::new(any.encode_to_vec()));
         let version = Version::of([encoded.as_ref()]);
-        Self { kind, content, name, alias, version, expires: None, encoded }
+        Self { kind, content, name, alias, version, expires: None, policy: None, encoded }
     }
 
     /// The same, never to be sent from `expires` on. Catalogues follow expiry too, but a little
     /// later.
     pub(crate) fn until(self, expires: SystemTime) -> Self {
         Self { expires: Some(expires), ..self }
+    }
+
+    /// The same, with the digest of the policy that it is of. Not part of the version: several
+    /// policies may say the same to one filter.
+    pub(crate) fn of_policy(self, digest: Arc<str>) -> Self {
+        Self { policy: Some(digest), ..self }
     }
 
     /// Whether it may be sent at `now`.

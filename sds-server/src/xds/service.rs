@@ -20,6 +20,7 @@ use super::grant::{Grant, Permitted};
 use super::listener::Connection;
 use super::peer::Peer;
 use super::quarantine::Quarantine;
+use super::registry::Registry;
 use super::resource::Kind;
 use super::session::fetch;
 use super::status::Refusal;
@@ -27,7 +28,6 @@ use super::stream::carry;
 use super::views::Views;
 use super::wire::{DiscoveryRequest, DiscoveryResponse};
 use crate::config::Limits;
-use crate::metrics::Metrics;
 use crate::sources::Moment;
 
 /// An Envoy that is frozen or gone is noticed after both times.
@@ -40,7 +40,7 @@ const PENDING_RESETS: usize = 64;
 pub struct Hub {
     views: Views,
     quarantine: Mutex<Quarantine>,
-    pub(super) metrics: Metrics,
+    pub(super) registry: Arc<Registry>,
     pub(super) limits: Limits,
     pub(super) stop: CancellationToken,
     streams: TaskTracker,
@@ -50,14 +50,14 @@ impl Hub {
     /// A hub whose streams end with `stop`.
     pub fn new(
         views: Views,
-        metrics: Metrics,
+        registry: Arc<Registry>,
         limits: Limits,
         stop: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
             views,
             quarantine: Mutex::default(),
-            metrics,
+            registry,
             limits,
             stop,
             streams: TaskTracker::new(),
@@ -169,7 +169,7 @@ async fn fetch_method(
                 Moment::now(),
             )
             .and_then(|response| view.confirm().map(|()| response))
-            .inspect_err(|refusal| hub.metrics.count_rejected(refusal.class()))?;
+            .inspect_err(|refusal| hub.registry.refuse(&peer, refusal.class(), refusal))?;
             Ok::<_, Status>(Response::new(response))
         }
     });

@@ -44,11 +44,6 @@ impl Session {
         Self { kind, names_limit, envoy, permitted, subscriptions: BTreeMap::new(), responses: 0 }
     }
 
-    /// Who is at the other end, as far as it said.
-    pub(crate) fn envoy(&self) -> &EnvoyId {
-        &self.envoy
-    }
-
     /// Takes in a request.
     pub(crate) fn receive(
         &mut self,

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tonic::{Status, Streaming};
-use tracing::{debug, info, warn};
+use tracing::debug;
 
+use super::event::Event;
 use super::grant::Grant;
 use super::peer::Peer;
+use super::registry::{Line, Protocol};
 use super::resource::Kind;
 use super::service::Hub;
 use super::session::Session;
@@ -29,16 +31,13 @@ pub(super) async fn carry(
     inbound: Inbound,
     out: Outbound,
 ) {
-    let _counted = hub.metrics.open_stream(kind.label(), peer.transport());
     let r#type = kind.label();
     debug!(r#type, %peer, "stream opened");
-    let ended = converse(&hub, kind, &peer, view, inbound, &out).await;
+    let mut line = hub.registry.open(&peer, r#type, Protocol::Sotw);
+    let ended = converse(&hub, kind, &peer, view, &mut line, inbound, &out).await;
     match &ended {
         Ok(()) | Err(Refusal::Draining) => debug!(r#type, %peer, "stream ended"),
-        Err(refusal) => {
-            hub.metrics.count_rejected(refusal.class());
-            warn!(r#type, %peer, reason = %refusal, "stream closed");
-        }
+        Err(refusal) => hub.registry.refuse(&peer, refusal.class(), refusal),
     }
     if let Err(refusal) = ended {
         // A peer that does not read will not read this either.
@@ -51,6 +50,7 @@ async fn converse(
     kind: Kind,
     peer: &Peer,
     mut view: View,
+    line: &mut Line,
     mut inbound: Inbound,
     out: &Outbound,
 ) -> Result<(), Refusal> {
@@ -66,6 +66,9 @@ async fn converse(
             () = hub.stop.cancelled() => return Err(Refusal::Draining),
             request = inbound.message() => match request {
                 Ok(Some(request)) => {
+                    if let Some(node) = &request.node {
+                        line.named(&node.id, &node.cluster);
+                    }
                     session.receive(&request, &mut hub.quarantine(), Moment::now())?
                 }
                 Ok(None) => return Ok(()),
@@ -80,19 +83,20 @@ async fn converse(
             permit = out.reserve(), if due => {
                 let Ok(permit) = permit else { return Ok(()) };
                 view.confirm()?;
-                if let Some((response, resource)) = session.next_response(Moment::now()) {
-                    hub.metrics.count_push(kind.label());
-                    info!(node = session.envoy().node, "pushed {resource:?}");
-                    permit.send(Ok(response));
-                }
                 blocked_since = None;
-                Vec::new()
+                match session.next_response(Moment::now()) {
+                    Some((response, resource)) => {
+                        permit.send(Ok(response));
+                        vec![Event::pushed(&resource)]
+                    }
+                    None => Vec::new(),
+                }
             }
             () = at(patience) => return Err(Refusal::SlowReader),
             () = at(deadline) => session.overdue(Moment::now()),
         };
         for event in events {
-            event.tell(&hub.metrics, &session.envoy().node);
+            line.hear(&event);
         }
     }
 }

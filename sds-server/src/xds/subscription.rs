@@ -81,15 +81,18 @@ impl Subscription {
         envoy: &EnvoyId,
         now: Moment,
     ) -> Vec<Event> {
-        let event = self.answer(request, quarantine, envoy, now);
+        let kind = self.kind;
+        let mut events: Vec<_> = self.answer(request, quarantine, envoy, now).into_iter().collect();
         if let Wanted::Listed(names) = &mut self.names {
+            let left = names.iter().filter(|name| !request.resource_names.contains(name));
+            events.extend(left.map(|name| Event::Unsubscribed { kind, name: name.clone() }));
             *names = request.resource_names.iter().cloned().collect();
             self.held.retain(|name, _| names.contains(name));
             self.unanswered.retain(|name, _| names.contains(name));
         } else if !request.resource_names.is_empty() {
             self.names = Wanted::Listed(request.resource_names.iter().cloned().collect());
         }
-        event.into_iter().collect()
+        events
     }
 
     fn answer(
