@@ -80,8 +80,14 @@ Secrets that Envoy can ask for:
   ALL                         every bundle, federated ones too, each for its own trust domain only
   spiffe://DOMAIN/PATH        the SVID of that ID
   spiffe://DOMAIN             the bundle of that trust domain
+  svid?hint=HINT              the SVID to which the source gives that hint
+  bundle?td=DOMAIN,DOMAIN     the bundles of these trust domains
 
-Extension configurations: signet.http (HTTP filter), signet.postgres (network filter).
+  ROOTCA, ALL and bundle take a form: ROOTCA.spiffe as above, ROOTCA.x509 and bundle.x509?td=DOMAIN
+  as a plain trusted_ca, which holds one trust domain only. In a value % & , are %25 %26 %2C.
+
+Extension configurations: signet.http (HTTP filter), signet.postgres (network filter), for the
+default SVID; signet.http?id=spiffe://DOMAIN/PATH for another of those issued here.
 
 When something does not come:
 

@@ -26,7 +26,7 @@ pub struct Metrics {
     pushes: Family<TypeLabel, Counter>,
     acks: Family<TypeLabel, Counter>,
     nacks: Family<TypeLabel, Counter>,
-    unanswered: Family<TypeLabel, Counter>,
+    unanswered: Family<UnansweredLabel, Counter>,
     push_to_ack: Histogram,
     rejected: Family<ReasonLabel, Counter>,
     policy: Family<DigestLabel, Gauge>,
@@ -56,6 +56,12 @@ struct ReasonLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TypeLabel {
     r#type: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UnansweredLabel {
+    r#type: &'static str,
+    reason: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -96,8 +102,10 @@ impl Default for Metrics {
             pushes: add.one("xds_pushes", "Responses sent"),
             acks: add.one("xds_acks", "Responses that Envoy accepted"),
             nacks: add.one("xds_nacks", "Responses that Envoy refused"),
-            unanswered: add
-                .one("xds_unanswered_names", "Names asked for that were unknown for 10 s"),
+            unanswered: add.one(
+                "xds_unanswered_names",
+                "Names asked for and not served: for 10 s, or for ever",
+            ),
             push_to_ack: {
                 let histogram = Histogram::new(exponential_buckets(0.0005, 2.0, 14));
                 add.0.register(
@@ -191,8 +199,8 @@ impl Metrics {
         self.nacks.get_or_create(&TypeLabel { r#type }).inc();
     }
 
-    pub(crate) fn count_unanswered(&self, r#type: &'static str) {
-        self.unanswered.get_or_create(&TypeLabel { r#type }).inc();
+    pub(crate) fn count_unanswered(&self, r#type: &'static str, reason: &'static str) {
+        self.unanswered.get_or_create(&UnansweredLabel { r#type, reason }).inc();
     }
 
     pub(crate) fn count_rejected(&self, reason: &'static str) {

@@ -116,6 +116,33 @@ async fn a_faulty_policy_leaves_the_last_good_one_in_force() {
 }
 
 #[tokio::test]
+async fn another_identitys_slice_is_chosen_by_its_id() {
+    let (server, agent) = started(ABC).await;
+    let authority = Authority::new("example.org");
+    let [api, client, stranger] =
+        ["/api", "/client", "/x"].map(|path| format!("spiffe://example.org{path}"));
+    // The smaller one is the default, and stays it.
+    let [first, second] = ["/api", "/client"].map(|path| Identity::new(&authority, path, HOUR));
+    agent.issue(&[&first, &second], &[]);
+    std::fs::write(server.at("policy.yaml"), policy("/one")).expect("written");
+    let envoy = server.client().await;
+    for (name, workload, rules) in [
+        ("signet.http".to_owned(), &api, 1),
+        (format!("signet.http?id={api}"), &api, 1),
+        (format!("signet.http?id={client}"), &client, 0),
+    ] {
+        let extension = envoy.extensions(&[&name]).await.accept().await.extension();
+        assert_eq!(extension.name, name);
+        // Two slices in one Envoy share no VM: `slice` finds the name in the VM's ID.
+        let slice = slice(&extension, "/filter.wasm");
+        assert_eq!(slice["workload"], **workload);
+        assert_eq!(slice["http"].as_array().map_or(0, Vec::len), rules, "{slice}");
+    }
+    let unknown = format!("signet.http?id={stranger}");
+    assert!(envoy.extensions(&[&unknown]).await.is_silent().await, "not issued here");
+}
+
+#[tokio::test]
 async fn a_config_maps_switch_is_live() {
     let (server, _agent) = started(ABC).await;
     let mut stream = server.client().await.extensions(&["signet.http"]).await;

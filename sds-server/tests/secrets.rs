@@ -5,7 +5,8 @@ mod support;
 use std::time::Duration;
 
 use support::{
-    Agent, Authority, Client, HOUR, Identity, Server, certificate, eventually, key, trust_domains,
+    Agent, Authority, Client, HOUR, Identity, Server, certificate, eventually, key,
+    plain_authority, trust_domains,
 };
 
 #[tokio::test]
@@ -55,6 +56,43 @@ async fn every_name_of_spires_is_answered() {
         fetched.iter().map(|secret| secret.name.as_str()).collect::<Vec<_>>(),
         ["ROOTCA", "default"]
     );
+}
+
+#[tokio::test]
+async fn names_beyond_spires_are_answered_each_as_it_says() {
+    let server = Server::start("").await;
+    let agent = Agent::serve(&server.at("agent.sock"));
+    let [ours, theirs, others] = ["example.org", "a.example", "b.example"].map(Authority::new);
+    let first = Identity::new(&ours, "/a", HOUR);
+    let hinted = Identity { hint: "internal".into(), ..Identity::new(&ours, "/b", HOUR) };
+    agent.issue(&[&first, &hinted], &[&theirs, &others]);
+    let client = server.client().await;
+    let secret = async |name| client.secrets(&[name], "").await.accept().await.secret();
+
+    assert_eq!(certificate(&secret("svid?hint=internal").await), hinted.chain);
+    for (name, expected) in [
+        ("ROOTCA.x509", &ours),
+        ("bundle.x509?td=a.example", &theirs),
+        ("bundle.x509?td=b.example", &others),
+    ] {
+        assert_eq!(plain_authority(&secret(name).await), expected.certificate, "{name}");
+    }
+    for (name, expected) in [
+        ("ROOTCA.spiffe", &[&ours][..]),
+        ("bundle?td=b.example,a.example", &[&theirs, &others]),
+        ("ALL.spiffe", &[&theirs, &others, &ours]),
+    ] {
+        let expected: Vec<_> =
+            expected.iter().map(|a| (a.domain.clone(), a.certificate.clone())).collect();
+        assert_eq!(trust_domains(&secret(name).await), expected, "{name}");
+    }
+
+    // Never merged into one list, and told at once.
+    let merged = ["ALL.x509", "bundle.x509?td=a.example,b.example"];
+    assert!(client.secrets(&merged, "").await.is_silent().await);
+    let told = r#"signet_xds_unanswered_names_total{type="secret",reason="several_trust_domains"}"#;
+    eventually("both are counted", async || (server.metric(told)? == 2).then_some(())).await;
+    assert!(server.log().contains("one trust domain only"));
 }
 
 #[tokio::test]

@@ -59,9 +59,13 @@ impl Config {
         }
         let names = [&self.names.default_svid, &self.names.default_bundle, &self.names.all_bundles];
         for (position, name) in names.iter().enumerate() {
-            if name.is_empty() || name.contains("://") || names[..position].contains(name) {
+            if name.is_empty()
+                || name.contains("://")
+                || name.contains('?')
+                || names[..position].contains(name)
+            {
                 return Err(format!(
-                    "names: `{name}`: accepted are three different names that are no SPIFFE IDs"
+                    "names: `{name}`: accepted are three different names, no SPIFFE IDs and without `?`"
                 ));
             }
         }
@@ -93,6 +97,7 @@ mod tests {
             ("policy: {file: /p}", &["policy: no filter", "`filters`"]),
             ("filters: {http: {wasm: /w, sha256: abc}}", &["`abc`", "64"]),
             ("names: {default_bundle: ALL}", &["`ALL`"]),
+            ("names: {default_svid: 'jwt?aud=a'}", &["`jwt?aud=a`", "without `?`"]),
             ("default_svid: {spiffe_id: /ns/x}", &["`/ns/x`", "spiffe://"]),
             ("limits: {connection: 3}", &["unknown field `connection`", "connections_per_peer"]),
         ] {

@@ -27,6 +27,9 @@ pub enum FilterKind {
 }
 
 impl FilterKind {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Http, Self::Postgres];
+
     /// The name of its ECDS resource.
     pub const fn resource_name(self) -> &'static str {
         match self {
@@ -87,33 +90,64 @@ impl PolicyState {
         self.rejected.as_deref()
     }
 
-    /// What each filter of the Envoys of `workload` is told. Nothing while there is no policy, and
-    /// nothing for a filter whose code is not what was meant.
-    pub fn configurations(
+    /// The digest of the policy in force.
+    pub fn digest(&self) -> Option<&str> {
+        self.digest.as_deref()
+    }
+
+    /// What `filter` of the Envoys of `workload` is told.
+    pub fn configuration(
         &self,
+        filter: FilterKind,
         workload: &str,
-    ) -> Result<Vec<FilterConfiguration>, SpiffeIdError> {
+    ) -> Result<FilterConfiguration, NoSlice> {
+        let (kind, configured) = self
+            .filters
+            .by_kind()
+            .find(|(kind, _)| *kind == filter)
+            .ok_or(NoSlice::NoFilter(filter.resource_name()))?;
+        if let Some(fault) = self.code_faults.get(&kind) {
+            return Err(NoSlice::Code(fault.clone()));
+        }
         let (Some(document), Some(digest)) = (&self.document, &self.digest) else {
-            return Ok(Vec::new());
+            return Err(NoSlice::NoPolicy(self.missing().unwrap_or_default()));
         };
         let slice = document.slice_for(SpiffeId::parse(workload)?);
-        let trusted =
-            self.filters.by_kind().filter(|(kind, _)| !self.code_faults.contains_key(kind));
-        let configurations = trusted.map(|(kind, filter)| {
-            let mut slice = match kind {
-                FilterKind::Http => slice.http_only(),
-                FilterKind::Postgres => slice.postgres_only(),
-            };
-            slice.filter = FilterOptions {
-                denial_detail: filter.denial_detail,
-                headers: filter.headers.clone(),
-                jwt_payload: filter.jwt_payload.clone(),
-            };
-            let (wasm, digest) = (filter.wasm.clone(), Arc::clone(digest));
-            FilterConfiguration { kind, wasm, slice: slice.to_json(), digest }
-        });
-        Ok(configurations.collect())
+        let mut slice = match kind {
+            FilterKind::Http => slice.http_only(),
+            FilterKind::Postgres => slice.postgres_only(),
+        };
+        slice.filter = FilterOptions {
+            denial_detail: configured.denial_detail,
+            headers: configured.headers.clone(),
+            jwt_payload: configured.jwt_payload.clone(),
+        };
+        let (wasm, digest) = (configured.wasm.clone(), Arc::clone(digest));
+        Ok(FilterConfiguration { kind, wasm, slice: slice.to_json(), digest })
     }
+
+    /// Whether every workload's filters are told the same by both.
+    pub fn same_slices(&self, other: &Self) -> bool {
+        // A document of the same digest has the same rules; the filters are of one configuration.
+        (&self.digest, &self.code_faults) == (&other.digest, &other.code_faults)
+    }
+}
+
+/// Why a filter is told nothing: it stays as it is, and a listener that waits for it closed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoSlice {
+    /// Of the configuration.
+    #[error("no filter `{0}` is configured, see `filters`")]
+    NoFilter(&'static str),
+    /// Of the file.
+    #[error("there is no policy: {0}")]
+    NoPolicy(String),
+    /// Of the filter's file.
+    #[error("its code must not run: {0}")]
+    Code(String),
+    /// Of the workload.
+    #[error("no workload of a policy: {0}")]
+    Workload(#[from] SpiffeIdError),
 }
 
 impl Filters {

@@ -13,7 +13,7 @@ mod moment;
 mod rotation;
 mod svid;
 #[cfg(test)]
-mod test_context;
+pub(crate) mod test_context;
 pub mod workload_api;
 
 use std::collections::BTreeMap;
@@ -62,7 +62,8 @@ impl SvidSnapshot {
         self.default.as_ref().and_then(|id| self.svids.get(id))
     }
 
-    fn same_as(&self, other: &Self) -> bool {
+    /// Whether both hold the same, keys and all.
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
         self.default == other.default
             && self.bundles == other.bundles
             && self.svids.len() == other.svids.len()

@@ -9,16 +9,16 @@ use spiffe::{TrustDomain, X509Bundle, X509BundleSet, X509Context, X509Svid};
 #[path = "../../tests/support/authority.rs"]
 mod authority;
 
-pub(super) use authority::Authority;
+pub(crate) use authority::Authority;
 
 impl Authority {
-    pub(super) fn svid(&self, path: &str, life: Duration) -> Arc<X509Svid> {
+    pub(crate) fn svid(&self, path: &str, life: Duration) -> Arc<X509Svid> {
         let (chain, key) = self.pair(path, life);
         Arc::new(X509Svid::parse_from_der(&chain, &key).expect("a valid SVID"))
     }
 
     /// These SVIDs, and the bundles of these authorities.
-    pub(super) fn context(svids: &[&Arc<X509Svid>], authorities: &[&Self]) -> X509Context {
+    pub(crate) fn context(svids: &[&Arc<X509Svid>], authorities: &[&Self]) -> X509Context {
         let mut bundles = X509BundleSet::new();
         for domain in authorities.iter().map(|a| a.domain.as_str()).collect::<BTreeSet<_>>() {
             let own = authorities.iter().filter(|a| a.domain == domain);

@@ -1,73 +1,240 @@
 //! Everything that can be served at a moment.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use super::extensions::extension;
-use super::resource::{Kind, Resource, Version};
-use super::secrets::secrets;
-use crate::config::Names;
-use crate::policy::FilterConfiguration;
-use crate::sources::SvidSnapshot;
+use super::absence::Absence;
+use super::form::ValidationForm;
+use super::resource::{Kind, Resource};
+use super::stock::Stock;
 
-/// All resources by kind and name. Built whole, never changed, shared by all streams.
+/// Names that are remembered of one catalogue and kind; what comes beyond them is made each time it
+/// is asked for. Bundles can be spelled in many ways.
+const REMEMBERED: usize = 4096;
+
+/// All resources by kind and name. Each is made when somebody asks for it first, encoded once, and
+/// shared by all streams; what a name means never changes within one catalogue.
 #[derive(Debug, Default)]
 pub struct Catalogue {
-    resources: BTreeMap<Kind, BTreeMap<String, Arc<Resource>>>,
+    stock: Stock,
+    canonical: BTreeMap<Kind, Vec<String>>,
+    made: Made,
+}
+
+/// Resources that somebody has asked for: by kind, by the form of those whose name leaves it open,
+/// and by name.
+type Shelf = RwLock<HashMap<Box<str>, Arc<Resource>>>;
+
+#[derive(Debug, Default)]
+struct Made {
+    secrets: Shelf,
+    plain_secrets: Shelf,
+    extensions: Shelf,
 }
 
 impl Catalogue {
-    /// Encodes what the snapshot and the filters hold. What did not change is the very resource of
-    /// `previous`.
-    pub(super) fn build(
-        snapshot: &SvidSnapshot,
-        filters: &[FilterConfiguration],
-        names: &Names,
-        previous: &Self,
-    ) -> Self {
-        let fresh = secrets(snapshot, names).into_iter().chain(filters.iter().map(extension));
-        Self::of(fresh.map(|resource| {
-            let known = previous
-                .find(resource.kind, &resource.name)
-                .filter(|known| known.version == resource.version)
-                .filter(|known| known.policy == resource.policy);
-            known.map_or_else(|| Arc::new(resource), Arc::clone)
-        }))
+    pub(super) fn new(stock: Stock) -> Self {
+        let canonical = Kind::ALL.map(|kind| (kind, stock.canonical_names(kind))).into();
+        Self { stock, canonical, made: Made::default() }
     }
 
+    /// A catalogue of just these.
+    #[cfg(test)]
     pub(super) fn of(resources: impl IntoIterator<Item = Arc<Resource>>) -> Self {
         let mut catalogue = Self::default();
         for resource in resources {
-            catalogue
-                .resources
-                .entry(resource.kind)
-                .or_default()
-                .insert(resource.name.clone(), resource);
+            if !["default", "ROOTCA", "ALL"].contains(&resource.name.as_str()) {
+                catalogue.canonical.entry(resource.kind).or_default().push(resource.name.clone());
+            }
+            catalogue.keep(&resource.name.clone(), ValidationForm::default(), resource);
         }
         catalogue
     }
 
-    /// The resource of that name, if it can be served now.
-    pub(super) fn find(&self, kind: Kind, name: &str) -> Option<&Arc<Resource>> {
-        self.resources.get(&kind)?.get(name)
+    /// The resource of that name, or why there is none now. `form` is how a bundle is written where
+    /// its name does not say.
+    pub(super) fn resolve(
+        &self,
+        kind: Kind,
+        name: &str,
+        form: ValidationForm,
+    ) -> Result<Arc<Resource>, Absence> {
+        let shelf = self.shelf(kind, form);
+        let made = shelf.read().unwrap_or_else(PoisonError::into_inner).get(name).map(Arc::clone);
+        match made {
+            Some(resource) => Ok(resource),
+            None => Ok(self.keep(name, form, Arc::new(self.stock.make(kind, name, form)?))),
+        }
+    }
+
+    /// The resource of that name in the SPIFFE form, if it can be served now.
+    pub(super) fn find(&self, kind: Kind, name: &str) -> Option<Arc<Resource>> {
+        self.resolve(kind, name, ValidationForm::default()).ok()
+    }
+
+    /// The names that somebody has been answered.
+    pub(super) fn asked(&self, kind: Kind) -> Vec<Box<str>> {
+        let shelf = self.shelf(kind, ValidationForm::default());
+        shelf.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
     /// All resources of a kind, each under its own name only.
-    pub(super) fn canonical(&self, kind: Kind) -> impl Iterator<Item = &Arc<Resource>> {
-        self.resources
-            .get(&kind)
-            .into_iter()
-            .flat_map(BTreeMap::values)
-            .filter(|resource| !resource.alias)
+    pub(super) fn canonical(&self, kind: Kind) -> impl Iterator<Item = Arc<Resource>> {
+        let names = self.canonical.get(&kind).map(Vec::as_slice).unwrap_or_default();
+        names.iter().filter_map(move |name| self.find(kind, name))
     }
 
-    /// Whether both hold the same bytes under the same names.
-    pub(super) fn same_as(&self, other: &Self) -> bool {
-        let versions = |catalogue: &Self| -> Vec<(Kind, String, Version)> {
-            let all = catalogue.resources.values().flat_map(BTreeMap::values);
-            all.map(|resource| (resource.kind, resource.name.clone(), resource.version.clone()))
-                .collect()
+    /// Whether the same resources are served by both.
+    pub(super) fn same_as(&self, other: &Stock) -> bool {
+        self.stock.same_as(other)
+    }
+
+    /// Puts a resource on its shelf; of two makers the first one wins.
+    fn keep(&self, name: &str, form: ValidationForm, resource: Arc<Resource>) -> Arc<Resource> {
+        let shelf = self.shelf(resource.kind, form);
+        let mut shelf = shelf.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = shelf.get(name) {
+            return Arc::clone(known);
+        }
+        if shelf.len() < REMEMBERED {
+            shelf.insert(name.into(), Arc::clone(&resource));
+        }
+        resource
+    }
+
+    fn shelf(&self, kind: Kind, form: ValidationForm) -> &Shelf {
+        match (kind, form) {
+            (Kind::Secret, ValidationForm::Spiffe) => &self.made.secrets,
+            (Kind::Secret, ValidationForm::Plain) => &self.made.plain_secrets,
+            (Kind::Extension, _) => &self.made.extensions,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use spiffe::{SpiffeId, X509Svid};
+
+    use super::{Absence, Catalogue, Kind, REMEMBERED, Stock};
+    use crate::sources::{Svid, SvidSnapshot, test_context::Authority};
+    use crate::xds::form::ValidationForm::{Plain, Spiffe};
+
+    const A: &str = "spiffe://example.org/a";
+
+    /// The SVIDs /a and /b, the latter hinted `internal`, and the bundles of three trust domains.
+    fn catalogue() -> Catalogue {
+        let [own, x, y] = ["example.org", "x.org", "y.org"].map(Authority::new);
+        let svids = [("/a", None), ("/b", Some("internal"))].map(|(path, hint)| {
+            let (chain, key) = own.pair(path, Duration::from_mins(1));
+            let svid = X509Svid::parse_from_der_with_hint(&chain, &key, hint.map(Arc::from));
+            let svid = Svid::check(Arc::new(svid.expect("an SVID"))).expect("fits");
+            (svid.id().clone(), Arc::new(svid))
+        });
+        let bundles = Authority::context(&[], &[&own, &x, &y]);
+        let bundles = bundles.bundle_set().iter().map(|(td, b)| (td.clone(), Arc::clone(b)));
+        let snapshot = SvidSnapshot {
+            svids: BTreeMap::from(svids),
+            bundles: bundles.collect(),
+            default: Some(SpiffeId::new(A).expect("an ID")),
         };
-        versions(self) == versions(other)
+        Catalogue::new(Stock { snapshot: Arc::new(snapshot), ..Stock::default() })
+    }
+
+    #[test]
+    fn a_resource_is_made_once_and_shared() {
+        let catalogue = catalogue();
+        let find = |name| catalogue.find(Kind::Secret, name).expect(name);
+        assert!(Arc::ptr_eq(&find("default"), &find("default")));
+        for (alias, other) in [
+            ("default", A),
+            ("svid?hint=internal", "spiffe://example.org/b"),
+            ("ROOTCA", "spiffe://example.org"),
+            ("bundle?td=x.org,y.org", "bundle?td=y.org,x.org"),
+        ] {
+            let (alias, other) = (find(alias), find(other));
+            // Envoy refuses a resource of another name than it asked for.
+            assert_ne!(alias.version, other.version);
+            assert!(alias.encoded.len().abs_diff(other.encoded.len()) < 40);
+        }
+    }
+
+    #[test]
+    fn a_form_is_the_names_else_the_nodes() {
+        let catalogue = catalogue();
+        let find = |name, form| catalogue.resolve(Kind::Secret, name, form).expect(name);
+        let size = |name, form| find(name, form).encoded.len();
+        let validator = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.SPIFFE";
+        let has_validator = |name, form| {
+            let encoded = find(name, form).encoded.clone();
+            encoded.windows(validator.len()).any(|part| part == validator.as_bytes())
+        };
+        assert!(has_validator("ROOTCA", Spiffe) && !has_validator("ROOTCA", Plain));
+        assert!(has_validator("ROOTCA.spiffe", Plain) && !has_validator("ROOTCA.x509", Spiffe));
+        assert!(has_validator("ALL", Spiffe) && has_validator("ALL.spiffe", Plain));
+        assert!(!has_validator("bundle.x509?td=x.org", Spiffe));
+        assert!(size("ALL", Spiffe) > 2 * size("ROOTCA", Spiffe));
+        let partial = size("bundle?td=x.org,elsewhere.org", Spiffe);
+        assert!(
+            partial < size("bundle?td=x.org,y.org", Spiffe),
+            "one that is not there is left out"
+        );
+    }
+
+    #[test]
+    fn what_is_not_served_has_a_reason() {
+        let catalogue = catalogue();
+        for (name, form, class) in [
+            ("ALL.x509", Spiffe, "several_trust_domains"),
+            ("ALL", Plain, "several_trust_domains"),
+            ("bundle.x509?td=x.org,y.org", Spiffe, "several_trust_domains"),
+            ("bundle?td=x.org,y.org", Plain, "several_trust_domains"),
+            ("bundle?td=elsewhere.org", Spiffe, "no_bundle"),
+            ("spiffe://elsewhere.org", Spiffe, "no_bundle"),
+            ("spiffe://example.org/c", Spiffe, "no_svid"),
+            ("svid?hint=external", Spiffe, "no_svid"),
+            ("ROOTCA.pem", Spiffe, "name"),
+        ] {
+            let absence = catalogue.resolve(Kind::Secret, name, form).expect_err(name);
+            assert_eq!(absence.class(), class, "{name}");
+        }
+        let absence = |name| catalogue.resolve(Kind::Extension, name, Spiffe).expect_err(name);
+        assert!(matches!(absence("signet.http"), Absence::Slice(_)));
+        assert!(matches!(absence("signet.http?id=spiffe://x.org/x"), Absence::NotIssued(_)));
+        let empty = Catalogue::default();
+        for name in ["default", "ROOTCA"] {
+            let absence = empty.resolve(Kind::Secret, name, Spiffe).err();
+            assert_eq!(absence, Some(Absence::NoDefault));
+        }
+    }
+
+    #[test]
+    fn all_are_each_thing_once() {
+        let names: Vec<String> =
+            catalogue().canonical(Kind::Secret).map(|resource| resource.name.clone()).collect();
+        assert_eq!(
+            names,
+            [
+                "spiffe://example.org",
+                "spiffe://x.org",
+                "spiffe://y.org",
+                A,
+                "spiffe://example.org/b"
+            ]
+        );
+    }
+
+    #[test]
+    fn spellings_without_end_are_answered_and_not_remembered() {
+        let catalogue = catalogue();
+        for number in 0..=REMEMBERED {
+            let name = format!("bundle?td=x.org,n{number}.org");
+            assert!(catalogue.find(Kind::Secret, &name).is_some());
+        }
+        assert_eq!(catalogue.made.secrets.read().expect("unpoisoned").len(), REMEMBERED);
+        assert!(catalogue.find(Kind::Secret, "default").is_some());
     }
 }

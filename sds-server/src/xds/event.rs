@@ -1,9 +1,11 @@
 //! What happens on streams, and how operators hear of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
+use super::absence::Absence;
 use super::resource::{Kind, Resource, Version};
 use crate::metrics::Metrics;
 
@@ -13,8 +15,8 @@ const REASON: usize = 1024;
 /// Something for the log and the metrics. Events never flow back into a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// A resource was sent.
-    Pushed { kind: Kind, name: String, version: Version },
+    /// A resource was sent; an extension is of a policy.
+    Pushed { kind: Kind, name: String, version: Version, policy: Option<Arc<str>> },
     /// The peer accepted a response. Not `believed` where it refused the same bytes before: it goes
     /// on with older ones.
     Acked { kind: Kind, name: String, version: Version, after: Duration, believed: bool },
@@ -24,9 +26,8 @@ pub(crate) enum Event {
     Withheld { kind: Kind, name: String, version: Version },
     /// An answer to a response that this stream never sent, or that was answered before.
     StaleNonce { kind: Kind },
-    /// A name has been asked for in vain for 10 s. Not `permitted`: the peer must not have it,
-    /// whether there is such a thing or not.
-    Unanswered { kind: Kind, name: String, permitted: bool },
+    /// A name has been asked for in vain for 10 s, or can never be known.
+    Unanswered { kind: Kind, name: String, absence: Absence },
     /// The peer no longer wants a name.
     Unsubscribed { kind: Kind, name: String },
 }
@@ -35,13 +36,13 @@ impl Event {
     /// That `resource` was sent.
     pub(super) fn pushed(resource: &Resource) -> Self {
         let (name, version) = (resource.name.clone(), resource.version.clone());
-        Self::Pushed { kind: resource.kind, name, version }
+        Self::Pushed { kind: resource.kind, name, version, policy: resource.policy.clone() }
     }
 
     /// Logs and counts it. `node` is what the peer calls itself.
     pub(super) fn tell(&self, metrics: &Metrics, peer: &str, node: &str) {
         match self {
-            Self::Pushed { kind, name, version } => {
+            Self::Pushed { kind, name, version, .. } => {
                 let r#type = kind.label();
                 metrics.count_push(r#type);
                 info!(r#type, name, %version, peer, node, "pushed");
@@ -72,15 +73,10 @@ impl Event {
             Self::StaleNonce { kind } => {
                 debug!(r#type = kind.label(), peer, node, "an answer to no open response");
             }
-            Self::Unanswered { kind, name, permitted } => {
-                let r#type = kind.label();
-                metrics.count_unanswered(r#type);
-                let reason = if *permitted {
-                    "nothing of this name can be served; who needs it waits"
-                } else {
-                    "this peer may not have this name; it is left waiting"
-                };
-                warn!(r#type, name, peer, node, "{reason}");
+            Self::Unanswered { kind, name, absence } => {
+                let (r#type, reason) = (kind.label(), absence.to_string());
+                metrics.count_unanswered(r#type, absence.class());
+                warn!(r#type, name, peer, node, reason, "not served; who needs it waits");
             }
         }
     }

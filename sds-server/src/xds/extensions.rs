@@ -17,10 +17,9 @@ use prost::{Message, Name};
 use super::resource::{Content, Kind, Resource};
 use crate::policy::{FilterConfiguration, FilterKind};
 
-/// The filter's configuration as an ECDS resource.
-pub(super) fn extension(filter: &FilterConfiguration) -> Resource {
-    let name = filter.kind.resource_name();
-    let config = Some(plugin(filter));
+/// The filter's configuration as an ECDS resource of that name.
+pub(super) fn extension(filter: &FilterConfiguration, name: String) -> Resource {
+    let config = Some(plugin(filter, &name));
     let (type_url, value) = match filter.kind {
         FilterKind::Http => (http::Wasm::type_url(), http::Wasm { config }.encode_to_vec()),
         FilterKind::Postgres => {
@@ -28,15 +27,15 @@ pub(super) fn extension(filter: &FilterConfiguration) -> Resource {
         }
     };
     let extension =
-        TypedExtensionConfig { name: name.into(), typed_config: Some(Any { type_url, value }) };
-    Resource::encode(Kind::Extension, Content::Filter, name.into(), false, &extension)
+        TypedExtensionConfig { name: name.clone(), typed_config: Some(Any { type_url, value }) };
+    Resource::encode(Kind::Extension, Content::Filter, name, &extension)
         .of_policy(Arc::clone(&filter.digest))
 }
 
-/// One constant `vm_id` through all generations: a new slice finds what the old one left in shared
-/// data. A trapped VM is loaded anew, and until then nothing passes.
-fn plugin(filter: &FilterConfiguration) -> PluginConfig {
-    let name = filter.kind.resource_name();
+/// The resource's name is its `vm_id`: one through all generations, so that a new slice finds what
+/// the old one left in shared data, and another for another workload's slice, so that two listeners
+/// of one Envoy share nothing. A trapped VM is loaded anew, and until then nothing passes.
+fn plugin(filter: &FilterConfiguration, name: &str) -> PluginConfig {
     let code = DataSource {
         specifier: Some(data_source::Specifier::Filename(filter.wasm.display().to_string())),
         ..Default::default()

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::absence::Absence;
 use super::catalogue::Catalogue;
+use super::form::ValidationForm;
 use super::peer::Peer;
 use super::resource::{Kind, Resource};
 
@@ -44,14 +46,22 @@ pub(crate) struct Permitted {
 }
 
 impl Permitted {
+    /// The resource of that name, or why the peer gets none now.
+    pub(super) fn resolve(&self, kind: Kind, name: &str) -> Result<Arc<Resource>, Absence> {
+        if !self.grant.permits(name) {
+            return Err(Absence::NotPermitted);
+        }
+        self.catalogue.resolve(kind, name, ValidationForm::default())
+    }
+
     /// The resource of that name, if it can be served now and the peer may have it.
-    pub(super) fn find(&self, kind: Kind, name: &str) -> Option<&Arc<Resource>> {
-        self.grant.permits(name).then(|| self.catalogue.find(kind, name))?
+    pub(super) fn find(&self, kind: Kind, name: &str) -> Option<Arc<Resource>> {
+        self.resolve(kind, name).ok()
     }
 
     /// All resources of a kind that the peer may have: under each name that it was granted, else
     /// each under its own name only.
-    pub(super) fn all(&self, kind: Kind) -> Vec<&Arc<Resource>> {
+    pub(super) fn all(&self, kind: Kind) -> Vec<Arc<Resource>> {
         match &*self.grant {
             Grant::Everything => self.catalogue.canonical(kind).collect(),
             Grant::Listed(names) => names.iter().filter_map(|name| self.find(kind, name)).collect(),

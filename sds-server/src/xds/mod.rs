@@ -1,15 +1,18 @@
 //! The xDS protocols, and the only place that knows protobuf.
 //!
-//! A [`catalogue`] of encoded resources is built whenever an identity or the policy changes, by one
-//! task, and shared by all streams. A [`session`] is what one stream knows, as a pure value:
+//! A [`catalogue`] is published whenever an identity or the policy changes, by one task, and shared
+//! by all streams; it makes each resource when its [name](names) is asked for first. A [`session`] is what one stream knows, as a pure value:
 //! requests and catalogues in, responses and events out. [`stream`] carries it over gRPC.
 
+mod absence;
 mod admission;
 mod catalogue;
 mod event;
 mod extensions;
+mod form;
 mod grant;
 mod listener;
+mod names;
 mod peer;
 mod publisher;
 mod quarantine;
@@ -19,6 +22,7 @@ mod secrets;
 mod service;
 mod session;
 mod status;
+mod stock;
 mod stream;
 mod subscription;
 mod views;
@@ -26,6 +30,7 @@ mod wire;
 
 pub use admission::Gate;
 pub use catalogue::Catalogue;
+pub use form::ValidationForm;
 pub(crate) use listener::incoming;
 pub use listener::{ListenError, SocketFile};
 pub use publisher::Publisher;

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::info;
 
 use super::catalogue::Catalogue;
 use super::registry::Registry;
 use super::resource::Kind;
+use super::stock::Stock;
 use crate::config::Names;
 use crate::policy::PolicyState;
 use crate::sources::Identities;
@@ -24,7 +25,7 @@ const COALESCE: Duration = Duration::from_millis(10);
 pub struct Publisher {
     identities: watch::Receiver<Identities>,
     policy: watch::Receiver<PolicyState>,
-    names: Names,
+    names: Arc<Names>,
     catalogue: watch::Sender<Arc<Catalogue>>,
     registry: Arc<Registry>,
 }
@@ -38,7 +39,7 @@ impl Publisher {
         registry: Arc<Registry>,
     ) -> (Self, watch::Receiver<Arc<Catalogue>>) {
         let (catalogue, published) = watch::channel(Arc::default());
-        (Self { identities, policy, names, catalogue, registry }, published)
+        (Self { identities, policy, names: Arc::new(names), catalogue, registry }, published)
     }
 
     /// Works until `stop`.
@@ -61,29 +62,30 @@ impl Publisher {
     }
 
     fn publish(&mut self) {
-        let snapshot = Arc::clone(&self.identities.borrow_and_update().snapshot);
-        let policy = self.policy.borrow_and_update().clone();
-        let filters = match &snapshot.default {
-            Some(id) => policy.configurations(&id.to_string()),
-            None => Ok(Vec::new()),
+        let stock = Stock {
+            snapshot: Arc::clone(&self.identities.borrow_and_update().snapshot),
+            policy: self.policy.borrow_and_update().clone(),
+            names: Arc::clone(&self.names),
         };
-        let filters = filters.unwrap_or_else(|fault| {
-            error!(%fault, "no filter configuration is served");
-            Vec::new()
-        });
-        let names = &self.names;
         self.catalogue.send_if_modified(|current| {
-            let built = Catalogue::build(&snapshot, &filters, names, current);
-            self.registry.note_policies(built.canonical(Kind::Extension));
-            if built.same_as(current) {
+            if current.same_as(&stock) {
                 return false;
             }
             info!(
-                svids = snapshot.svids.len(),
-                bundles = snapshot.bundles.len(),
-                filters = filters.len(),
+                svids = stock.snapshot.svids.len(),
+                bundles = stock.snapshot.bundles.len(),
+                policy = stock.policy.digest().unwrap_or("none"),
                 "publishing a new state"
             );
+            let built = Catalogue::new(stock);
+            // An edit may say nothing new to a filter, which then is of the new policy all the same.
+            for name in current.asked(Kind::Extension) {
+                if let Some(extension) = built.find(Kind::Extension, &name)
+                    && let Some(digest) = &extension.policy
+                {
+                    self.registry.note_policy(&extension.version, digest);
+                }
+            }
             *current = Arc::new(built);
             true
         });

@@ -19,7 +19,7 @@ use tracing::warn;
 use self::line::Record;
 use self::refused::Refusals;
 use super::peer::Peer;
-use super::resource::{Kind, Resource, Version};
+use super::resource::{Kind, Version};
 use crate::metrics::Metrics;
 
 pub(crate) use self::line::Line;
@@ -114,18 +114,10 @@ impl Registry {
         );
     }
 
-    /// Notes of which policy these filter configurations are. The same bytes may be of several; the
+    /// Notes of which policy a filter's configuration is. The same bytes may be of several; the
     /// last noted counts.
-    pub(crate) fn note_policies<'a>(
-        &self,
-        extensions: impl IntoIterator<Item = &'a Arc<Resource>>,
-    ) {
-        let mut policies = locked(&self.policies);
-        for extension in extensions {
-            if let Some(digest) = &extension.policy {
-                policies.note(&extension.version, digest);
-            }
-        }
+    pub(crate) fn note_policy(&self, version: &Version, digest: &Arc<str>) {
+        locked(&self.policies).note(version, digest);
     }
 
     /// The peers that were refused, the last first.

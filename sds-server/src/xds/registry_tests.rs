@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::{Protocol, Registry, TEXT};
 use crate::metrics::Metrics;
+use crate::xds::absence::Absence;
 use crate::xds::event::Event;
 use crate::xds::peer::{LocalPeer, Peer};
 use crate::xds::resource::{Kind, Version};
@@ -20,7 +21,8 @@ fn version(text: &str) -> Version {
 }
 
 fn pushed(name: &str, text: &str) -> Event {
-    Event::Pushed { kind: Kind::Secret, name: name.into(), version: version(text) }
+    let (kind, policy) = (Kind::Secret, None);
+    Event::Pushed { kind, name: name.into(), version: version(text), policy }
 }
 
 fn nacked(name: &str, text: &str, reason: &str) -> Event {
@@ -92,15 +94,16 @@ fn a_name_waits_until_it_is_answered_or_no_longer_wanted() {
     let registry = registry();
     let line = registry.open(&peer(), "secret", Protocol::Delta);
     let kind = Kind::Secret;
-    for name in ["late", "never"] {
-        line.hear(&Event::Unanswered { kind, name: name.into(), permitted: name == "late" });
+    for (name, absence) in [("late", Absence::NoDefault), ("never", Absence::NotPermitted)] {
+        line.hear(&Event::Unanswered { kind, name: name.into(), absence });
     }
     let waiting = || -> Vec<_> {
         registry.envoys()[0].waiting.iter().map(|name| name.name.to_string()).collect()
     };
     assert_eq!(waiting(), ["late", "never"]);
-    let reasons = registry.envoys()[0].waiting.iter().map(|name| name.reason).collect::<Vec<_>>();
-    assert_eq!(reasons, ["unknown", "not permitted"]);
+    let envoy = registry.envoys().remove(0);
+    let reasons: Vec<_> = envoy.waiting.iter().map(|name| &*name.reason).collect();
+    assert_eq!(reasons, ["there is no default SVID now", "this peer may not have it"]);
     line.hear(&pushed("late", "1"));
     assert_eq!(waiting(), ["never"]);
     line.hear(&Event::Unsubscribed { kind, name: "never".into() });
@@ -114,10 +117,8 @@ fn what_an_envoy_runs_is_the_policy_that_it_accepted() {
     let (kind, after) = (Kind::Extension, Duration::ZERO);
     let name = || "signet.http".to_owned();
     let digest = |text: &str| Arc::<str>::from(text);
-    let mut policies = super::locked(&registry.policies);
-    policies.note(&version("slice"), &digest("first"));
-    drop(policies);
-    line.hear(&Event::Pushed { kind, name: name(), version: version("slice") });
+    let (slice, policy) = (version("slice"), Some(digest("first")));
+    line.hear(&Event::Pushed { kind, name: name(), version: slice, policy });
     assert!(registry.envoys()[0].policies.is_empty(), "sent is not accepted");
     line.hear(&Event::Acked {
         kind,
@@ -128,7 +129,7 @@ fn what_an_envoy_runs_is_the_policy_that_it_accepted() {
     });
     assert_eq!(registry.envoys()[0].policies["signet.http"], "first");
     // An edit that says nothing new to this Envoy is in force there at once.
-    super::locked(&registry.policies).note(&version("slice"), &digest("second"));
+    registry.note_policy(&version("slice"), &digest("second"));
     assert_eq!(registry.envoys()[0].policies["signet.http"], "second");
 }
 
@@ -142,7 +143,7 @@ fn a_peer_cannot_make_it_grow() {
     line.hear(&nacked("default", "1", &long));
     for number in 0..=super::ENTRIES {
         let name = number.to_string();
-        line.hear(&Event::Unanswered { kind: Kind::Secret, name, permitted: true });
+        line.hear(&Event::Unanswered { kind: Kind::Secret, name, absence: Absence::NoDefault });
     }
     let envoy = registry.envoys().remove(0);
     assert_eq!((envoy.node.len(), envoy.cluster.len()), (TEXT, TEXT));

@@ -92,8 +92,6 @@ pub(crate) struct Resource {
     pub(crate) kind: Kind,
     pub(crate) content: Content,
     pub(crate) name: String,
-    /// A second name of something: left out where a peer asks for all.
-    pub(crate) alias: bool,
     pub(crate) version: Version,
     /// From when on it must not be sent any more.
     pub(crate) expires: Option<SystemTime>,
@@ -109,14 +107,13 @@ impl Resource {
         kind: Kind,
         content: Content,
         name: String,
-        alias: bool,
         message: &impl Message,
     ) -> Self {
         let value = zeroized(Zeroizing::new(message.encode_to_vec()));
         let any = Any { type_url: kind.type_url().to_owned(), value };
         let encoded = zeroized(Zeroizing::new(any.encode_to_vec()));
         let version = Version::of([encoded.as_ref()]);
-        Self { kind, content, name, alias, version, expires: None, policy: None, encoded }
+        Self { kind, content, name, version, expires: None, policy: None, encoded }
     }
 
     /// The same, never to be sent from `expires` on. Catalogues follow expiry too, but a little

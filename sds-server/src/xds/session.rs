@@ -132,14 +132,14 @@ pub(crate) fn fetch(
     now: Moment,
 ) -> Result<DiscoveryResponse, Refusal> {
     let kind = accepted_kind(kind, request, names_limit)?;
-    let mut found: BTreeMap<&str, &Arc<Resource>> = match request.resource_names.as_slice() {
+    let mut found: BTreeMap<String, Arc<Resource>> = match request.resource_names.as_slice() {
         [] => {
             let all = permitted.all(kind).into_iter();
-            all.map(|resource| (resource.name.as_str(), resource)).collect()
+            all.map(|resource| (resource.name.clone(), resource)).collect()
         }
         names => names
             .iter()
-            .filter_map(|name| Some((name.as_str(), permitted.find(kind, name)?)))
+            .filter_map(|name| Some((name.clone(), permitted.find(kind, name)?)))
             .collect(),
     };
     found.retain(|_, resource| resource.is_valid(now.wall));
@@ -148,7 +148,7 @@ pub(crate) fn fetch(
     }
     let held = found
         .iter()
-        .map(|(name, resource)| ((*name).to_owned(), Some(resource.version.clone())))
+        .map(|(name, resource)| (name.clone(), Some(resource.version.clone())))
         .collect();
     Ok(DiscoveryResponse {
         version_info: state_version(&held).as_str().into(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Session, fetch};
 use crate::sources::Moment;
+use crate::xds::absence::Absence;
 use crate::xds::catalogue::Catalogue;
 use crate::xds::event::Event;
 use crate::xds::grant::{Grant, Permitted};
@@ -18,15 +19,8 @@ use crate::xds::wire::{DiscoveryRequest, ErrorDetail, Node};
 fn catalogue(entries: &[(&str, &str)]) -> Arc<Catalogue> {
     Arc::new(Catalogue::of(entries.iter().map(|(name, content)| {
         let is_bundle = *name == "ROOTCA";
-        let alias = is_bundle || *name == "default";
         let kind = if is_bundle { Content::Bundle } else { Content::Certificate };
-        Arc::new(Resource::encode(
-            Kind::Secret,
-            kind,
-            (*name).into(),
-            alias,
-            &(*content).to_owned(),
-        ))
+        Arc::new(Resource::encode(Kind::Secret, kind, (*name).into(), &(*content).to_owned()))
     })))
 }
 
@@ -153,20 +147,35 @@ fn a_slow_peer_gets_the_latest_state_only() {
 
 #[test]
 fn an_unknown_name_is_silent_until_it_appears_and_withholds_nothing() {
+    let later = "spiffe://example.org/later";
     let mut peer = Peer::new(&[("default", "1")]);
-    peer.subscribe(&["later", "default"]);
+    peer.subscribe(&[later, "default"]);
     assert_eq!(peer.accept(), ["default=1"]);
     assert_eq!(peer.session.overdue(peer.now.plus(Duration::from_secs(9))), []);
     let late = peer.now.plus(Duration::from_secs(10));
     assert_eq!(peer.session.next_deadline(), Some(late.steady));
     assert_eq!(
         peer.session.overdue(late),
-        [Event::Unanswered { kind: Kind::Secret, name: "later".into(), permitted: true }]
+        [Event::Unanswered {
+            kind: Kind::Secret,
+            name: later.into(),
+            absence: Absence::NotIssued(later.parse().expect("an ID")),
+        }]
     );
     assert_eq!(peer.session.overdue(late), [], "told once");
-    peer.update(&[("default", "1"), ("later", "1")]);
-    assert_eq!(peer.accept(), ["later=1"]);
+    peer.update(&[("default", "1"), (later, "1")]);
+    assert_eq!(peer.accept(), [format!("{later}=1")]);
     assert_eq!(peer.session.next_deadline(), None);
+}
+
+#[test]
+fn a_name_that_nothing_can_ever_answer_is_told_at_once() {
+    let mut peer = Peer::new(&[("default", "1")]);
+    peer.subscribe(&["defualt", "default"]);
+    assert_eq!(peer.accept(), ["default=1"]);
+    let told = peer.session.overdue(peer.now);
+    assert!(matches!(&told[..], [Event::Unanswered { absence: Absence::Name(_), .. }]), "{told:?}");
+    assert_eq!(peer.session.overdue(peer.now), [], "told once");
 }
 
 #[test]
@@ -350,8 +359,11 @@ fn what_is_not_permitted_looks_like_what_is_not_there() {
     let (of_unknown, unknown) = sent(&["nonsense", "ROOTCA"]);
     assert_eq!((of_forbidden, of_unknown), (vec!["ROOTCA".to_owned()], vec!["ROOTCA".to_owned()]));
     for (events, name) in [(forbidden, "spiffe://a/b"), (unknown, "nonsense")] {
-        let expected =
-            Event::Unanswered { kind: Kind::Secret, name: name.into(), permitted: false };
+        let expected = Event::Unanswered {
+            kind: Kind::Secret,
+            name: name.into(),
+            absence: Absence::NotPermitted,
+        };
         assert_eq!(events, [expected]);
     }
     assert_eq!(sent(&[]).0, ["ROOTCA", "default"], "all means all that is granted");
@@ -389,14 +401,9 @@ fn a_fetch_returns_what_is_known() {
 fn what_has_expired_is_not_sent_though_the_catalogue_holds_it_still() {
     let now = Moment::now();
     let expires = now.wall + Duration::from_secs(5);
-    let leaf = Resource::encode(
-        Kind::Secret,
-        Content::Certificate,
-        "default".into(),
-        true,
-        &"1".to_owned(),
-    )
-    .until(expires);
+    let leaf =
+        Resource::encode(Kind::Secret, Content::Certificate, "default".into(), &"1".to_owned())
+            .until(expires);
     let catalogue = Arc::new(Catalogue::of([Arc::new(leaf)]));
     let request = DiscoveryRequest { resource_names: vec!["default".into()], ..Default::default() };
     let mut session = session(Arc::clone(&catalogue));

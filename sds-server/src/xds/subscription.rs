@@ -29,7 +29,7 @@ pub(super) struct Subscription {
     /// an earlier stream.
     held: BTreeMap<String, Option<Version>>,
     in_flight: VecDeque<InFlight>,
-    /// Names that nothing answers, since when, and whether that was reported.
+    /// Names that nothing answers, when that is due to be reported, and whether it was.
     unanswered: BTreeMap<String, (Instant, bool)>,
 }
 
@@ -165,15 +165,13 @@ impl Subscription {
             }
         }
         if let Wanted::Listed(names) = &self.names {
-            let unknown = names.iter().filter(|name| permitted.find(self.kind, name).is_none());
-            self.unanswered = unknown
-                .map(|name| {
-                    (
-                        name.clone(),
-                        self.unanswered.get(name).copied().unwrap_or((now.steady, false)),
-                    )
-                })
-                .collect();
+            let unknown = names.iter().filter_map(|name| {
+                let absence = permitted.resolve(self.kind, name).err()?;
+                let patience = if absence.is_final() { Duration::ZERO } else { UNANSWERED };
+                let known = self.unanswered.get(name).copied();
+                Some((name.clone(), known.unwrap_or((now.steady + patience, false))))
+            });
+            self.unanswered = unknown.collect();
         }
         events
     }
@@ -211,35 +209,27 @@ impl Subscription {
     /// Reports names that have been unknown for too long, each once.
     pub(super) fn overdue(&mut self, permitted: &Permitted, now: Moment) -> Vec<Event> {
         let kind = self.kind;
-        let late = self
-            .unanswered
-            .iter_mut()
-            .filter(|(_, (since, told))| !told && now.steady - *since >= UNANSWERED);
-        late.map(|(name, (_, told))| {
+        let late =
+            self.unanswered.iter_mut().filter(|(_, (due, told))| !told && *due <= now.steady);
+        late.filter_map(|(name, (_, told))| {
             *told = true;
-            let permitted = permitted.grant.permits(name);
-            Event::Unanswered { kind, name: name.clone(), permitted }
+            let absence = permitted.resolve(kind, name).err()?;
+            Some(Event::Unanswered { kind, name: name.clone(), absence })
         })
         .collect()
     }
 
     /// When [`Subscription::overdue`] will have something to say.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.unanswered
-            .values()
-            .filter(|(_, told)| !told)
-            .map(|(since, _)| *since + UNANSWERED)
-            .min()
+        self.unanswered.values().filter(|(_, told)| !told).map(|(due, _)| *due).min()
     }
 
     fn wanted(&self, permitted: &Permitted, now: Moment) -> Vec<Arc<Resource>> {
         let mut wanted: Vec<_> = match &self.names {
-            Wanted::All => permitted.all(self.kind).into_iter().map(Arc::clone).collect(),
-            Wanted::Listed(names) => names
-                .iter()
-                .filter_map(|name| permitted.find(self.kind, name))
-                .map(Arc::clone)
-                .collect(),
+            Wanted::All => permitted.all(self.kind),
+            Wanted::Listed(names) => {
+                names.iter().filter_map(|name| permitted.find(self.kind, name)).collect()
+            }
         };
         wanted.retain(|resource| resource.is_valid(now.wall));
         wanted.sort_by(|a, b| (a.content, &a.name).cmp(&(b.content, &b.name)));

@@ -52,6 +52,7 @@ pub(crate) struct Identity {
     pub(crate) chain: Vec<u8>,
     pub(crate) key: Vec<u8>,
     pub(crate) bundle: Vec<u8>,
+    pub(crate) hint: String,
 }
 
 impl Identity {
@@ -62,6 +63,7 @@ impl Identity {
             chain,
             key,
             bundle: authority.certificate.clone(),
+            hint: String::new(),
         }
     }
 }
@@ -107,7 +109,7 @@ impl Agent {
             x509_svid: identity.chain.clone(),
             x509_svid_key: identity.key.clone(),
             bundle: identity.bundle.clone(),
-            hint: String::new(),
+            hint: identity.hint.clone(),
         });
         let federated = federated.iter().map(|authority| {
             (format!("spiffe://{}", authority.domain), authority.certificate.clone())

@@ -231,6 +231,15 @@ pub(crate) fn key(secret: &Secret) -> Vec<u8> {
     der(certificate.private_key.as_ref())
 }
 
+/// The first authority in DER of a validation context that trusts a plain list.
+pub(crate) fn plain_authority(secret: &Secret) -> Vec<u8> {
+    let Some(Type::ValidationContext(context)) = &secret.r#type else {
+        panic!("no validation context: {}", secret.name)
+    };
+    assert_eq!(context.custom_validator_config, None);
+    der(context.trusted_ca.as_ref())
+}
+
 /// What a validation context trusts: each trust domain and the first of its authorities in DER.
 pub(crate) fn trust_domains(secret: &Secret) -> Vec<(String, Vec<u8>)> {
     let Some(Type::ValidationContext(context)) = &secret.r#type else {

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 pub(crate) use agent::{Agent, Identity};
 pub(crate) use authority::Authority;
-pub(crate) use client::{Client, Discovery, Pushed, certificate, key, trust_domains};
+pub(crate) use client::{
+    Client, Discovery, Pushed, certificate, key, plain_authority, trust_domains,
+};
 pub(crate) use server::Server;
 
 pub(crate) const HOUR: Duration = Duration::from_hours(1);

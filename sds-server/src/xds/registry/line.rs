@@ -42,7 +42,7 @@ pub(super) struct Entry {
     pub(super) acknowledged: Option<(Version, SystemTime)>,
     pub(super) refused: Option<Refused>,
     /// Since when nothing answers, and why.
-    pub(super) waiting: Option<(SystemTime, &'static str)>,
+    pub(super) waiting: Option<(SystemTime, Box<str>)>,
 }
 
 #[derive(Debug)]
@@ -96,7 +96,10 @@ impl Line {
         event.tell(&self.registry.metrics, &self.peer, &self.node);
         let now = SystemTime::now();
         match event {
-            Event::Pushed { kind, name, version } => {
+            Event::Pushed { kind, name, version, policy } => {
+                if let Some(digest) = policy {
+                    self.registry.note_policy(version, digest);
+                }
                 self.change(*kind, name, |entry| {
                     entry.sent = Some((version.clone(), now));
                     entry.waiting = None;
@@ -135,8 +138,8 @@ impl Line {
                     }
                 });
             }
-            Event::Unanswered { kind, name, permitted } => {
-                let reason = if *permitted { "unknown" } else { "not permitted" };
+            Event::Unanswered { kind, name, absence } => {
+                let reason = cut(&absence.to_string());
                 self.change(*kind, name, |entry| entry.waiting = Some((now, reason)));
             }
             Event::Unsubscribed { kind, name } => self.forget(*kind, name),

@@ -90,11 +90,12 @@ pub struct WaitingName {
     pub r#type: &'static str,
     /// The name.
     pub name: Box<str>,
-    /// Since when it has been reported; that is 10 s after it was asked for.
+    /// Since when it has been reported: 10 s after it was asked for, or at once where it can never be.
     #[serde(serialize_with = "serialize_utc")]
     pub since: SystemTime,
-    /// `unknown`, or `not permitted`. The peer is not told which.
-    pub reason: &'static str,
+    /// Why: there is none now, there can be none, or this peer may not have it. The peer is not
+    /// told.
+    pub reason: Box<str>,
 }
 
 impl Registry {
@@ -143,9 +144,10 @@ impl Registry {
             {
                 envoy.policies.insert(name.to_string(), digest.to_string());
             }
-            if let Some((since, reason)) = entry.waiting {
+            if let Some((since, reason)) = &entry.waiting {
                 let r#type = kind.label();
-                envoy.waiting.push(WaitingName { r#type, name: name.clone(), since, reason });
+                let (name, since, reason) = (name.clone(), *since, reason.clone());
+                envoy.waiting.push(WaitingName { r#type, name, since, reason });
             } else {
                 envoy.resources.push(resource(*kind, name, entry));
             }

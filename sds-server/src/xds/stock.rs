@@ -1,0 +1,118 @@
+//! What resources are made of, and the making of one.
+
+use std::sync::Arc;
+
+use spiffe::{SpiffeId, X509Bundle};
+
+use super::absence::Absence;
+use super::extensions::extension;
+use super::form::ValidationForm;
+use super::names::{ExtensionName, SecretName, WhichBundles, WhichSvid};
+use super::resource::{Kind, Resource};
+use super::secrets::{certificate, validation};
+use crate::config::Names;
+use crate::policy::{FilterKind, PolicyState};
+use crate::sources::{Svid, SvidSnapshot};
+
+/// The identities and the policy of a moment.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stock {
+    pub(super) snapshot: Arc<SvidSnapshot>,
+    pub(super) policy: PolicyState,
+    pub(super) names: Arc<Names>,
+}
+
+impl Stock {
+    /// Makes the resource of that name.
+    pub(super) fn make(
+        &self,
+        kind: Kind,
+        name: &str,
+        form: ValidationForm,
+    ) -> Result<Resource, Absence> {
+        match kind {
+            Kind::Extension => self.extension(name),
+            Kind::Secret => match SecretName::parse(name, &self.names)? {
+                SecretName::Svid(which) => {
+                    certificate(self.svid(&which)?, name.into()).ok_or(Absence::Unwritable)
+                }
+                SecretName::Bundle { which, form: asked } => {
+                    self.bundle(&which, asked.unwrap_or(form), name)
+                }
+                SecretName::Jwt { .. } => Err(Absence::NoTokens),
+            },
+        }
+    }
+
+    /// The names by which a peer that asks for all gets each thing once.
+    pub(super) fn canonical_names(&self, kind: Kind) -> Vec<String> {
+        match kind {
+            Kind::Secret => {
+                let bundles = self.snapshot.bundles.keys().map(spiffe::TrustDomain::id_string);
+                bundles.chain(self.snapshot.svids.keys().map(SpiffeId::to_string)).collect()
+            }
+            Kind::Extension => FilterKind::ALL.map(|filter| filter.resource_name().into()).into(),
+        }
+    }
+
+    /// Whether the same resources can be made of both.
+    pub(super) fn same_as(&self, other: &Self) -> bool {
+        self.snapshot.same_as(&other.snapshot) && self.policy.same_slices(&other.policy)
+    }
+
+    fn svid(&self, which: &WhichSvid) -> Result<&Arc<Svid>, Absence> {
+        let snapshot = &self.snapshot;
+        match which {
+            WhichSvid::Default => snapshot.default_svid().ok_or(Absence::NoDefault),
+            WhichSvid::Id(id) => {
+                snapshot.svids.get(id).ok_or_else(|| Absence::NotIssued(id.clone()))
+            }
+            WhichSvid::Hint(hint) => snapshot
+                .svids
+                .values()
+                .find(|svid| svid.hint() == Some(hint))
+                .ok_or_else(|| Absence::NoHint(hint.clone())),
+        }
+    }
+
+    /// A bundle that is not there is left out of several: it is trusted as soon as it comes, and
+    /// one partner that leaves takes nobody else's rotation with it.
+    fn bundle(
+        &self,
+        which: &WhichBundles,
+        form: ValidationForm,
+        name: &str,
+    ) -> Result<Resource, Absence> {
+        let known = &self.snapshot.bundles;
+        let several = match which {
+            WhichBundles::Default => false,
+            WhichBundles::All => true,
+            WhichBundles::Of(domains) => domains.len() > 1,
+        };
+        if several && form == ValidationForm::Plain {
+            return Err(Absence::SeveralTrustDomains);
+        }
+        let bundles: Vec<&X509Bundle> = match which {
+            WhichBundles::Default => {
+                let svid = self.snapshot.default_svid().ok_or(Absence::NoDefault)?;
+                known.get(svid.id().trust_domain()).map(AsRef::as_ref).into_iter().collect()
+            }
+            WhichBundles::All => known.values().map(AsRef::as_ref).collect(),
+            WhichBundles::Of(domains) => {
+                domains.iter().filter_map(|domain| known.get(domain)).map(AsRef::as_ref).collect()
+            }
+        };
+        if bundles.is_empty() {
+            return Err(Absence::NoBundle);
+        }
+        Ok(validation(&bundles, form, name.into()))
+    }
+
+    fn extension(&self, name: &str) -> Result<Resource, Absence> {
+        let ExtensionName { filter, id } = ExtensionName::parse(name)?;
+        let of = id.map_or(WhichSvid::Default, WhichSvid::Id);
+        let workload = self.svid(&of)?.id().to_string();
+        let configuration = self.policy.configuration(filter, &workload)?;
+        Ok(extension(&configuration, name.into()))
+    }
+}
