@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use sds_server::config::Config;
-use sds_server::logging::{self, LogFormat};
+use sds_server::logging::{self, LogControl, LogFormat};
 use sds_server::server::Server;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -58,7 +58,7 @@ Configuration, with every default:
     path: /run/signet/sds.sock    # Envoy's cluster for SDS and ECDS: a pipe with this path, HTTP/2
     mode: \"0660\"
     # allowed_uids: [1337]        # by SO_PEERCRED; left out: whomever the mode lets in
-  admin: { listen: 127.0.0.1:9902 }         # or unix:///path; left out: no /livez, /readyz, /metrics
+  admin: { listen: 127.0.0.1:9902 }         # or unix:///path; left out: no probes, metrics, pages
   policy: { file: /etc/signet/policy.yaml } # or a directory; watched; left out, with filters: secrets only
   filters:
     http:     { wasm: /opt/signet/spiffe_authz.wasm, sha256: …, denial_detail: class }
@@ -91,7 +91,11 @@ default SVID; signet.http?id=spiffe://DOMAIN/PATH for another of those issued he
 
 When something does not come:
 
+  http://127.0.0.1:9902/      is a page of what is served, to whom, and who refused what and why;
+                              /status has the same as JSON, and `signet status` prints it
   /readyz                     says in JSON what is missing: the agent's socket, an identity, a policy
+  /logging                    tells what is logged; a POST changes it while the server runs:
+                              curl -H 'content-type: application/json' -d '{\"filter\": \"debug\"}' …
   a name nobody can answer    is logged after 10 s; Envoy's listener stays warming until then
   a policy with faults        is logged with all of them; the last good one stays in force
 
@@ -102,9 +106,9 @@ fn main() -> ExitCode {
     if let Some(Command::Check { file }) = &arguments.command {
         return check(file);
     }
-    let served = logging::start(arguments.log_format, &arguments.log).and_then(|()| {
+    let served = logging::start(arguments.log_format, &arguments.log).and_then(|log| {
         let file = arguments.config.unwrap_or_default();
-        Config::read(&file).map_err(|e| e.to_string()).and_then(serve)
+        Config::read(&file).map_err(|e| e.to_string()).and_then(|config| serve(config, log))
     });
     match served {
         Ok(()) => ExitCode::SUCCESS,
@@ -117,7 +121,7 @@ fn main() -> ExitCode {
 
 /// Runs the server until SIGTERM or SIGINT.
 #[tokio::main]
-async fn serve(config: Config) -> Result<(), String> {
+async fn serve(config: Config, log: LogControl) -> Result<(), String> {
     let stop = CancellationToken::new();
     let mut terminate =
         signal(SignalKind::terminate()).map_err(|e| format!("SIGTERM cannot be handled: {e}"))?;
@@ -131,7 +135,7 @@ async fn serve(config: Config) -> Result<(), String> {
         }
         asked.cancel();
     });
-    let server = Server::build(config).await.map_err(|e| e.to_string())?;
+    let server = Server::build(config, log).await.map_err(|e| e.to_string())?;
     server.run(stop).await.map_err(|fault| {
         error!(%fault, "stopped");
         fault.to_string()

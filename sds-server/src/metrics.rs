@@ -175,6 +175,10 @@ impl Metrics {
         self.source_connected.set(i64::from(connected));
     }
 
+    pub(crate) fn is_source_connected(&self) -> bool {
+        self.source_connected.get() == 1
+    }
+
     pub(crate) fn count_reconnect(&self, reason: &'static str) {
         self.reconnects.get_or_create(&ReasonLabel { reason }).inc();
     }

@@ -2,15 +2,16 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use crate::admin::{AdminListener, Health};
+use crate::admin::{Admin, AdminListener, Health, SourceReport};
 use crate::config::{Config, Source};
+use crate::logging::LogControl;
 use crate::metrics::Metrics;
 use crate::policy::{PolicyKeeper, PolicyState};
 use crate::sources::workload_api::WorkloadApiSource;
@@ -25,6 +26,7 @@ pub struct Server {
     listener: tokio::net::UnixListener,
     socket: SocketFile,
     admin: Option<AdminListener>,
+    log: LogControl,
 }
 
 /// Why a server stopped otherwise than asked.
@@ -45,7 +47,7 @@ pub enum ServerError {
 
 impl Server {
     /// Protects the process and binds the listeners. Port 0 becomes a real one, which is logged.
-    pub async fn build(config: Config) -> Result<Self, ServerError> {
+    pub async fn build(config: Config, log: LogControl) -> Result<Self, ServerError> {
         if config.process.dumpable {
             warn!("process.dumpable is on: others of the same user can read the private keys");
         } else {
@@ -57,19 +59,20 @@ impl Server {
         let mut admin = None;
         if let Some(wanted) = &config.admin {
             let (listener, address) = AdminListener::bind(&wanted.listen).await?;
-            info!(address, "serving /livez, /readyz and /metrics");
+            info!(address, "serving the admin pages");
             admin = Some(listener);
         }
-        Ok(Self { config, listener, socket, admin })
+        Ok(Self { config, listener, socket, admin, log })
     }
 
     /// Serves until `stop`, then lets open streams end. A task that ends early is an error.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServerError> {
-        let Self { config, listener, socket, admin } = self;
+        let Self { config, listener, socket, admin, log } = self;
         let metrics = Metrics::default();
         let registry = Registry::new(metrics.clone());
         let mut tasks = Tasks::new(stop.clone());
 
+        let reported = SourceReport::of(&config.source);
         let Source::WorkloadApi(workload_api) = config.source;
         let (source, reports) = WorkloadApiSource::new(workload_api.socket, metrics.clone());
         tasks.spawn("source", source.run(stop.clone()));
@@ -99,10 +102,16 @@ impl Server {
         // stopping.
         let end = CancellationToken::new();
         if let Some(admin) = admin {
-            let health =
-                Health { identities, policy, stop: stop.clone(), metrics: metrics.clone() };
+            let pages = Admin {
+                health: Health { identities, policy, stop: stop.clone() },
+                source: reported,
+                metrics,
+                registry: Arc::clone(&registry),
+                log,
+                started: SystemTime::now(),
+            };
             let end = end.clone();
-            tasks.spawn("admin", async move { log_error("admin", admin.serve(health, end).await) });
+            tasks.spawn("admin", async move { log_error("admin", admin.serve(pages, end).await) });
         }
 
         let gate = Gate::new(config.limits.clone(), config.listen.allowed_uids);

@@ -33,6 +33,18 @@ pub(crate) fn serialize_utc<S: Serializer>(
     serializer.serialize_str(&utc(*time))
 }
 
+/// The same for what may be missing.
+#[expect(clippy::ref_option, reason = "serde calls it so")]
+pub(crate) fn serialize_utc_option<S: Serializer>(
+    time: &Option<SystemTime>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => serialize_utc(time, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, SystemTime};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use signet_policy_document::{Faults, PolicyDocument, files_of};
 use tokio::sync::watch;
@@ -59,6 +60,7 @@ impl PolicyKeeper {
     ) -> (Self, watch::Receiver<PolicyState>) {
         let (state, published) = watch::channel(PolicyState {
             configured: true,
+            file: file.clone(),
             filters: filters.clone(),
             ..PolicyState::default()
         });
@@ -135,6 +137,7 @@ impl PolicyKeeper {
         state.rejected = None;
         state.document = Some(Arc::new(document));
         state.digest = Some(digest);
+        state.since = Some(SystemTime::now());
     }
 
     fn reject(&self, state: &mut PolicyState, fault: &PolicyFault) {

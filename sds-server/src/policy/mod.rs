@@ -7,7 +7,9 @@ mod keeper;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use serde::Serialize;
 use signet_policy::{FilterOptions, SpiffeId, SpiffeIdError};
 use signet_policy_document::PolicyDocument;
 
@@ -16,6 +18,7 @@ pub use keeper::PolicyKeeper;
 pub(crate) use keeper::read_document;
 
 use crate::config::{Filter, Filters};
+use crate::time::serialize_utc_option;
 
 /// Which filter a configuration is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,18 +60,51 @@ pub struct FilterConfiguration {
 pub struct PolicyState {
     /// Whether the server was configured to deliver a policy.
     configured: bool,
+    file: PathBuf,
     filters: Filters,
     /// The last document without faults.
     document: Option<Arc<PolicyDocument>>,
     /// Of that document.
     digest: Option<Arc<str>>,
+    /// Since when that document is in force.
+    since: Option<SystemTime>,
     /// Why the newest document is not in force.
     rejected: Option<String>,
     /// Filters whose code must not run, and why.
     code_faults: BTreeMap<FilterKind, String>,
 }
 
+/// The policy as operators see it.
+#[derive(Debug, Serialize)]
+pub struct PolicyReport {
+    /// Where it is written.
+    pub file: String,
+    /// Of the document in force; null while there is none.
+    pub digest: Option<String>,
+    /// Rules of the document in force.
+    pub rules: usize,
+    /// Since when that document is in force.
+    #[serde(serialize_with = "serialize_utc_option")]
+    pub since: Option<SystemTime>,
+    /// Why the newest document is not in force.
+    pub rejected: Option<String>,
+    /// Why a filter is not configured: its code is not what was meant.
+    pub code_faults: Vec<String>,
+}
+
 impl PolicyState {
+    /// What operators see; `None` where no policy is configured.
+    pub fn report(&self) -> Option<PolicyReport> {
+        self.configured.then(|| PolicyReport {
+            file: self.file.display().to_string(),
+            digest: self.digest.as_deref().map(str::to_owned),
+            rules: self.document.as_ref().map_or(0, |document| document.rule_count()),
+            since: self.since,
+            rejected: self.rejected.clone(),
+            code_faults: self.code_faults.values().cloned().collect(),
+        })
+    }
+
     /// Of a server that delivers no policy.
     pub fn absent() -> Self {
         Self::default()

@@ -67,12 +67,23 @@ impl Server {
     }
 
     fn try_get(&self, path: &str) -> Option<(u16, String)> {
+        let (status, answer) =
+            self.try_exchange(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n"), "")?;
+        Some((status, answer.split_once("\r\n\r\n")?.1.to_owned()))
+    }
+
+    /// The status and the whole answer to a request with this head.
+    pub(crate) fn exchange(&self, head: &str, body: &str) -> (u16, String) {
+        self.try_exchange(head, body).expect("the admin socket answers")
+    }
+
+    fn try_exchange(&self, head: &str, body: &str) -> Option<(u16, String)> {
         let mut stream = UnixStream::connect(self.at("admin.sock")).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n").ok()?;
+        let length = body.len();
+        write!(stream, "{head}content-length: {length}\r\nconnection: close\r\n\r\n{body}").ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+        Some((answer.split(' ').nth(1)?.parse().ok()?, answer))
     }
 
     pub(crate) fn readiness(&self) -> Value {

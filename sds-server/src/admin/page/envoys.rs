@@ -1,0 +1,148 @@
+//! The parts of the page about who is connected.
+
+use maud::{Markup, html};
+
+use super::{clock, short, table};
+use crate::admin::Status;
+use crate::time::utc;
+use crate::xds::registry::{EnvoyReport, ResourceReport};
+
+/// Envoys that are shown, and resources of each; `/status` has all.
+const SHOWN: usize = 100;
+
+pub(super) fn envoys(status: &Status) -> Markup {
+    let digest = status.policy.as_ref().and_then(|policy| policy.digest.as_deref());
+    html! {
+        section id="envoys" {
+            h2 { "Envoys" small { (status.envoys.len()) } }
+            @if status.envoys.is_empty() { p class="soft" { "None is connected." } }
+            @for envoy in status.envoys.iter().take(SHOWN) { (card(envoy, digest)) }
+            (more(status.envoys.len()))
+        }
+    }
+}
+
+fn card(envoy: &EnvoyReport, policy: Option<&str>) -> Markup {
+    let resources: Vec<_> = envoy.resources.iter().take(SHOWN).map(resource).collect();
+    html! {
+        article {
+            header {
+                h3 { @if envoy.node.is_empty() { "(no node ID)" } @else { (envoy.node) } }
+                @if !envoy.cluster.is_empty() { span class="chip" { "cluster " (envoy.cluster) } }
+                span class="chip" { (envoy.peer) }
+                @for streams in &envoy.streams {
+                    span class="chip" {
+                        (streams.open) " × " (streams.protocol.label()) " over " (streams.transport)
+                    }
+                }
+                span class="soft" { "since " (utc(envoy.since)) }
+            }
+            @for (filter, digest) in &envoy.policies {
+                p {
+                    code { (filter) } " runs policy " code title=(digest) { (short(digest)) } " "
+                    @if policy == Some(digest) {
+                        span class="pill good" { "in force" }
+                    } @else {
+                        span class="pill warn" { "older" }
+                    }
+                }
+            }
+            (table(&["resource", "sent", "acknowledged", "state"], &resources, "Nothing was sent."))
+            (more(envoy.resources.len() + envoy.unlisted))
+            @for name in envoy.waiting.iter().take(SHOWN) {
+                p class="note warn" {
+                    b { (name.reason) } code { (name.name) } " (" (name.r#type)
+                    ") has been asked for in vain since " (utc(name.since))
+                }
+            }
+            (more(envoy.waiting.len()))
+        }
+    }
+}
+
+fn resource(resource: &ResourceReport) -> Markup {
+    let version = |version: &str| html! { code title=(version) { (short(version)) } };
+    let sent = resource.sent.as_ref();
+    let acknowledged = resource.acknowledged.as_ref();
+    let same = sent.map(|sent| &sent.version) == acknowledged.map(|accepted| &accepted.version);
+    html! {
+        td { code { (resource.name) } }
+        @for stamp in [sent, acknowledged] {
+            td {
+                @if let Some(stamp) = stamp {
+                    (version(&stamp.version)) " " (clock(stamp.at))
+                }
+            }
+        }
+        td {
+            @match &resource.refused {
+                Some(refusal) => {
+                    span class="pill bad" { "refused" } " " (version(&refusal.refused.version))
+                    " " (clock(refusal.refused.at))
+                    p class="reason" { (refusal.reason) }
+                    @if refusal.disbelieved {
+                        p class="reason" {
+                            "It has acknowledged these bytes since; not believed: it goes on with older ones."
+                        }
+                    }
+                }
+                None if same => span class="pill good" { "current" },
+                None => span class="pill warn" { "not answered yet" },
+            }
+        }
+    }
+}
+
+pub(super) fn quarantined(status: &Status) -> Markup {
+    let mut rows = Vec::new();
+    for envoy in &status.envoys {
+        for resource in &envoy.resources {
+            let Some(refusal) = &resource.refused else { continue };
+            rows.push(html! {
+                td { code { (resource.name) } }
+                td { code title=(refusal.refused.version) { (short(&refusal.refused.version)) } }
+                td { (envoy.node) " " span class="chip" { (envoy.peer) } }
+                td { (clock(refusal.refused.at)) }
+                td class="bad" { (refusal.reason) }
+            });
+        }
+    }
+    rows.truncate(SHOWN);
+    html! {
+        @if !rows.is_empty() {
+            section id="quarantined" {
+                h2 { "Quarantined" small { "refused bytes are not sent to that Envoy again" } }
+                (table(&["resource", "version", "refused by", "at", "reason"], &rows, ""))
+            }
+        }
+    }
+}
+
+pub(super) fn refused(status: &Status) -> Markup {
+    let rows: Vec<_> = status
+        .refused_peers
+        .iter()
+        .take(SHOWN)
+        .map(|refused| {
+            html! {
+                td { code { (refused.peer) } }
+                td { (refused.reason) " " span class="chip" { (refused.class) } }
+                td { (refused.count) }
+                td class="when" { (utc(refused.first)) }
+                td class="when" { (utc(refused.last)) }
+            }
+        })
+        .collect();
+    html! {
+        section id="refused" {
+            h2 { "Refused peers" small { (status.refused_peers.len()) } }
+            (table(&["peer", "why", "times", "first", "last"], &rows, "Nobody was refused."))
+        }
+    }
+}
+
+fn more(all: usize) -> Markup {
+    html! {
+        @if all > SHOWN { p class="soft" { "and " (all - SHOWN) " more: see /status" } }
+    }
+}

@@ -1,0 +1,180 @@
+//! The admin pages of the running program.
+
+mod support;
+
+use envoy_types::pb::envoy::config::core::v3::Node;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
+use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
+use envoy_types::pb::envoy::service::secret::v3::secret_discovery_service_client::SecretDiscoveryServiceClient;
+use envoy_types::pb::google::rpc;
+use prost::Name;
+use serde_json::{Value, json};
+use support::{Agent, Authority, HOUR, Identity, Server, eventually};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+const HOSTILE: &str =
+    "<script>document.title='owned'</script>\u{7}\"'><img src=x onerror=alert(1)>";
+
+fn status(server: &Server) -> Value {
+    serde_json::from_str(&server.get("/status").1).expect("JSON")
+}
+
+/// A peer that calls itself a script and refuses with one, on a stream that stays open.
+async fn hostile_peer(server: &Server) -> impl Sized {
+    let (requests, outbound) = mpsc::unbounded_channel();
+    let first = DiscoveryRequest {
+        node: Some(Node { id: HOSTILE.into(), cluster: HOSTILE.into(), ..Default::default() }),
+        resource_names: vec!["default".into()],
+        type_url: Secret::type_url(),
+        ..Default::default()
+    };
+    requests.send(first.clone()).expect("open");
+    let mut client = SecretDiscoveryServiceClient::new(server.client().await.0);
+    let responses = client.stream_secrets(UnboundedReceiverStream::new(outbound)).await;
+    let mut responses = responses.expect("a stream").into_inner();
+    let pushed = responses.message().await.expect("no error").expect("a response");
+    let error_detail =
+        Some(rpc::Status { code: 13, message: HOSTILE.into(), ..Default::default() });
+    let refusal = DiscoveryRequest { response_nonce: pushed.nonce, error_detail, ..first };
+    requests.send(refusal).expect("open");
+    (requests, responses)
+}
+
+#[tokio::test]
+async fn the_status_tells_what_is_served_and_what_each_envoy_made_of_it() {
+    let server = Server::start("").await;
+    let agent = Agent::serve(&server.at("agent.sock"));
+    let identity = Identity::new(&Authority::new("example.org"), "/api", HOUR);
+    agent.issue(&[&identity], &[]);
+    server.wait_for_readiness(200, "").await;
+    let mut stream = server.client().await.secrets(&["default"], "").await;
+    stream.accept().await;
+    let told = eventually("the answer is told", async || {
+        let told = status(&server);
+        (!told["envoys"][0]["resources"][0]["acknowledged"].is_null()).then_some(told)
+    })
+    .await;
+    assert_eq!((&told["ready"], &told["reasons"]), (&json!(true), &json!([])));
+    assert_eq!(told["source"]["connected"], true);
+    let svid = &told["svids"][0];
+    assert_eq!((&svid["spiffe_id"], &svid["default"]), (&json!(identity.id), &json!(true)));
+    assert!((3500..=3600).contains(&svid["seconds_left"].as_u64().expect("a number")), "{svid}");
+    assert_eq!(told["bundles"][0]["trust_domain"], "example.org");
+    assert_eq!(told["bundles"][0]["authorities"].as_array().map(Vec::len), Some(1));
+    let envoy = &told["envoys"][0];
+    assert_eq!((&envoy["node"], &envoy["streams"][0]["open"]), (&json!("test"), &json!(1)));
+    let resource = &envoy["resources"][0];
+    assert_eq!(resource["name"], "default");
+    assert_eq!(resource["sent"]["version"], resource["acknowledged"]["version"]);
+    assert_eq!(told["policy"], Value::Null);
+
+    drop(stream);
+    eventually("a peer that left is not told", async || {
+        (status(&server)["envoys"] == json!([])).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_peers_write_is_text_on_the_page_and_no_page_holds_a_key() {
+    let server = Server::start("").await;
+    let agent = Agent::serve(&server.at("agent.sock"));
+    let identity = Identity::new(&Authority::new("example.org"), "/api", HOUR);
+    agent.issue(&[&identity], &[]);
+    let _open = hostile_peer(&server).await;
+    let page = eventually("the refusal is shown", async || {
+        Some(server.get("/").1).filter(|page| page.contains("quarantined"))
+    })
+    .await;
+    assert!(!page.contains("<script>document") && !page.contains("<img"), "{page}");
+    assert!(
+        page.contains("&lt;script&gt;document.title='owned'&lt;/script&gt;&quot;'&gt;"),
+        "{page}"
+    );
+    let (_, head) = server.exchange("GET / HTTP/1.1\r\nhost: localhost\r\n", "");
+    assert!(head.contains("content-security-policy: default-src 'none'; script-src 'sha256-"));
+
+    let key = pem_rfc7468::encode_string("PRIVATE KEY", pem_rfc7468::LineEnding::LF, &identity.key)
+        .expect("PEM");
+    let line = key.lines().nth(1).expect("base64");
+    let bytes: String = identity.key[40..60].iter().map(|byte| format!("{byte:02x}")).collect();
+    for path in ["/", "/status", "/metrics", "/readyz", "/logging"] {
+        let (_, body) = server.get(path);
+        assert!(!body.contains(line) && !body.to_lowercase().contains(&bytes), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_peer_is_told_with_the_reason() {
+    let server = Server::start("limits: { names_per_request: 1 }").await;
+    let mut stream = server.client().await.secrets(&["one", "two"], "").await;
+    stream.end().await.expect_err("refused");
+    let refused = eventually("the refusal is told", async || {
+        Some(status(&server)["refused_peers"][0].clone()).filter(|refused| !refused.is_null())
+    })
+    .await;
+    assert_eq!((&refused["class"], &refused["count"]), (&json!("too_many_names"), &json!(1)));
+    assert!(refused["peer"].as_str().expect("text").starts_with("uid "), "{refused}");
+}
+
+#[tokio::test]
+async fn what_is_logged_changes_by_a_json_post_of_this_host_only() {
+    let server = Server::start("").await;
+    let json = "content-type: application/json\r\n";
+    for (head, body, expected) in [
+        ("host: localhost\r\ncontent-type: text/plain\r\n", r#"{"filter": "off"}"#, 403),
+        ("host: evil.example\r\ncontent-type: application/json\r\n", r#"{"filter": "off"}"#, 403),
+        (
+            "host: localhost\r\norigin: http://evil.example\r\ncontent-type: application/json\r\n",
+            r#"{"filter": "off"}"#,
+            403,
+        ),
+        ("host: localhost\r\ncontent-type: application/json\r\n", r#"{"filter": "a=b=c"}"#, 400),
+        ("host: localhost\r\ncontent-type: application/json\r\n", r#"{"level": "off"}"#, 400),
+    ] {
+        let (found, answer) = server.exchange(&format!("POST /logging HTTP/1.1\r\n{head}"), body);
+        assert_eq!(found, expected, "{head} {body}: {answer}");
+    }
+    assert_eq!(server.get("/logging").1, r#"{"filter":"trace"}"#);
+    let head = format!("POST /logging HTTP/1.1\r\nhost: 127.0.0.1:9902\r\n{json}");
+    assert_eq!(server.exchange(&head, r#"{"filter": "error"}"#).0, 200);
+    assert_eq!(server.get("/logging").1, r#"{"filter":"error"}"#);
+    let before = server.log().len();
+    let mut stream = server.client().await.secrets(&["default"], "").await;
+    assert!(stream.is_silent().await);
+    assert_eq!(server.log().len(), before, "nothing but errors is logged");
+    assert_eq!(server.exchange(&head, r#"{"filter": "debug"}"#).0, 200);
+    let _other = server.client().await.secrets(&["default"], "").await;
+    eventually("streams are logged again", async || {
+        server.log()[before..].contains("stream opened").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_log_line_is_one_object_with_the_same_keys() {
+    let server = Server::start("").await;
+    let agent = Agent::serve(&server.at("agent.sock"));
+    agent.issue(&[&Identity::new(&Authority::new("example.org"), "/api", HOUR)], &[]);
+    let _open = hostile_peer(&server).await;
+    eventually("the refusal is logged", async || server.log().contains("refused;").then_some(()))
+        .await;
+    let log = server.log();
+    let (whole, _unfinished) = log.rsplit_once('\n').expect("lines");
+    let lines: Vec<Value> = whole
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+        .collect();
+    for line in &lines {
+        for key in ["timestamp", "level"] {
+            assert!(line[key].is_string(), "{line}");
+        }
+    }
+    for message in ["pushed", "refused; what it had before stays in force"] {
+        let line = lines.iter().find(|line| line["message"] == message).expect(message);
+        for key in ["type", "name", "version", "peer", "node"] {
+            assert!(line[key].is_string(), "{key}: {line}");
+        }
+    }
+}
