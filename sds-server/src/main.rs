@@ -67,6 +67,8 @@ Configuration, with every default:
   #                    jwt_payload: jwt_payload       # the provider's payload_in_metadata
   # default_svid: { spiffe_id: spiffe://…, hint: … }   # else the one chosen first, else the smallest
   # names: { default_svid: default, default_bundle: ROOTCA, all_bundles: ALL }
+  # validation:                   # whom a bundle's validation context accepts, in both forms; else all
+  #   ROOTCA: [{ exact: spiffe://DOMAIN/PATH }, { prefix: spiffe://DOMAIN/PATH/ }]
   # rotation: { hold: 10s, withdrawal_delay: 1s }
   # limits: { connections_per_peer: 16, connections: 1024, opens_per_second: 50, opens_burst: 200,
   #           streams_per_connection: 1024, names_per_request: 1024, message_bytes: 1048576, slow_reader: 30s }

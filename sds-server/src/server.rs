@@ -17,12 +17,13 @@ use crate::policy::{PolicyKeeper, PolicyState};
 use crate::sources::workload_api::WorkloadApiSource;
 use crate::sources::{Custodian, Custody, CustodySettings};
 use crate::xds::registry::Registry;
-use crate::xds::{Gate, Hub, ListenError, Publisher, SocketFile, Views, incoming, serve};
+use crate::xds::{Gate, Hub, ListenError, Publisher, SocketFile, Terms, Views, incoming, serve};
 
 /// A server that is bound and ready to run.
 #[derive(Debug)]
 pub struct Server {
     config: Config,
+    terms: Arc<Terms>,
     listener: tokio::net::UnixListener,
     socket: SocketFile,
     admin: Option<AdminListener>,
@@ -35,6 +36,9 @@ pub enum ServerError {
     /// A listener cannot be made.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The configuration contradicts itself.
+    #[error("configuration: {0}")]
+    Terms(String),
     /// The system does not let the process protect itself.
     #[error(
         "the process cannot forbid dumps of its memory: {0}; `process.dumpable: true` does without"
@@ -48,6 +52,7 @@ pub enum ServerError {
 impl Server {
     /// Protects the process and binds the listeners. Port 0 becomes a real one, which is logged.
     pub async fn build(config: Config, log: LogControl) -> Result<Self, ServerError> {
+        let terms = Arc::new(Terms::of(&config).map_err(ServerError::Terms)?);
         if config.process.dumpable {
             warn!("process.dumpable is on: others of the same user can read the private keys");
         } else {
@@ -62,12 +67,12 @@ impl Server {
             info!(address, "serving the admin pages");
             admin = Some(listener);
         }
-        Ok(Self { config, listener, socket, admin, log })
+        Ok(Self { config, terms, listener, socket, admin, log })
     }
 
     /// Serves until `stop`, then lets open streams end. A task that ends early is an error.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServerError> {
-        let Self { config, listener, socket, admin, log } = self;
+        let Self { config, terms, listener, socket, admin, log } = self;
         let metrics = Metrics::default();
         let registry = Registry::new(metrics.clone());
         let mut tasks = Tasks::new(stop.clone());
@@ -95,7 +100,7 @@ impl Server {
         }
 
         let (publisher, catalogue) =
-            Publisher::new(identities.clone(), policy.clone(), config.names, Arc::clone(&registry));
+            Publisher::new(identities.clone(), policy.clone(), terms, Arc::clone(&registry));
         tasks.spawn("publisher", publisher.run(stop.clone()));
 
         // The admin listener outlives the streams, so that /readyz can say that the server is

@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use support::{
-    Agent, Authority, Client, HOUR, Identity, Server, certificate, eventually, key,
+    Agent, Authority, Client, HOUR, Identity, Server, accepted, certificate, eventually, key,
     plain_authority, trust_domains,
 };
 
@@ -93,6 +93,31 @@ async fn names_beyond_spires_are_answered_each_as_it_says() {
     let told = r#"signet_xds_unanswered_names_total{type="secret",reason="several_trust_domains"}"#;
     eventually("both are counted", async || (server.metric(told)? == 2).then_some(())).await;
     assert!(server.log().contains("one trust domain only"));
+}
+
+#[tokio::test]
+async fn a_validation_context_accepts_whom_the_operator_names() {
+    let server = Server::start(
+        "validation:
+  ROOTCA: [{ exact: 'spiffe://example.org/db' }, { prefix: 'spiffe://example.org/ns/web/' }]
+  'bundle?td=a.example,b.example': [{ prefix: 'spiffe://a.example/' }]",
+    )
+    .await;
+    let agent = Agent::serve(&server.at("agent.sock"));
+    let [ours, theirs, others] = ["example.org", "a.example", "b.example"].map(Authority::new);
+    agent.issue(&[&Identity::new(&ours, "/a", HOUR)], &[&theirs, &others]);
+    let client = server.client().await;
+    let of_rootca = &["exact spiffe://example.org/db", "prefix spiffe://example.org/ns/web/"][..];
+    for (name, expected) in [
+        ("ROOTCA", of_rootca),
+        ("ROOTCA.x509", of_rootca),
+        ("bundle?td=b.example,a.example", &["prefix spiffe://a.example/"]),
+        ("spiffe://example.org", &[]),
+        ("ALL", &[]),
+    ] {
+        let secret = client.secrets(&[name], "").await.accept().await.secret();
+        assert_eq!(accepted(&secret), expected, "{name}");
+    }
 }
 
 #[tokio::test]

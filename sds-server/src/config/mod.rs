@@ -7,8 +7,10 @@ mod address;
 mod defaults;
 mod interval;
 mod read;
+mod san_matcher;
 mod values;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -17,6 +19,7 @@ use signet_policy::{DenialDetail, HeaderNames, PayloadName};
 pub use address::{Address, UnixAddress};
 pub use interval::Interval;
 pub use read::ConfigError;
+pub use san_matcher::SanMatcher;
 pub use values::{ConfiguredId, FileMode, Sha256Digest};
 
 /// The whole configuration of a server.
@@ -32,6 +35,11 @@ pub struct Config {
     /// The names under which well-known secrets are served.
     #[serde(default)]
     pub names: Names,
+    /// Whom a validation context accepts, by the name of its bundle without `.spiffe` or `.x509`: of
+    /// those that the bundle vouches for, only those with one of these URI SANs. It holds for both
+    /// forms of that name, and for no other name of the same bundle. Left out: all.
+    #[serde(default)]
+    pub validation: BTreeMap<String, Vec<SanMatcher>>,
     /// Which SVID is the default one.
     #[serde(default)]
     pub default_svid: DefaultSvid,

@@ -69,7 +69,7 @@ impl Config {
                 ));
             }
         }
-        Ok(())
+        crate::xds::Terms::of(self).map(drop)
     }
 }
 
@@ -97,6 +97,16 @@ mod tests {
             ("policy: {file: /p}", &["policy: no filter", "`filters`"]),
             ("filters: {http: {wasm: /w, sha256: abc}}", &["`abc`", "64"]),
             ("names: {default_bundle: ALL}", &["`ALL`"]),
+            ("validation: {ROOTCA: []}", &["`ROOTCA` accepts nobody"]),
+            (
+                "validation: {ROOTCA.x509: [{exact: 's://a'}]}",
+                &["`ROOTCA.x509`", "without .spiffe"],
+            ),
+            ("validation: {default: [{exact: 's://a'}]}", &["`default`", "name of a bundle"]),
+            (
+                "validation: {'bundle?td=a.org': [{exact: 's://a'}], 'spiffe://a.org': [{exact: 's://a'}]}",
+                &["another name"],
+            ),
             ("names: {default_svid: 'jwt?aud=a'}", &["`jwt?aud=a`", "without `?`"]),
             ("default_svid: {spiffe_id: /ns/x}", &["`/ns/x`", "spiffe://"]),
             ("limits: {connection: 3}", &["unknown field `connection`", "connections_per_peer"]),

@@ -25,6 +25,7 @@ mod status;
 mod stock;
 mod stream;
 mod subscription;
+mod terms;
 mod views;
 mod wire;
 
@@ -35,4 +36,5 @@ pub(crate) use listener::incoming;
 pub use listener::{ListenError, SocketFile};
 pub use publisher::Publisher;
 pub use service::{Hub, serve};
+pub use terms::Terms;
 pub use views::Views;

@@ -157,6 +157,23 @@ impl ExtensionName {
     }
 }
 
+impl WhichBundles {
+    /// Reads the name of a bundle, without a form.
+    pub(crate) fn parse(text: &str, words: &Names) -> Result<Self, NameError> {
+        match SecretName::parse(text, words)? {
+            SecretName::Bundle { which, form: None } => Ok(which),
+            _ => Err(NameError::Id {
+                found: text.into(),
+                accepted: "name of a bundle",
+                reason: format!(
+                    "accepted are {}, {}, trust domain IDs and bundle?td=, without .spiffe or .x509",
+                    words.default_bundle, words.all_bundles
+                ),
+            }),
+        }
+    }
+}
+
 fn well_known_bundle(text: &str, words: &Names) -> Option<(WhichBundles, Option<ValidationForm>)> {
     [(text, None), with_form(text)].into_iter().find_map(|(word, form)| {
         let which = if word == words.default_bundle {
@@ -370,6 +387,16 @@ mod tests {
         }
         for text in ["signet", "signet.http?", "signet.http?id=", "signet.http?id=/x", "default"] {
             assert!(ExtensionName::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_rule_for_a_bundle_names_it_without_a_form() {
+        let parse = |text| WhichBundles::parse(text, &Names::default());
+        assert_eq!(parse("ROOTCA"), Ok(WhichBundles::Default));
+        assert_eq!(parse("bundle?td=b.org,a.org"), parse("bundle?td=a.org,b.org"));
+        for text in ["ROOTCA.x509", "default", "spiffe://a.org/x", "nothing"] {
+            assert!(parse(text).is_err(), "{text}");
         }
     }
 }

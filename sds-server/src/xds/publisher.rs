@@ -11,7 +11,7 @@ use super::catalogue::Catalogue;
 use super::registry::Registry;
 use super::resource::Kind;
 use super::stock::Stock;
-use crate::config::Names;
+use super::terms::Terms;
 use crate::policy::PolicyState;
 use crate::sources::Identities;
 
@@ -25,7 +25,7 @@ const COALESCE: Duration = Duration::from_millis(10);
 pub struct Publisher {
     identities: watch::Receiver<Identities>,
     policy: watch::Receiver<PolicyState>,
-    names: Arc<Names>,
+    terms: Arc<Terms>,
     catalogue: watch::Sender<Arc<Catalogue>>,
     registry: Arc<Registry>,
 }
@@ -35,11 +35,11 @@ impl Publisher {
     pub fn new(
         identities: watch::Receiver<Identities>,
         policy: watch::Receiver<PolicyState>,
-        names: Names,
+        terms: Arc<Terms>,
         registry: Arc<Registry>,
     ) -> (Self, watch::Receiver<Arc<Catalogue>>) {
         let (catalogue, published) = watch::channel(Arc::default());
-        (Self { identities, policy, names: Arc::new(names), catalogue, registry }, published)
+        (Self { identities, policy, terms, catalogue, registry }, published)
     }
 
     /// Works until `stop`.
@@ -65,7 +65,7 @@ impl Publisher {
         let stock = Stock {
             snapshot: Arc::clone(&self.identities.borrow_and_update().snapshot),
             policy: self.policy.borrow_and_update().clone(),
-            names: Arc::clone(&self.names),
+            terms: Arc::clone(&self.terms),
         };
         self.catalogue.send_if_modified(|current| {
             if current.same_as(&stock) {

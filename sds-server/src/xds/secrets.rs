@@ -4,9 +4,11 @@ use envoy_types::pb::envoy::config::core::v3::{
     DataSource, TypedExtensionConfig, data_source::Specifier,
 };
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
-    CertificateValidationContext, Secret, SpiffeCertValidatorConfig, TlsCertificate, secret::Type,
-    spiffe_cert_validator_config::TrustDomain,
+    CertificateValidationContext, Secret, SpiffeCertValidatorConfig, SubjectAltNameMatcher,
+    TlsCertificate, secret::Type, spiffe_cert_validator_config::TrustDomain,
+    subject_alt_name_matcher::SanType,
 };
+use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
 use envoy_types::pb::google::protobuf::Any;
 use pem_rfc7468::{LineEnding, encode_string};
 use prost::{Message, Name};
@@ -15,6 +17,7 @@ use zeroize::Zeroize;
 
 use super::form::ValidationForm;
 use super::resource::{Content, Kind, Resource};
+use crate::config::SanMatcher;
 use crate::sources::Svid;
 
 /// A certificate with its key in PEM, leaf first. `None` only where the key is too large for PEM,
@@ -41,9 +44,18 @@ pub(super) fn certificate(svid: &Svid, name: String) -> Option<Resource> {
 }
 
 /// A validation context that trusts these bundles. In the SPIFFE form each speaks for its own trust
-/// domain; the plain form must be given one bundle only.
-pub(super) fn validation(bundles: &[&X509Bundle], form: ValidationForm, name: String) -> Resource {
-    let mut context = CertificateValidationContext::default();
+/// domain; the plain form must be given one bundle only. Of those that the bundles vouch for, only
+/// those that `accepted` names are accepted; when it is empty, all.
+pub(super) fn validation(
+    bundles: &[&X509Bundle],
+    form: ValidationForm,
+    accepted: &[SanMatcher],
+    name: String,
+) -> Resource {
+    let mut context = CertificateValidationContext {
+        match_typed_subject_alt_names: accepted.iter().map(uri_matcher).collect(),
+        ..Default::default()
+    };
     match form {
         ValidationForm::Spiffe => {
             context.custom_validator_config = Some(spiffe_validator(bundles));
@@ -70,6 +82,18 @@ fn spiffe_validator(bundles: &[&X509Bundle]) -> TypedExtensionConfig {
             type_url: SpiffeCertValidatorConfig::type_url(),
             value: validator.encode_to_vec(),
         }),
+    }
+}
+
+fn uri_matcher(accepted: &SanMatcher) -> SubjectAltNameMatcher {
+    let pattern = match accepted {
+        SanMatcher::Exact(uri) => MatchPattern::Exact(uri.clone()),
+        SanMatcher::Prefix(uri) => MatchPattern::Prefix(uri.clone()),
+    };
+    SubjectAltNameMatcher {
+        san_type: SanType::Uri.into(),
+        matcher: Some(StringMatcher { match_pattern: Some(pattern), ..Default::default() }),
+        ..Default::default()
     }
 }
 

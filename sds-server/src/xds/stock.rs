@@ -10,7 +10,7 @@ use super::form::ValidationForm;
 use super::names::{ExtensionName, SecretName, WhichBundles, WhichSvid};
 use super::resource::{Kind, Resource};
 use super::secrets::{certificate, validation};
-use crate::config::Names;
+use super::terms::Terms;
 use crate::policy::{FilterKind, PolicyState};
 use crate::sources::{Svid, SvidSnapshot};
 
@@ -19,7 +19,7 @@ use crate::sources::{Svid, SvidSnapshot};
 pub(super) struct Stock {
     pub(super) snapshot: Arc<SvidSnapshot>,
     pub(super) policy: PolicyState,
-    pub(super) names: Arc<Names>,
+    pub(super) terms: Arc<Terms>,
 }
 
 impl Stock {
@@ -32,7 +32,7 @@ impl Stock {
     ) -> Result<Resource, Absence> {
         match kind {
             Kind::Extension => self.extension(name),
-            Kind::Secret => match SecretName::parse(name, &self.names)? {
+            Kind::Secret => match SecretName::parse(name, &self.terms.names)? {
                 SecretName::Svid(which) => {
                     certificate(self.svid(&which)?, name.into()).ok_or(Absence::Unwritable)
                 }
@@ -105,7 +105,7 @@ impl Stock {
         if bundles.is_empty() {
             return Err(Absence::NoBundle);
         }
-        Ok(validation(&bundles, form, name.into()))
+        Ok(validation(&bundles, form, self.terms.accepted(which), name.into()))
     }
 
     fn extension(&self, name: &str) -> Result<Resource, Absence> {

@@ -7,11 +7,12 @@ use envoy_types::pb::envoy::config::core::v3::{
     DataSource, Node, TypedExtensionConfig, data_source::Specifier,
 };
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
-    Secret, SpiffeCertValidatorConfig, secret::Type,
+    Secret, SpiffeCertValidatorConfig, secret::Type, subject_alt_name_matcher::SanType,
 };
 use envoy_types::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 use envoy_types::pb::envoy::service::extension::v3::extension_config_discovery_service_client::ExtensionConfigDiscoveryServiceClient;
 use envoy_types::pb::envoy::service::secret::v3::secret_discovery_service_client::SecretDiscoveryServiceClient;
+use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use envoy_types::pb::google::rpc;
 use hyper_util::rt::TokioIo;
 use prost::{Message, Name};
@@ -238,6 +239,22 @@ pub(crate) fn plain_authority(secret: &Secret) -> Vec<u8> {
     };
     assert_eq!(context.custom_validator_config, None);
     der(context.trusted_ca.as_ref())
+}
+
+/// Whom a validation context accepts, as `exact URI` and `prefix URI`.
+pub(crate) fn accepted(secret: &Secret) -> Vec<String> {
+    let Some(Type::ValidationContext(context)) = &secret.r#type else {
+        panic!("no validation context: {}", secret.name)
+    };
+    let matchers = context.match_typed_subject_alt_names.iter().map(|matcher| {
+        assert_eq!(matcher.san_type, i32::from(SanType::Uri));
+        match matcher.matcher.as_ref().and_then(|matcher| matcher.match_pattern.as_ref()) {
+            Some(MatchPattern::Exact(uri)) => format!("exact {uri}"),
+            Some(MatchPattern::Prefix(uri)) => format!("prefix {uri}"),
+            other => panic!("{other:?}"),
+        }
+    });
+    matchers.collect()
 }
 
 /// What a validation context trusts: each trust domain and the first of its authorities in DER.
