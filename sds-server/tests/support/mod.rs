@@ -5,6 +5,7 @@
 mod agent;
 mod authority;
 mod client;
+pub(crate) mod hostile;
 mod server;
 
 use std::future::Future;
