@@ -24,7 +24,12 @@ pub struct Bootstrap {
 impl Bootstrap {
     /// Reads `envoy/NAME.yaml`.
     pub fn read(programs: &Programs, name: &str) -> Result<Self> {
-        let path = programs.repository_file(&format!("envoy/{name}.yaml"))?;
+        Self::read_file(programs, &format!("envoy/{name}.yaml"))
+    }
+
+    /// Reads another bootstrap of the repository, by its path from the root.
+    pub fn read_file(programs: &Programs, path: &str) -> Result<Self> {
+        let path = programs.repository_file(path)?;
         let text =
             fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(Self { text, values: BTreeMap::new(), mutated: None })

@@ -25,8 +25,19 @@ impl Envoy {
         bootstrap: &Bootstrap,
         directory: &Path,
     ) -> Result<Self> {
-        let configuration = bootstrap.write(directory)?;
         let program = stage.within_reach(&stage.programs.envoy()?)?;
+        Self::start_as(stage, name, &program, bootstrap, directory)
+    }
+
+    /// The same from a program of its own, by which SPIRE can tell it from others.
+    pub fn start_as(
+        stage: &Stage,
+        name: &str,
+        program: &Path,
+        bootstrap: &Bootstrap,
+        directory: &Path,
+    ) -> Result<Self> {
+        let configuration = bootstrap.write(directory)?;
         let process = Launch::new(name, program, &stage.accounts.mesh)
             .arg("--config-path")
             .arg(configuration)

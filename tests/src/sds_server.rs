@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 
 use crate::{IdentitySource, Launch, PATIENCE, Process, Stage, Workload, http::Ask, until};
@@ -27,9 +28,45 @@ impl SdsServer {
         policy: &Path,
         directory: &Path,
     ) -> Result<Self> {
-        let configuration = directory.join("sds-server.yaml");
-        fs::write(&configuration, configured(stage, source, workload, policy, directory)?)?;
+        let configuration = configured(stage, source, workload, policy, directory)?;
         let program = source.program(stage, workload, "sds-server")?;
+        Self::serve(stage, name, &program, &configuration, directory)
+    }
+
+    /// Starts a server that serves secrets only, to those of its own account, from a Workload API.
+    /// `addition` is more of its configuration, with `$DIRECTORY` for its directory.
+    pub fn of_secrets(
+        stage: &Stage,
+        name: &str,
+        program: &Path,
+        workload_api: &Path,
+        addition: &str,
+    ) -> Result<Self> {
+        let directory = stage.directory(&format!("{name}-sds"), &stage.accounts.mesh)?;
+        let at = directory.display().to_string();
+        let configuration = format!(
+            r#"source: {{ workload_api: {{ socket: "unix://{api}" }} }}
+listen: {{ path: {at}/sds.sock, mode: "0660" }}
+admin: {{ listen: "unix://{at}/sds-admin.sock" }}
+process: {{ dumpable: {dumpable} }}
+{addition}
+"#,
+            api = workload_api.display(),
+            dumpable = stage.accounts.harness.uid != 0,
+            addition = addition.replace("$DIRECTORY", &at),
+        );
+        Self::serve(stage, name, program, &configuration, &directory)
+    }
+
+    fn serve(
+        stage: &Stage,
+        name: &str,
+        program: &Path,
+        text: &str,
+        directory: &Path,
+    ) -> Result<Self> {
+        let configuration = directory.join("sds-server.yaml");
+        fs::write(&configuration, text)?;
         let process = Launch::new(format!("{name}-sds-server"), program, &stage.accounts.mesh)
             .arg("--config")
             .arg(configuration)
@@ -69,6 +106,16 @@ impl SdsServer {
     /// What it logged so far.
     pub fn log(&self) -> String {
         self.process.as_ref().map(Process::stderr).unwrap_or_default()
+    }
+
+    /// Where its sockets lie.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.as_ref().context("sds-server is not running")?.signal(signal)
     }
 
     /// Ends it without a warning.

@@ -13,7 +13,8 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::json;
 
 use crate::{
-    Account, Launch, PATIENCE, Process, Stage, TRUST_DOMAIN, Workload, fetched::subject_key, until,
+    Account, Entry, Launch, PATIENCE, Process, Stage, TRUST_DOMAIN, Workload, fetched::subject_key,
+    until,
 };
 
 /// The programs that act for a workload.
@@ -68,6 +69,26 @@ impl Spire {
         let bundle = control(stage, &self.directory, &["bundle", "show"])?;
         let roots = CertificateDer::pem_slice_iter(bundle.as_bytes());
         roots.map(|root| subject_key(&root.context("SPIRE's bundle is no PEM")?)).collect()
+    }
+
+    /// Adds entries.
+    pub fn create(&self, stage: &Stage, entries: &[Entry]) -> Result<()> {
+        enter(stage, &self.directory, "create", entries)
+    }
+
+    /// Changes entries, which makes new SVIDs.
+    pub fn update(&self, stage: &Stage, entries: &[Entry]) -> Result<()> {
+        enter(stage, &self.directory, "update", entries)
+    }
+
+    /// Deletes an entry.
+    pub fn delete(&self, stage: &Stage, entry: &Entry) -> Result<()> {
+        self.control(stage, &["entry", "delete", "-entryID", &entry.id]).map(drop)
+    }
+
+    /// One of the server's own commands, e.g. `["bundle", "show"]`, and what it prints.
+    pub fn control(&self, stage: &Stage, command: &[&str]) -> Result<String> {
+        control(stage, &self.directory, command)
     }
 
     /// Ends the agent without a warning.
@@ -150,11 +171,13 @@ fn start_agent(stage: &Stage, account: &Account, directory: &Path, token: &str) 
   trust_bundle_path = "{at}/bundle.pem"
   data_dir = "{at}/agent"
   log_level = "INFO"
+  # So that a test sees a change within a second.
+  experimental {{ sync_interval = "1s" }}
 }}
 plugins {{
   NodeAttestor "join_token" {{ plugin_data {{}} }}
   KeyManager "disk" {{ plugin_data {{ directory = "{at}/agent" }} }}
-  WorkloadAttestor "unix" {{ plugin_data {{ discover_workload_path = true }} }}
+  WorkloadAttestor "unix" {{ plugin_data {{ discover_workload_path = true, workload_size_limit = -1 }} }}
 }}
 "#,
         address = stage.address,
@@ -176,27 +199,24 @@ fn register(stage: &Stage, directory: &Path, svid_ttl: u32) -> Result<()> {
         for name in ACTING {
             let link = Spire::program(stage, workload, name);
             stage.link(&stage.programs.own(name)?, &link)?;
-            entries.push(json!({
-                "parent_id": AGENT_ID,
-                "spiffe_id": workload.spiffe_id(),
-                "x509_svid_ttl": svid_ttl,
-                "selectors": [{ "type": "unix", "value": format!("path:{}", link.display()) }],
-            }));
+            entries.push(Entry::new(workload, &link, svid_ttl));
         }
     }
-    let path = directory.join("entries.json");
-    fs::write(&path, json!({ "entries": entries }).to_string())?;
-    control(stage, directory, &["entry", "create", "-data", &path.to_string_lossy()])?;
-    Ok(())
+    enter(stage, directory, "create", &entries)
 }
 
-/// One of the server's own commands.
+/// Creates or updates entries.
+fn enter(stage: &Stage, directory: &Path, how: &str, entries: &[Entry]) -> Result<()> {
+    let path = directory.join("entries.json");
+    let entries: Vec<_> = entries.iter().map(|entry| entry.json(AGENT_ID)).collect();
+    fs::write(&path, json!({ "entries": entries }).to_string())?;
+    control(stage, directory, &["entry", how, "-data", &path.to_string_lossy()]).map(drop)
+}
+
+/// One of the server's own commands: its words, then its options.
 fn control(stage: &Stage, directory: &Path, command: &[&str]) -> Result<String> {
-    let (words, options) = command.split_at(command.len().min(2));
-    let (words, options) = match command {
-        ["healthcheck", rest @ ..] => (&command[..1], rest),
-        _ => (words, options),
-    };
+    let words = command.iter().take_while(|word| !word.starts_with('-')).count();
+    let (words, options) = command.split_at(words);
     Launch::new("spire-server", stage.programs.spire_server()?, &stage.accounts.harness)
         .args(words)
         .arg("-socketPath")

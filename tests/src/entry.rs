@@ -1,0 +1,64 @@
+//! An entry of SPIRE's server: which program gets which identity.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::{TRUST_DOMAIN, Workload};
+
+/// Who is given an SVID by SPIRE.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The entry's name in SPIRE.
+    pub id: String,
+    /// Whose SVID it is.
+    pub spiffe_id: String,
+    /// The program that gets it.
+    pub path: String,
+    /// The SVID's life in seconds.
+    pub svid_ttl: u32,
+    /// DNS names in the SVID; changing them makes a new one.
+    pub dns_names: Vec<String>,
+    /// Other trust domains that it learns the bundles of.
+    pub federates_with: Vec<String>,
+}
+
+impl Entry {
+    /// A program that acts for a workload.
+    pub fn new(workload: Workload, program: &Path, svid_ttl: u32) -> Self {
+        let name = program.file_name().unwrap_or_default().to_string_lossy();
+        Self {
+            id: format!("{}-{name}", workload.name()),
+            spiffe_id: workload.spiffe_id(),
+            path: program.display().to_string(),
+            svid_ttl,
+            dns_names: Vec::new(),
+            federates_with: Vec::new(),
+        }
+    }
+
+    /// Another identity for a program, by the path of its SPIFFE ID.
+    pub fn named(id: &str, path: &str, program: &Path, svid_ttl: u32) -> Self {
+        let entry = Self::new(Workload::Api, program, svid_ttl);
+        Self { id: id.to_owned(), spiffe_id: format!("spiffe://{TRUST_DOMAIN}{path}"), ..entry }
+    }
+
+    /// The same with a DNS name.
+    #[must_use]
+    pub fn dns(mut self, name: &str) -> Self {
+        self.dns_names = vec![name.to_owned()];
+        self
+    }
+
+    pub(crate) fn json(&self, parent: &str) -> Value {
+        json!({
+            "entry_id": self.id,
+            "parent_id": parent,
+            "spiffe_id": self.spiffe_id,
+            "x509_svid_ttl": self.svid_ttl,
+            "dns_names": self.dns_names,
+            "federates_with": self.federates_with,
+            "selectors": [{ "type": "unix", "value": format!("path:{}", self.path) }],
+        })
+    }
+}
