@@ -16,8 +16,5 @@ pub fn faults(config: &Config) -> Vec<String> {
         CodeCheck::Differs(fault) => Some(fault),
         CodeCheck::Matches | CodeCheck::Unseen(_) => None,
     }));
-    if let Some(directory) = config.listen.path.parent().filter(|directory| !directory.is_dir()) {
-        faults.push(format!("listen.path: the directory {} does not exist", directory.display()));
-    }
     faults
 }

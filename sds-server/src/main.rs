@@ -58,6 +58,11 @@ Configuration, with every default:
     path: /run/signet/sds.sock    # Envoy's cluster for SDS and ECDS: a pipe with this path, HTTP/2
     mode: \"0660\"
     # allowed_uids: [1337]        # by SO_PEERCRED; left out: whomever the mode lets in
+    # allowed_gids: [1337]        # the same by group; with both, a process must be on both
+    # tcp:                        # mutual TLS by SVIDs, with or instead of the Unix socket
+    #   address: 10.0.0.1:8443
+    #   allow:                    # nobody else gets in, and nobody gets another name
+    #     - { peer: spiffe://example.org/edge/*, names: [default, ROOTCA, signet.http] }
   admin: { listen: 127.0.0.1:9902 }         # or unix:///path; left out: no probes, metrics, pages
   policy: { file: /etc/signet/policy.yaml } # or a directory; watched; left out, with filters: secrets only
   filters:

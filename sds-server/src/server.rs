@@ -17,15 +17,14 @@ use crate::policy::{PolicyKeeper, PolicyState};
 use crate::sources::workload_api::WorkloadApiSource;
 use crate::sources::{Custodian, Custody, CustodySettings};
 use crate::xds::registry::Registry;
-use crate::xds::{Gate, Hub, ListenError, Publisher, SocketFile, Terms, Views, incoming, serve};
+use crate::xds::{Hub, Identification, ListenError, Listeners, Publisher, Terms, Views, serve};
 
 /// A server that is bound and ready to run.
 #[derive(Debug)]
 pub struct Server {
     config: Config,
     terms: Arc<Terms>,
-    listener: tokio::net::UnixListener,
-    socket: SocketFile,
+    listeners: Listeners,
     admin: Option<AdminListener>,
     log: LogControl,
 }
@@ -59,20 +58,20 @@ impl Server {
             crate::hardening::forbid_dumps()
                 .map_err(|error| ServerError::Hardening(error.into()))?;
         }
-        let (listener, socket) = SocketFile::bind(&config.listen.path, config.listen.mode)?;
-        info!(path = %config.listen.path.display(), "serving SDS and ECDS");
+        let listeners = Listeners::bind(&config).await?;
         let mut admin = None;
         if let Some(wanted) = &config.admin {
             let (listener, address) = AdminListener::bind(&wanted.listen).await?;
             info!(address, "serving the admin pages");
             admin = Some(listener);
         }
-        Ok(Self { config, terms, listener, socket, admin, log })
+        Ok(Self { config, terms, listeners, admin, log })
     }
 
     /// Serves until `stop`, then lets open streams end. A task that ends early is an error.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServerError> {
-        let Self { config, terms, listener, socket, admin, log } = self;
+        let Self { config, terms, listeners, admin, log } = self;
+        let (_config, live) = watch::channel(Arc::new(config.clone()));
         let metrics = Metrics::default();
         let registry = Registry::new(metrics.clone());
         let mut tasks = Tasks::new(stop.clone());
@@ -108,7 +107,7 @@ impl Server {
         let end = CancellationToken::new();
         if let Some(admin) = admin {
             let pages = Admin {
-                health: Health { identities, policy, stop: stop.clone() },
+                health: Health { identities: identities.clone(), policy, stop: stop.clone() },
                 source: reported,
                 metrics,
                 registry: Arc::clone(&registry),
@@ -119,9 +118,9 @@ impl Server {
             tasks.spawn("admin", async move { log_error("admin", admin.serve(pages, end).await) });
         }
 
-        let gate = Gate::new(config.limits.clone(), config.listen.allowed_uids);
-        let incoming = incoming(listener, gate, Arc::clone(&registry));
-        let hub = Hub::new(Views::shared(catalogue), registry, config.limits, stop.clone());
+        let identification = Identification::new(identities, live.clone());
+        let (incoming, socket) = listeners.open(live.clone(), identification, &registry);
+        let hub = Hub::new(Views::shared(catalogue), registry, live, stop.clone());
         let streams = TaskTracker::new();
         let served =
             streams.track_future(async move { log_error("xds", serve(hub, incoming).await) });

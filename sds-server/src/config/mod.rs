@@ -6,18 +6,22 @@
 mod address;
 mod defaults;
 mod interval;
+mod listen;
 mod read;
 mod san_matcher;
 mod values;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use signet_policy::{DenialDetail, HeaderNames, PayloadName};
+use tokio::sync::watch;
 
 pub use address::{Address, UnixAddress};
 pub use interval::Interval;
+pub use listen::{AllowedPeers, Listen, NamePattern, PeerPattern, TcpListen};
 pub use read::ConfigError;
 pub use san_matcher::SanMatcher;
 pub use values::{ConfiguredId, FileMode, Sha256Digest};
@@ -62,6 +66,10 @@ pub struct Config {
     pub drain: Interval,
 }
 
+/// The configuration in force. Some of it may change while the server runs; readers look at it
+/// when they need it.
+pub type LiveConfig = watch::Receiver<Arc<Config>>;
+
 /// The place that issues identities.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -76,19 +84,6 @@ pub enum Source {
 pub struct WorkloadApi {
     /// `unix:///run/spire/agent.sock`. It need not exist yet: the server waits for it.
     pub socket: UnixAddress,
-}
-
-/// The Unix socket of SDS and ECDS.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Listen {
-    /// Absolute path of the socket. A stale socket there is replaced, anything else is not.
-    pub path: PathBuf,
-    /// Permissions of the socket, octal. Default `"0660"`.
-    #[serde(default = "defaults::socket_mode")]
-    pub mode: FileMode,
-    /// User IDs that may connect (`SO_PEERCRED`). Left out: whomever the permissions let in.
-    pub allowed_uids: Option<Vec<u32>>,
 }
 
 /// The listener of `/livez`, `/readyz` and `/metrics`.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Config;
+use super::{Config, Listen};
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -51,11 +51,17 @@ impl Config {
         if !fault.is_empty() {
             return Err(fault.into());
         }
-        if !self.listen.path.is_absolute() {
-            return Err(format!(
-                "listen.path `{}`: a socket needs an absolute path",
-                self.listen.path.display()
-            ));
+        match &self.listen {
+            Listen { path: None, tcp: None, .. } => {
+                return Err(
+                    "listen: accepted are a `path`, a `tcp` with its address, or both".into()
+                );
+            }
+            Listen { path: Some(path), .. } if !path.is_absolute() => {
+                let path = path.display();
+                return Err(format!("listen.path `{path}`: a socket needs an absolute path"));
+            }
+            _ => {}
         }
         let names = [&self.names.default_svid, &self.names.default_bundle, &self.names.all_bundles];
         for (position, name) in names.iter().enumerate() {

@@ -1,13 +1,15 @@
-//! What a peer may have.
+//! Who may connect, and what each peer may have.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::absence::Absence;
+use super::admission::NotAdmitted;
 use super::catalogue::Catalogue;
 use super::form::ValidationForm;
 use super::peer::Peer;
 use super::resource::{Kind, Resource};
+use crate::config::{Listen, NamePattern};
 
 /// The names that a peer may be answered. What it may not have it cannot tell from what there is
 /// not.
@@ -16,16 +18,30 @@ pub(crate) enum Grant {
     /// All names: whoever passes the Unix socket's permissions.
     Everything,
     /// These names, as peers write them.
-    Listed(BTreeSet<String>),
+    Listed(Vec<NamePattern>),
 }
 
 impl Grant {
-    /// What `peer` may have: everything where the Unix socket let it in, else nothing.
-    pub(crate) fn of(peer: &Peer) -> Arc<Self> {
-        Arc::new(match peer {
-            Peer::Local(_) => Self::Everything,
-            Peer::Remote(_) => Self::Listed(BTreeSet::new()),
-        })
+    /// What `listen` grants to `peer`, or why that peer must not be connected at all.
+    pub(crate) fn of(peer: &Peer, listen: &Listen) -> Result<Arc<Self>, NotAdmitted> {
+        match peer {
+            Peer::Local(process) => {
+                if listen.allowed_uids.as_ref().is_some_and(|list| !list.contains(&process.uid)) {
+                    return Err(NotAdmitted::Uid);
+                }
+                if listen.allowed_gids.as_ref().is_some_and(|list| !list.contains(&process.gid)) {
+                    return Err(NotAdmitted::Gid);
+                }
+                Ok(Arc::new(Self::Everything))
+            }
+            Peer::Remote(id) => {
+                let entries = listen.tcp.iter().flat_map(|tcp| &tcp.allow);
+                let mut entries = entries.filter(|entry| entry.peer.matches(id)).peekable();
+                entries.peek().ok_or(NotAdmitted::NotListed)?;
+                let names = entries.flat_map(|entry| entry.names.iter().cloned());
+                Ok(Arc::new(Self::Listed(names.collect())))
+            }
+        }
     }
 
     /// Whether the peer may have the resource of that name, of whatever kind: names of secrets and
@@ -33,7 +49,7 @@ impl Grant {
     pub(crate) fn permits(&self, name: &str) -> bool {
         match self {
             Self::Everything => true,
-            Self::Listed(names) => names.contains(name),
+            Self::Listed(names) => names.iter().any(|pattern| pattern.matches(name)),
         }
     }
 }
@@ -59,12 +75,62 @@ impl Permitted {
         self.resolve(kind, name).ok()
     }
 
-    /// All resources of a kind that the peer may have: under each name that it was granted, else
-    /// each under its own name only.
+    /// All resources of a kind that the peer may have: each under its own name, and under every
+    /// other that was granted by name.
     pub(super) fn all(&self, kind: Kind) -> Vec<Arc<Resource>> {
-        match &*self.grant {
-            Grant::Everything => self.catalogue.canonical(kind).collect(),
-            Grant::Listed(names) => names.iter().filter_map(|name| self.find(kind, name)).collect(),
+        let canonical = self.catalogue.canonical(kind);
+        let Grant::Listed(patterns) = &*self.grant else { return canonical.collect() };
+        let permitted = canonical.filter(|resource| self.grant.permits(&resource.name));
+        let named = patterns.iter().filter_map(|pattern| self.find(kind, pattern.only()?));
+        let by_name: BTreeMap<_, _> =
+            permitted.chain(named).map(|resource| (resource.name.clone(), resource)).collect();
+        by_name.into_values().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Grant;
+    use crate::config::Config;
+    use crate::xds::admission::NotAdmitted;
+    use crate::xds::peer::{LocalPeer, Peer};
+
+    #[test]
+    fn whoever_is_on_no_list_gets_nothing() {
+        let listen = Config::parse(
+            "source: {workload_api: {socket: unix:///a}}
+listen:
+  path: /s
+  allowed_uids: [7]
+  allowed_gids: [70]
+  tcp:
+    address: 127.0.0.1:0
+    allow:
+      - {peer: spiffe://a/envoy, names: [default, ROOTCA]}
+      - {peer: spiffe://a/**, names: ['bundle?*']}
+",
+        )
+        .expect("valid")
+        .listen;
+        let local = |uid, gid| Grant::of(&Peer::Local(LocalPeer { uid, gid, pid: None }), &listen);
+        assert_eq!(local(7, 70).expect("listed"), Grant::Everything.into());
+        assert_eq!(local(8, 70), Err(NotAdmitted::Uid));
+        assert_eq!(local(7, 0), Err(NotAdmitted::Gid));
+        let remote = |id: &str| Grant::of(&Peer::Remote(id.parse().expect("an ID")), &listen);
+        let envoy = remote("spiffe://a/envoy").expect("listed twice");
+        let other = remote("spiffe://a/other").expect("listed once");
+        for (name, for_envoy, for_other) in [
+            ("default", true, false),
+            ("ROOTCA", true, false),
+            ("bundle?td=a", true, true),
+            ("ALL", false, false),
+        ] {
+            assert_eq!(
+                (envoy.permits(name), other.permits(name)),
+                (for_envoy, for_other),
+                "{name}"
+            );
         }
+        assert_eq!(remote("spiffe://b/envoy"), Err(NotAdmitted::NotListed));
     }
 }

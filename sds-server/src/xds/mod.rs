@@ -26,15 +26,15 @@ mod stock;
 mod stream;
 mod subscription;
 mod terms;
+mod tls;
 mod views;
 mod wire;
 
-pub use admission::Gate;
 pub use catalogue::Catalogue;
 pub use form::ValidationForm;
-pub(crate) use listener::incoming;
-pub use listener::{ListenError, SocketFile};
+pub use listener::{ListenError, Listeners, SocketFile};
 pub use publisher::Publisher;
 pub use service::{Hub, serve};
 pub use terms::Terms;
+pub(crate) use tls::Identification;
 pub use views::Views;

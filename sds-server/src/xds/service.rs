@@ -27,7 +27,7 @@ use super::status::Refusal;
 use super::stream::carry;
 use super::views::Views;
 use super::wire::{DiscoveryRequest, DiscoveryResponse};
-use crate::config::Limits;
+use crate::config::{Limits, LiveConfig};
 use crate::sources::Moment;
 
 /// An Envoy that is frozen or gone is noticed after both times.
@@ -41,7 +41,7 @@ pub struct Hub {
     views: Views,
     quarantine: Mutex<Quarantine>,
     pub(super) registry: Arc<Registry>,
-    pub(super) limits: Limits,
+    pub(super) config: LiveConfig,
     pub(super) stop: CancellationToken,
     streams: TaskTracker,
 }
@@ -51,17 +51,27 @@ impl Hub {
     pub fn new(
         views: Views,
         registry: Arc<Registry>,
-        limits: Limits,
+        config: LiveConfig,
         stop: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
             views,
             quarantine: Mutex::default(),
             registry,
-            limits,
+            config,
             stop,
             streams: TaskTracker::new(),
         })
+    }
+
+    /// The limits of this moment.
+    pub(super) fn limits(&self) -> Limits {
+        self.config.borrow().limits.clone()
+    }
+
+    /// What `peer` may have at this moment.
+    pub(super) fn grant(&self, peer: &Peer) -> Result<Arc<Grant>, Refusal> {
+        Grant::of(peer, &self.config.borrow().listen).map_err(Refusal::NotAdmitted)
     }
 
     /// What was refused, for a moment: never hold it while waiting.
@@ -80,7 +90,7 @@ pub async fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
         .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS))
-        .max_concurrent_streams(hub.limits.streams_per_connection)
+        .max_concurrent_streams(hub.limits().streams_per_connection)
         .add_routes(routes(&hub))
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await;
@@ -160,11 +170,11 @@ async fn fetch_method(
             refuse_when_draining(&hub)?;
             let peer = peer(&request)?;
             let mut view = hub.views.open(&peer)?;
-            let permitted = Permitted { catalogue: view.current(), grant: Grant::of(&peer) };
+            let permitted = Permitted { catalogue: view.current(), grant: hub.grant(&peer)? };
             let response = fetch(
                 kind,
                 request.get_ref(),
-                hub.limits.names_per_request,
+                hub.limits().names_per_request,
                 &permitted,
                 Moment::now(),
             )
@@ -178,7 +188,7 @@ async fn fetch_method(
 
 fn grpc(hub: &Hub) -> tonic::server::Grpc<ProstCodec<DiscoveryResponse, DiscoveryRequest>> {
     tonic::server::Grpc::new(ProstCodec::default())
-        .max_decoding_message_size(hub.limits.message_bytes)
+        .max_decoding_message_size(hub.limits().message_bytes)
 }
 
 fn refuse_when_draining(hub: &Hub) -> Result<(), Refusal> {

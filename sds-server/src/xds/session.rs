@@ -76,6 +76,17 @@ impl Session {
         self.settle(quarantine, now)
     }
 
+    /// Takes in what the peer may have from now on. It is not told: a name that it lost is silent.
+    pub(crate) fn regrant(
+        &mut self,
+        grant: Arc<Grant>,
+        quarantine: &Quarantine,
+        now: Moment,
+    ) -> Vec<Event> {
+        self.permitted.grant = grant;
+        self.settle(quarantine, now)
+    }
+
     fn settle(&mut self, quarantine: &Quarantine, now: Moment) -> Vec<Event> {
         let settled = self.subscriptions.values_mut().flat_map(|subscription| {
             subscription.settle(&self.permitted, quarantine, &self.envoy, now)

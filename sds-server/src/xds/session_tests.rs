@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Session, fetch};
+use crate::config::NamePattern;
 use crate::sources::Moment;
 use crate::xds::absence::Absence;
 use crate::xds::catalogue::Catalogue;
@@ -340,7 +341,8 @@ fn a_wrong_type_and_too_many_names_are_refused() {
 #[test]
 fn what_is_not_permitted_looks_like_what_is_not_there() {
     let catalogue = catalogue(&[("ROOTCA", "1"), ("default", "1"), ("spiffe://a/b", "1")]);
-    let grant = Arc::new(Grant::Listed(["ROOTCA".to_owned(), "default".to_owned()].into()));
+    let name = |name: &str| NamePattern::try_from(name.to_owned()).expect("a name");
+    let grant = Arc::new(Grant::Listed(vec![name("ROOTCA"), name("default")]));
     let ask = |names: &[&str]| DiscoveryRequest {
         resource_names: names.iter().map(|name| (*name).to_owned()).collect(),
         ..Default::default()
@@ -373,6 +375,21 @@ fn what_is_not_permitted_looks_like_what_is_not_there() {
         |names: &[&str]| fetch(Kind::Secret, &ask(names), 4, &permitted, Moment::now()).err();
     assert_eq!(fetched(&["spiffe://a/b"]), fetched(&["nonsense"]));
     assert_eq!(fetched(&["default"]), None);
+}
+
+#[test]
+fn a_grant_that_shrinks_or_grows_counts_from_then_on() {
+    let name = |name: &str| NamePattern::try_from(name.to_owned()).expect("a name");
+    let listed = |names: &[&str]| Arc::new(Grant::Listed(names.iter().map(|n| name(n)).collect()));
+    let mut peer = Peer::new(&[("ROOTCA", "1"), ("default", "1")]);
+    peer.subscribe(&["ROOTCA", "default"]);
+    assert_eq!(peer.accept(), ["ROOTCA=1", "default=1"]);
+    assert_eq!(peer.session.regrant(listed(&["ROOTCA"]), &peer.quarantine, peer.now), []);
+    peer.update(&[("ROOTCA", "2"), ("default", "2")]);
+    assert_eq!(peer.accept(), ["ROOTCA=2"]);
+    peer.session.regrant(listed(&["default"]), &peer.quarantine, peer.now);
+    peer.update(&[("ROOTCA", "3"), ("default", "2")]);
+    assert_eq!(peer.accept(), ["default=2"]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use tonic::Status;
 
+use super::admission::NotAdmitted;
 use super::resource::Kind;
 
 /// Why a stream or a request is refused.
@@ -19,6 +20,9 @@ pub(crate) enum Refusal {
     /// The server is stopping.
     #[error("the server is stopping, connect again later")]
     Draining,
+    /// The peer must not be connected any more.
+    #[error(transparent)]
+    NotAdmitted(NotAdmitted),
     /// The transport does not say who asks.
     #[error("it is not known who asks")]
     UnknownPeer,
@@ -35,6 +39,7 @@ impl Refusal {
             Self::TooManyNames { .. } => "too_many_names",
             Self::NothingToFetch { .. } => "not_found",
             Self::Draining => "draining",
+            Self::NotAdmitted(reason) => reason.class(),
             Self::UnknownPeer => "unknown_peer",
             Self::SlowReader => "slow_reader",
         }
@@ -49,6 +54,8 @@ impl From<Refusal> for Status {
                 Self::invalid_argument(message)
             }
             Refusal::NothingToFetch { .. } => Self::not_found(message),
+            // Its connection is being closed: what it may not know is why.
+            Refusal::NotAdmitted(_) => Self::unavailable("refused"),
             Refusal::Draining => Self::unavailable(message),
             Refusal::UnknownPeer => Self::unauthenticated(message),
             Refusal::SlowReader => Self::resource_exhausted(message),

@@ -8,7 +8,6 @@ use tonic::{Status, Streaming};
 use tracing::debug;
 
 use super::event::Event;
-use super::grant::Grant;
 use super::peer::Peer;
 use super::registry::{Line, Protocol};
 use super::resource::Kind;
@@ -55,12 +54,13 @@ async fn converse(
     out: &Outbound,
 ) -> Result<(), Refusal> {
     let mut session =
-        Session::new(kind, peer, hub.limits.names_per_request, Grant::of(peer), view.current());
+        Session::new(kind, peer, hub.limits().names_per_request, hub.grant(peer)?, view.current());
     let mut blocked_since: Option<Instant> = None;
+    let mut config = hub.config.clone();
     loop {
         let due = session.is_due(Moment::now());
         blocked_since = blocked_since.or_else(|| Some(Instant::now())).filter(|_| due);
-        let patience = blocked_since.map(|since| since + hub.limits.slow_reader.duration());
+        let patience = blocked_since.map(|since| since + hub.limits().slow_reader.duration());
         let deadline = session.next_deadline();
         let events = tokio::select! {
             () = hub.stop.cancelled() => return Err(Refusal::Draining),
@@ -79,6 +79,9 @@ async fn converse(
             },
             catalogue = view.changed() => {
                 session.update(catalogue?, &hub.quarantine(), Moment::now())
+            }
+            Ok(()) = config.changed() => {
+                session.regrant(hub.grant(peer)?, &hub.quarantine(), Moment::now())
             }
             permit = out.reserve(), if due => {
                 let Ok(permit) = permit else { return Ok(()) };

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+};
 
 pub(crate) struct Authority {
     pub(crate) domain: String,
@@ -24,12 +26,19 @@ impl Authority {
 
     /// A leaf in DER, valid from a minute ago to `life` from now, and its key in PKCS#8.
     pub(crate) fn pair(&self, path: &str, life: Duration) -> (Vec<u8>, Vec<u8>) {
+        let id = format!("spiffe://{}{path}", self.domain);
+        self.leaf(&[&id], SystemTime::now() + life)
+    }
+
+    /// A leaf with these URI SANs, its common name `envoy`, and its key.
+    pub(crate) fn leaf(&self, uris: &[&str], not_after: SystemTime) -> (Vec<u8>, Vec<u8>) {
         let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "envoy");
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.subject_alt_names = vec![uri(format!("spiffe://{}{path}", self.domain))];
-        params.not_before = (SystemTime::now() - Duration::from_mins(1)).into();
-        params.not_after = (SystemTime::now() + life).into();
+        params.subject_alt_names = uris.iter().map(|id| uri((*id).to_owned())).collect();
+        params.not_before = (SystemTime::now().min(not_after) - Duration::from_mins(1)).into();
+        params.not_after = not_after.into();
         let key = KeyPair::generate().expect("key");
         let leaf = params.signed_by(&key, &self.issuer).expect("signed");
         (leaf.der().to_vec(), key.serialize_der())

@@ -1,6 +1,8 @@
 //! An Envoy as far as SDS and ECDS go, with the complete message types.
 
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::core::v3::{
@@ -16,6 +18,9 @@ use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use envoy_types::pb::google::rpc;
 use hyper_util::rt::TokioIo;
 use prost::{Message, Name};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::{DigitallySignedStruct, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::{Channel, Endpoint};
@@ -54,6 +59,24 @@ impl Client {
     pub(crate) async fn narrow(path: &Path, window: u32) -> Self {
         let endpoint = Endpoint::from_static("http://sds").initial_stream_window_size(window);
         Self::through(endpoint, path).await.expect("connected")
+    }
+
+    /// A connection over TCP with mutual TLS: what is shown, and nothing where that is nothing. Any
+    /// certificate of the server is accepted.
+    pub(crate) async fn over_tls(
+        address: SocketAddr,
+        shown: Option<&(Vec<u8>, Vec<u8>)>,
+    ) -> Result<Self, tonic::transport::Error> {
+        let tls = tokio_rustls::TlsConnector::from(tls(shown));
+        let connector = service_fn(move |_| {
+            let tls = tls.clone();
+            async move {
+                let stream = tokio::net::TcpStream::connect(address).await?;
+                let name = "signet.invalid".try_into().expect("a name");
+                Ok::<_, std::io::Error>(TokioIo::new(tls.connect(name, stream).await?))
+            }
+        });
+        Endpoint::from_static("http://sds").connect_with_connector(connector).await.map(Self)
     }
 
     async fn through(endpoint: Endpoint, path: &Path) -> Result<Self, tonic::transport::Error> {
@@ -113,6 +136,65 @@ impl Client {
             .iter()
             .map(|any| Secret::decode(any.value.as_slice()).expect("a secret"))
             .collect())
+    }
+}
+
+/// TLS 1.3 as a client that shows a certificate and accepts any.
+pub(crate) fn tls(shown: Option<&(Vec<u8>, Vec<u8>)>) -> Arc<rustls::ClientConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .expect("known versions")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AcceptAny(provider)));
+    let mut config = match shown {
+        None => builder.with_no_client_auth(),
+        Some((chain, key)) => {
+            let key = rustls_pki_types::PrivatePkcs8KeyDer::from(key.clone());
+            builder
+                .with_client_auth_cert(vec![chain.clone().into()], key.into())
+                .expect("a certificate and its key")
+        }
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Arc::new(config)
+}
+
+#[derive(Debug)]
+struct AcceptAny(Arc<rustls::crypto::CryptoProvider>);
+
+impl ServerCertVerifier for AcceptAny {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 pub(crate) use agent::{Agent, Identity};
 pub(crate) use authority::Authority;
 pub(crate) use client::{
-    Client, Discovery, Pushed, accepted, certificate, key, plain_authority, trust_domains,
+    Client, Discovery, Pushed, accepted, certificate, key, plain_authority, tls, trust_domains,
 };
 pub(crate) use server::Server;
 

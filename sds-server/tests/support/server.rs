@@ -1,6 +1,7 @@
 //! The server as a process with a private directory.
 
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -23,15 +24,14 @@ impl Server {
     }
 
     pub(crate) async fn start_in(directory: TempDir, addition: &str) -> Self {
+        Self::start_listening(directory, "", addition).await
+    }
+
+    /// The same, with more keys of `listen`.
+    pub(crate) async fn start_listening(directory: TempDir, listen: &str, addition: &str) -> Self {
         let at = |name: &str| directory.path().join(name).display().to_string();
         let addition = addition.replace("$DIRECTORY", &directory.path().display().to_string());
-        let config = format!(
-            "source: {{ workload_api: {{ socket: 'unix://{}' }} }}\nlisten: {{ path: {} }}\nadmin: {{ listen: 'unix://{}' }}\n{addition}\n",
-            at("agent.sock"),
-            at("sds.sock"),
-            at("admin.sock"),
-        );
-        std::fs::write(at("config.yaml"), config).expect("written");
+        std::fs::write(at("config.yaml"), config(&directory, listen, &addition)).expect("written");
         let log = std::fs::File::create(at("log")).expect("a log");
         let child = Command::new(env!("CARGO_BIN_EXE_sds-server"))
             .args(["--config", &at("config.yaml"), "--log", "trace", "--log-format", "json"])
@@ -43,6 +43,24 @@ impl Server {
         let server = Self { child, directory };
         eventually("the admin socket answers", async || server.try_get("/livez")).await;
         server
+    }
+
+    /// Replaces the configuration's file in one step, with other keys of `listen` and below.
+    pub(crate) fn reconfigure(&self, listen: &str, addition: &str) {
+        let config = config(&self.directory, listen, addition);
+        std::fs::write(self.at("config.new"), config).expect("written");
+        std::fs::rename(self.at("config.new"), self.at("config.yaml")).expect("renamed");
+    }
+
+    /// The TCP address that the server logged.
+    pub(crate) async fn tcp_address(&self) -> SocketAddr {
+        eventually("the TCP socket is logged", async || {
+            let log = self.log();
+            let line = log.lines().find(|line| line.contains("with mutual TLS"))?;
+            let line: Value = serde_json::from_str(line).ok()?;
+            line["address"].as_str()?.parse().ok()
+        })
+        .await
     }
 
     pub(crate) fn at(&self, name: &str) -> PathBuf {
@@ -123,6 +141,17 @@ impl Server {
         let _ = self.child.wait();
         std::mem::replace(&mut self.directory, tempfile::tempdir().expect("a directory"))
     }
+}
+
+/// A configuration with sockets in `directory`.
+fn config(directory: &TempDir, listen: &str, addition: &str) -> String {
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    format!(
+        "source: {{ workload_api: {{ socket: 'unix://{}' }} }}\nlisten: {{ path: {}, {listen} }}\nadmin: {{ listen: 'unix://{}' }}\n{addition}\n",
+        at("agent.sock"),
+        at("sds.sock"),
+        at("admin.sock"),
+    )
 }
 
 impl Drop for Server {

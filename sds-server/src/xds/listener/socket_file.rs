@@ -1,24 +1,17 @@
-//! The Unix socket: made safely, removed at the end, and each connection named by the kernel.
+//! The Unix socket's file: made safely, and removed at the end.
 
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
 
-use futures::Stream;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::time::Instant;
-use tonic::transport::server::Connected;
-use tracing::{error, warn};
+use tokio::net::UnixListener;
+use tracing::{info, warn};
 
-use super::admission::{Gate, Pass};
-use super::peer::{LocalPeer, Peer};
-use super::registry::Registry;
 use crate::config::FileMode;
+
+/// Of a directory that is made for the socket.
+const DIRECTORY_MODE: u32 = 0o750;
 
 /// A socket in the file system that is ours; dropping it removes the file.
 #[derive(Debug)]
@@ -44,6 +37,14 @@ pub enum ListenError {
         /// The path.
         path: PathBuf,
     },
+    /// The system refused a TCP socket.
+    #[error("{address}: {source}")]
+    Tcp {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The system refused.
     #[error("{}: {source}", path.display())]
     System {
@@ -58,8 +59,16 @@ impl SocketFile {
     /// Listens at `path`. The socket is made under another name and moved there when its
     /// permissions are right, so that nobody ever connects to one that is too open, and a stale one
     /// is replaced in one step.
+    ///
+    /// A directory that is missing is made. In one that others may write to, they could put a
+    /// socket of their own in the place of ours: that is logged, since a pod's `emptyDir` is such
+    /// a directory and harmless.
     pub fn bind(path: &Path, mode: FileMode) -> Result<(UnixListener, Self), ListenError> {
         refuse_what_is_not_ours(path)?;
+        if let Some(directory) = path.parent() {
+            prepare(directory)
+                .map_err(|source| ListenError::System { path: directory.into(), source })?;
+        }
         let system = |source| ListenError::System { path: path.into(), source };
         let mut name = path.as_os_str().to_owned();
         name.push(format!(".{}", std::process::id()));
@@ -85,6 +94,23 @@ impl Drop for SocketFile {
     }
 }
 
+fn prepare(directory: &Path) -> io::Result<()> {
+    match std::fs::metadata(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            std::fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)?;
+            info!(path = %directory.display(), mode = "0750", "made the socket's directory");
+        }
+        Err(error) => return Err(error),
+        // Where the sticky bit is set, others cannot rename over what is ours.
+        Ok(found) if found.mode() & 0o1002 == 0o0002 => warn!(
+            path = %directory.display(),
+            "all users can write to the socket's directory, and replace the socket; 0750 is better"
+        ),
+        Ok(_) => {}
+    }
+    Ok(())
+}
+
 fn refuse_what_is_not_ours(path: &Path) -> Result<(), ListenError> {
     let kind = match std::fs::symlink_metadata(path) {
         Ok(metadata) => metadata.file_type(),
@@ -105,104 +131,6 @@ fn refuse_what_is_not_ours(path: &Path) -> Result<(), ListenError> {
         _ => "device or pipe",
     };
     Err(ListenError::Occupied { path: path.into(), found })
-}
-
-/// A connection that was let in.
-#[derive(Debug)]
-pub struct Connection {
-    stream: UnixStream,
-    peer: Peer,
-    _pass: Pass,
-}
-
-/// All connections that pass the gate. The stream never ends: trouble with one connection, or with
-/// the system for a time, concerns no other.
-pub(crate) fn incoming(
-    listener: UnixListener,
-    gate: Arc<Gate>,
-    registry: Arc<Registry>,
-) -> impl Stream<Item = io::Result<Connection>> {
-    futures::stream::unfold((listener, gate, registry), |(listener, gate, registry)| async move {
-        loop {
-            match accept(&listener, &gate, &registry).await {
-                Ok(Some(connection)) => return Some((Ok(connection), (listener, gate, registry))),
-                Ok(None) => {}
-                Err(error) => {
-                    error!(%error, "a connection cannot be accepted");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
-    })
-}
-
-async fn accept(
-    listener: &UnixListener,
-    gate: &Arc<Gate>,
-    registry: &Registry,
-) -> io::Result<Option<Connection>> {
-    let (stream, _) = listener.accept().await?;
-    let credentials = stream.peer_cred()?;
-    let peer = Peer::Local(LocalPeer {
-        uid: credentials.uid(),
-        gid: credentials.gid(),
-        pid: credentials.pid(),
-    });
-    match gate.admit(&peer, Instant::now()) {
-        Ok(pass) => Ok(Some(Connection { stream, peer, _pass: pass })),
-        Err(reason) => {
-            registry.refuse(&peer, reason.class(), &reason);
-            Ok(None)
-        }
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
 }
 
 #[cfg(test)]
@@ -229,6 +157,17 @@ mod tests {
             0,
             "nothing stays behind"
         );
+    }
+
+    #[tokio::test]
+    async fn a_missing_directory_is_made_for_owner_and_group() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("signet/sds/sds.sock");
+        let (_listener, _file) = SocketFile::bind(&path, FileMode::OWNER_AND_GROUP).expect("bound");
+        for made in ["signet", "signet/sds"] {
+            let found = std::fs::metadata(directory.path().join(made)).expect("made");
+            assert_eq!(found.permissions().mode() & 0o777, 0o750, "{made}");
+        }
     }
 
     #[tokio::test]

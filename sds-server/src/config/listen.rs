@@ -1,0 +1,156 @@
+//! Where Envoys connect, and who may.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use signet_policy::IdPattern;
+
+use super::{FileMode, defaults};
+
+/// The sockets of SDS and ECDS: a Unix socket, a TCP socket, or both.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// Absolute path of the Unix socket. A stale socket there is replaced, anything else is not. A
+    /// directory that does not exist yet is made, 0750. Left out: no Unix socket.
+    pub path: Option<PathBuf>,
+    /// Permissions of the Unix socket, octal. Default `"0660"`.
+    #[serde(default = "defaults::socket_mode")]
+    pub mode: FileMode,
+    /// User IDs that may connect to the Unix socket (`SO_PEERCRED`). Left out: whomever the
+    /// permissions let in. Live: a user who is taken off the list is disconnected.
+    pub allowed_uids: Option<Vec<u32>>,
+    /// The same with the effective group. With both lists a process must be on both.
+    pub allowed_gids: Option<Vec<u32>>,
+    /// The TCP socket. Left out: none.
+    pub tcp: Option<TcpListen>,
+}
+
+/// A TCP socket with mutual TLS: the server shows its default SVID, and every peer must show one.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TcpListen {
+    /// `10.0.0.1:8443`. Port 0 takes a free one, which is logged.
+    pub address: SocketAddr,
+    /// Who may connect, and what each may have. Nobody else gets in; an empty list lets nobody in.
+    /// Live: a name that is taken off the list is not pushed any more, and a peer that is taken off
+    /// is disconnected.
+    #[serde(default)]
+    pub allow: Vec<AllowedPeers>,
+}
+
+/// Peers and the names that they may have. A peer that several entries match may have the names of
+/// all of them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AllowedPeers {
+    /// A SPIFFE ID, in which a segment `*` is any one segment and a last segment `**` is the rest.
+    /// Its trust domain, ours or a federated one, says whose authorities may have signed it.
+    pub peer: PeerPattern,
+    /// Names as the peer writes them: `default`, `ROOTCA`, `signet.http`. A last `*` is any end.
+    pub names: Vec<NamePattern>,
+}
+
+/// SPIFFE IDs of one trust domain.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub struct PeerPattern(IdPattern);
+
+impl PeerPattern {
+    /// Whether the pattern holds `id`.
+    pub fn matches(&self, id: &spiffe::SpiffeId) -> bool {
+        signet_policy::SpiffeId::parse(&id.to_string()).is_ok_and(|id| self.0.matches(id))
+    }
+}
+
+impl TryFrom<String> for PeerPattern {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match IdPattern::parse(&text) {
+            Ok(_) if text == "**" => {
+                Err("peer `**`: name the trust domain, as in spiffe://example.org/**".into())
+            }
+            Ok(pattern) => Ok(Self(pattern)),
+            Err(fault) => Err(format!("peer `{text}`: {fault}")),
+        }
+    }
+}
+
+/// A name of a secret or an extension configuration, or all that begin alike.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct NamePattern {
+    text: String,
+    open: bool,
+}
+
+impl NamePattern {
+    /// Whether the pattern holds `name`.
+    pub fn matches(&self, name: &str) -> bool {
+        if self.open { name.starts_with(&self.text) } else { name == self.text }
+    }
+
+    /// The one name that the pattern holds; `None` where there are many.
+    pub fn only(&self) -> Option<&str> {
+        (!self.open).then_some(&self.text)
+    }
+}
+
+impl TryFrom<String> for NamePattern {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let (text, open) = match text.strip_suffix('*') {
+            Some(beginning) => (beginning.to_owned(), true),
+            None => (text, false),
+        };
+        if text.contains('*') || (text.is_empty() && !open) {
+            return Err(format!(
+                "name `{text}`: accepted are a name, and the beginning of names and a last `*`"
+            ));
+        }
+        Ok(Self { text, open })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NamePattern, PeerPattern};
+
+    #[test]
+    fn a_peer_is_of_one_trust_domain() {
+        let id = spiffe::SpiffeId::new("spiffe://example.org/ns/a/sa/envoy").expect("an ID");
+        for (pattern, expected) in [
+            ("spiffe://example.org/ns/a/sa/envoy", true),
+            ("spiffe://example.org/ns/*/sa/envoy", true),
+            ("spiffe://example.org/**", true),
+            ("spiffe://example.org/ns/a", false),
+            ("spiffe://other.example/**", false),
+        ] {
+            let pattern = PeerPattern::try_from(pattern.to_owned()).expect(pattern);
+            assert_eq!(pattern.matches(&id), expected, "{pattern:?}");
+        }
+        for refused in ["**", "*", "spiffe://*/a", "spiffe://example.org", "spiffe://a/b*"] {
+            assert!(PeerPattern::try_from(refused.to_owned()).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_whole_or_a_beginning() {
+        for (pattern, name, expected) in [
+            ("default", "default", true),
+            ("default", "default2", false),
+            ("spiffe://a/*", "spiffe://a/b/c", true),
+            ("spiffe://a/*", "spiffe://ab", false),
+            ("*", "ROOTCA", true),
+        ] {
+            let parsed = NamePattern::try_from(pattern.to_owned()).expect(pattern);
+            assert_eq!(parsed.matches(name), expected, "{pattern} {name}");
+        }
+        for refused in ["", "a*b", "**"] {
+            assert!(NamePattern::try_from(refused.to_owned()).is_err(), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! A connection that was let in, and what ends it.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::future::{Fuse, FusedFuture, FutureExt};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Sleep, sleep};
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
+use tonic::transport::server::Connected;
+
+use crate::xds::admission::Pass;
+use crate::xds::peer::Peer;
+
+/// The bytes of a connection.
+pub(super) type Transport = Either<UnixStream, Box<TlsStream<TcpStream>>>;
+/// Resolves when the peer must not be connected any longer.
+pub(super) type Watch = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A connection that was let in. It fails when its peer may not be connected any longer, and when
+/// the peer takes nothing for too long: HTTP/2 would wait for it.
+pub struct Connection {
+    transport: Transport,
+    peer: Peer,
+    unwelcome: Fuse<Watch>,
+    patience: Duration,
+    /// Runs while the peer takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
+    _pass: Pass,
+}
+
+impl Connection {
+    pub(super) fn new(
+        transport: Transport,
+        peer: Peer,
+        pass: Pass,
+        unwelcome: Watch,
+        patience: Duration,
+    ) -> Self {
+        Self { transport, peer, unwelcome: unwelcome.fuse(), patience, stalled: None, _pass: pass }
+    }
+
+    /// Gives up on a peer that has taken nothing for too long.
+    fn judge<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(self.patience)));
+        match stalled.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Connection").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let _ = Pin::new(&mut self.unwelcome).poll(context);
+        if self.unwelcome.is_terminated() {
+            return Poll::Ready(Err(io::ErrorKind::PermissionDenied.into()));
+        }
+        Pin::new(&mut self.transport).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.transport).poll_write(context, bytes);
+        self.judge(context, written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.transport).poll_flush(context);
+        self.judge(context, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut = Pin::new(&mut self.transport).poll_shutdown(context);
+        self.judge(context, shut)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.transport).poll_write_vectored(context, bytes);
+        self.judge(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.transport.is_write_vectored()
+    }
+}

@@ -1,0 +1,91 @@
+//! Connections to the Unix socket.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use futures::stream::Stream;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::time::Instant;
+use tokio_util::either::Either;
+use tracing::info;
+
+use super::connection::{Connection, Watch};
+use super::goodbye::goodbye;
+use crate::config::LiveConfig;
+use crate::xds::admission::{Door, Gate, NotAdmitted, Pass};
+use crate::xds::grant::Grant;
+use crate::xds::peer::{LocalPeer, Peer};
+use crate::xds::registry::Registry;
+
+/// The Unix socket and its rules.
+pub(super) struct Local {
+    listener: Option<UnixListener>,
+    gate: Arc<Gate>,
+    config: LiveConfig,
+    registry: Arc<Registry>,
+}
+
+impl Local {
+    pub(super) fn new(
+        listener: Option<UnixListener>,
+        gate: Arc<Gate>,
+        config: LiveConfig,
+        registry: Arc<Registry>,
+    ) -> Self {
+        Self { listener, gate, config, registry }
+    }
+
+    pub(super) fn connections(mut self) -> impl Stream<Item = Connection> {
+        let listener = self.listener.take();
+        let this = Arc::new(self);
+        super::accepted(listener, move |listener: Arc<UnixListener>| {
+            let this = Arc::clone(&this);
+            async move {
+                let (stream, _) = listener.accept().await?;
+                this.admit(stream)
+            }
+        })
+    }
+
+    fn admit(&self, stream: UnixStream) -> io::Result<Option<Connection>> {
+        let credentials = stream.peer_cred()?;
+        let peer = Peer::Local(LocalPeer {
+            uid: credentials.uid(),
+            gid: credentials.gid(),
+            pid: credentials.pid(),
+        });
+        match self.pass(&peer) {
+            Ok(pass) => {
+                let patience = self.config.borrow().limits.slow_reader.duration();
+                let unwelcome = unwelcome(peer.clone(), self.config.clone());
+                let transport = Either::Left(stream);
+                Ok(Some(Connection::new(transport, peer, pass, unwelcome, patience)))
+            }
+            Err(reason) => {
+                self.registry.refuse(&peer, reason.class(), &reason);
+                // Its buffer is empty, so this does not wait. Whoever is gone misses nothing.
+                let _ = stream.into_std()?.write(&goodbye(reason.class()));
+                Ok(None)
+            }
+        }
+    }
+
+    fn pass(&self, peer: &Peer) -> Result<Pass, NotAdmitted> {
+        Grant::of(peer, &self.config.borrow().listen)?;
+        let mut pass = self.gate.enter(Door::Unix, Instant::now())?;
+        pass.identify(peer)?;
+        Ok(pass)
+    }
+}
+
+/// Resolves when the configuration changes so that `peer` may not be connected.
+fn unwelcome(peer: Peer, mut config: LiveConfig) -> Watch {
+    Box::pin(async move {
+        let refused = config.wait_for(|config| Grant::of(&peer, &config.listen).is_err());
+        if refused.await.map(drop).is_err() {
+            // The configuration cannot change any more.
+            std::future::pending::<()>().await;
+        }
+        info!(%peer, "connection closed: the configuration does not allow it any more");
+    })
+}
