@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 
 use crate::admin::{Admin, AdminListener, Health, SourceReport};
 use crate::config::{Config, Source};
+use crate::herald::Herald;
 use crate::logging::LogControl;
 use crate::metrics::Metrics;
 use crate::policy::{PolicyKeeper, PolicyState};
@@ -105,9 +106,10 @@ impl Server {
         // The admin listener outlives the streams, so that /readyz can say that the server is
         // stopping.
         let end = CancellationToken::new();
+        let health = Health { identities: identities.clone(), policy, stop: stop.clone() };
         if let Some(admin) = admin {
             let pages = Admin {
-                health: Health { identities: identities.clone(), policy, stop: stop.clone() },
+                health: health.clone(),
                 source: reported,
                 metrics,
                 registry: Arc::clone(&registry),
@@ -121,6 +123,8 @@ impl Server {
         let identification = Identification::new(identities, live.clone());
         let (incoming, socket) = listeners.open(live.clone(), identification, &registry);
         let hub = Hub::new(Views::shared(catalogue), registry, live, stop.clone());
+        let herald = Herald::new(health, hub.health()).await;
+        tasks.spawn("herald", herald.run());
         let streams = TaskTracker::new();
         let served =
             streams.track_future(async move { log_error("xds", serve(hub, incoming).await) });

@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::{HealthReporter, HealthService};
 use tonic_prost::ProstCodec;
 use tower::service_fn;
 
@@ -44,6 +46,7 @@ pub struct Hub {
     pub(super) config: LiveConfig,
     pub(super) stop: CancellationToken,
     streams: TaskTracker,
+    health: HealthReporter,
 }
 
 impl Hub {
@@ -61,6 +64,7 @@ impl Hub {
             config,
             stop,
             streams: TaskTracker::new(),
+            health: HealthReporter::new(),
         })
     }
 
@@ -72,6 +76,11 @@ impl Hub {
     /// What `peer` may have at this moment.
     pub(super) fn grant(&self, peer: &Peer) -> Result<Arc<Grant>, Refusal> {
         Grant::of(peer, &self.config.borrow().listen).map_err(Refusal::NotAdmitted)
+    }
+
+    /// What the gRPC health service says.
+    pub fn health(&self) -> HealthReporter {
+        self.health.clone()
     }
 
     /// What was refused, for a moment: never hold it while waiting.
@@ -131,7 +140,8 @@ fn routes(hub: &Arc<Hub>) -> Routes {
     }
     let unimplemented =
         || async { Status::unimplemented("this method is not served").into_http::<Body>() };
-    Routes::from(router.fallback(unimplemented))
+    let health = HealthServer::new(HealthService::from_health_reporter(hub.health()));
+    Routes::from(router.fallback(unimplemented)).add_service(health)
 }
 
 type Responses = ReceiverStream<Result<DiscoveryResponse, Status>>;

@@ -33,7 +33,12 @@ impl Server {
         let addition = addition.replace("$DIRECTORY", &directory.path().display().to_string());
         std::fs::write(at("config.yaml"), config(&directory, listen, &addition)).expect("written");
         let log = std::fs::File::create(at("log")).expect("a log");
-        let child = Command::new(env!("CARGO_BIN_EXE_sds-server"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sds-server"));
+        // A test that plays systemd has made its socket.
+        if directory.path().join("notify.sock").exists() {
+            command.env("NOTIFY_SOCKET", at("notify.sock")).env("WATCHDOG_USEC", "1000000");
+        }
+        let child = command
             .args(["--config", &at("config.yaml"), "--log", "trace", "--log-format", "json"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
