@@ -54,6 +54,10 @@ Configuration, with every default:
 
   source:
     workload_api: { socket: unix:///run/spire/agent.sock }   # waited for if it does not exist yet
+    # or one of these, for a whole node: each process that connects gets its own identities
+    # broker:    { socket: unix:///run/spire/broker/broker.sock, workload_api: unix:///run/spire/agent.sock }
+    #            # also: spiffe_id, agent_id; left out: the smallest of ours, any agent of our domain
+    # delegated: { admin_socket: unix:///run/spire/admin/admin.sock }  # can impersonate every workload
   listen:
     path: /run/signet/sds.sock    # Envoy's cluster for SDS and ECDS: a pipe with this path, HTTP/2
     mode: \"0660\"

@@ -1,8 +1,10 @@
 //! What Prometheus is told. One value, cloned into every task; its parts are shared.
 
+mod shown;
+
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -11,17 +13,22 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::sources::SvidSnapshot;
+use self::shown::Earliest;
+pub(crate) use self::shown::ShownIdentities;
 
 /// All metrics of the server, with names that begin with `signet_`.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Arc<Registry>,
-    svid_expiry: Family<SpiffeIdLabel, Gauge<i64, AtomicI64>>,
-    bundle_expiry: Family<TrustDomainLabel, Gauge<i64, AtomicI64>>,
+    svid_expiry: Arc<Earliest<SpiffeIdLabel>>,
+    bundle_expiry: Arc<Earliest<TrustDomainLabel>>,
     svid_updates: Family<ResultLabel, Counter>,
     source_connected: Gauge,
     reconnects: Family<ReasonLabel, Counter>,
+    processes: Gauge,
+    upstream_streams: Gauge,
+    attestations: Gauge,
+    attestations_max: Gauge,
     streams: Family<StreamLabel, Gauge>,
     pushes: Family<TypeLabel, Counter>,
     acks: Family<TypeLabel, Counter>,
@@ -85,11 +92,13 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("signet");
         let mut add = Adder(&mut registry);
         let metrics = Self {
-            svid_expiry: add.one("svid_expiry_timestamp_seconds", "When each served SVID expires"),
-            bundle_expiry: add.one(
+            svid_expiry: Earliest::in_(
+                add.one("svid_expiry_timestamp_seconds", "When each served SVID expires"),
+            ),
+            bundle_expiry: Earliest::in_(add.one(
                 "bundle_expiry_timestamp_seconds",
                 "When the last authority of each served bundle expires",
-            ),
+            )),
             svid_updates: add
                 .one("svid_updates", "SVIDs served, held back, refused, withdrawn, expired"),
             source_connected: add
@@ -98,6 +107,13 @@ impl Default for Metrics {
                 "workload_api_reconnects",
                 "Ends of the stream to the identity source, and failed attempts to open it",
             ),
+            processes: add.one("node_processes", "Processes that are served their own identities"),
+            upstream_streams: add
+                .one("node_upstream_streams", "Open streams to the agent, one for each process"),
+            attestations: add
+                .one("attestations_in_flight", "Streams that are being opened to the agent"),
+            attestations_max: add
+                .one("attestations_in_flight_max", "The most that there were at once"),
             streams: add.one("xds_streams", "Open streams"),
             pushes: add.one("xds_pushes", "Responses sent"),
             acks: add.one("xds_acks", "Responses that Envoy accepted"),
@@ -148,31 +164,35 @@ impl Metrics {
         text::encode(&mut out, &self.registry).map_or_else(|_| String::new(), |()| out)
     }
 
-    pub(crate) fn show_identities(&self, snapshot: &SvidSnapshot) {
-        self.svid_expiry.clear();
-        for (id, svid) in &snapshot.svids {
-            self.svid_expiry
-                .get_or_create(&SpiffeIdLabel { spiffe_id: id.to_string() })
-                .set(unix_seconds(svid.not_after()));
-        }
-        self.bundle_expiry.clear();
-        for (domain, bundle) in &snapshot.bundles {
-            let ends = bundle.authorities().iter().filter_map(|authority| {
-                let (_, parsed) = x509_parser::parse_x509_certificate(authority.as_bytes()).ok()?;
-                Some(parsed.validity().not_after.timestamp())
-            });
-            self.bundle_expiry
-                .get_or_create(&TrustDomainLabel { trust_domain: domain.to_string() })
-                .set(ends.max().unwrap_or(0));
-        }
+    /// What one custody holds is shown by the returned value, as long as it lives.
+    pub(crate) fn show_identities(&self) -> ShownIdentities {
+        ShownIdentities::new(&self.svid_expiry, &self.bundle_expiry)
     }
 
     pub(crate) fn count_svid_update(&self, result: &'static str) {
         self.svid_updates.get_or_create(&ResultLabel { result }).inc();
     }
 
-    pub(crate) fn show_source_connected(&self, connected: bool) {
-        self.source_connected.set(i64::from(connected));
+    /// The stream to the Workload API counts for as long as the returned value lives.
+    pub(crate) fn open_workload_api(&self) -> OpenStream {
+        OpenStream::of(&self.source_connected)
+    }
+
+    /// A stream of one process' identities counts for as long as the returned value lives.
+    pub(crate) fn open_upstream(&self) -> OpenStream {
+        OpenStream::of(&self.upstream_streams)
+    }
+
+    /// A process that is looked after counts for as long as the returned value lives.
+    pub(crate) fn open_process(&self) -> OpenStream {
+        OpenStream::of(&self.processes)
+    }
+
+    /// A process is being attested for as long as the returned value lives.
+    pub(crate) fn begin_attestation(&self) -> OpenStream {
+        let begun = OpenStream::of(&self.attestations);
+        self.attestations_max.inner().fetch_max(self.attestations.get(), Ordering::Relaxed);
+        begun
     }
 
     pub(crate) fn is_source_connected(&self) -> bool {
@@ -185,9 +205,7 @@ impl Metrics {
 
     /// Counts a stream for as long as the returned value lives.
     pub(crate) fn open_stream(&self, r#type: &'static str, transport: &'static str) -> OpenStream {
-        let gauge = self.streams.get_or_create_owned(&StreamLabel { r#type, transport });
-        gauge.inc();
-        OpenStream(gauge)
+        OpenStream::of(&self.streams.get_or_create_owned(&StreamLabel { r#type, transport }))
     }
 
     pub(crate) fn count_push(&self, r#type: &'static str) {
@@ -221,17 +239,19 @@ impl Metrics {
     }
 }
 
-/// A stream in the gauge.
+/// Something that counts in a gauge until it is dropped.
 #[derive(Debug)]
 pub(crate) struct OpenStream(Gauge<i64, AtomicI64>);
+
+impl OpenStream {
+    fn of(gauge: &Gauge<i64, AtomicI64>) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
         self.0.dec();
     }
-}
-
-fn unix_seconds(time: SystemTime) -> i64 {
-    time.duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }

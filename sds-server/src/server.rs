@@ -10,15 +10,17 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::admin::{Admin, AdminListener, Health, SourceReport};
-use crate::config::{Config, Source};
+use crate::config::{Config, Source, UnixAddress};
 use crate::herald::Herald;
 use crate::logging::LogControl;
 use crate::metrics::Metrics;
 use crate::policy::{PolicyKeeper, PolicyState};
 use crate::sources::workload_api::WorkloadApiSource;
-use crate::sources::{Custodian, Custody, CustodySettings};
+use crate::sources::{Custodian, Custody, CustodySettings, Identities, Node};
 use crate::xds::registry::Registry;
-use crate::xds::{Hub, Identification, ListenError, Listeners, Publisher, Terms, Views, serve};
+use crate::xds::{
+    Hub, Identification, ListenError, Listeners, Processes, Publisher, Terms, Views, serve,
+};
 
 /// A server that is bound and ready to run.
 #[derive(Debug)]
@@ -77,19 +79,6 @@ impl Server {
         let registry = Registry::new(metrics.clone());
         let mut tasks = Tasks::new(stop.clone());
 
-        let reported = SourceReport::of(&config.source);
-        let Source::WorkloadApi(workload_api) = config.source;
-        let (source, reports) = WorkloadApiSource::new(workload_api.socket, metrics.clone());
-        tasks.spawn("source", source.run(stop.clone()));
-
-        let custody = Custody::new(CustodySettings {
-            default_svid: config.default_svid,
-            hold: config.rotation.hold.duration(),
-            withdrawal_delay: config.rotation.withdrawal_delay.duration(),
-        });
-        let (custodian, identities) = Custodian::new(custody, reports, metrics.clone());
-        tasks.spawn("custodian", custodian.run(stop.clone()));
-
         // Where there is no policy, its state never changes; its writer lives as long as the
         // server.
         let (_absent, mut policy) = watch::channel(PolicyState::absent());
@@ -99,9 +88,20 @@ impl Server {
             policy = state;
         }
 
-        let (publisher, catalogue) =
-            Publisher::new(identities.clone(), policy.clone(), terms, Arc::clone(&registry));
-        tasks.spawn("publisher", publisher.run(stop.clone()));
+        let wiring = Wiring {
+            custody: CustodySettings {
+                default_svid: config.default_svid,
+                hold: config.rotation.hold.duration(),
+                withdrawal_delay: config.rotation.withdrawal_delay.duration(),
+            },
+            policy: policy.clone(),
+            terms,
+            registry: Arc::clone(&registry),
+            metrics: metrics.clone(),
+            stop: stop.clone(),
+        };
+        let reported = SourceReport::of(&config.source);
+        let (views, identities) = wiring.connect(config.source, &mut tasks);
 
         // The admin listener outlives the streams, so that /readyz can say that the server is
         // stopping.
@@ -122,7 +122,7 @@ impl Server {
 
         let identification = Identification::new(identities, live.clone());
         let (incoming, socket) = listeners.open(live.clone(), identification, &registry);
-        let hub = Hub::new(Views::shared(catalogue), registry, live, stop.clone());
+        let hub = Hub::new(views, registry, live, stop.clone());
         let herald = Herald::new(health, hub.health()).await;
         tasks.spawn("herald", herald.run());
         let streams = TaskTracker::new();
@@ -138,6 +138,61 @@ impl Server {
         tasks.finish(Duration::from_secs(1)).await;
         drop(socket);
         ended
+    }
+}
+
+/// What a source is connected to.
+struct Wiring {
+    custody: CustodySettings,
+    policy: watch::Receiver<PolicyState>,
+    terms: Arc<Terms>,
+    registry: Arc<Registry>,
+    metrics: Metrics,
+    stop: CancellationToken,
+}
+
+impl Wiring {
+    /// Starts the source. Returns what connections will see, and the server's own identities.
+    fn connect(self, source: Source, tasks: &mut Tasks) -> (Views, watch::Receiver<Identities>) {
+        match source {
+            Source::WorkloadApi(workload_api) => {
+                let identities = self.own_identities(workload_api.socket, tasks);
+                let (publisher, catalogue) =
+                    Publisher::new(identities.clone(), self.policy, self.terms, self.registry);
+                tasks.spawn("publisher", publisher.run(self.stop));
+                (Views::Shared(catalogue), identities)
+            }
+            Source::Broker(broker) => {
+                let identities = self.own_identities(broker.workload_api.clone(), tasks);
+                let node = Node::by_broker(&broker, self.custody.clone(), self.metrics.clone());
+                (self.per_process(node), identities)
+            }
+            Source::Delegated(delegated) => {
+                warn!("source.delegated: this server can impersonate every workload of the agent");
+                let (node, bundles, identities) =
+                    Node::by_delegation(delegated, self.custody.clone(), self.metrics.clone());
+                let stop = self.stop.clone();
+                tasks.spawn("bundles", async move {
+                    stop.run_until_cancelled(bundles).await;
+                });
+                (self.per_process(node), identities)
+            }
+        }
+    }
+
+    /// Takes care of the server's own identities.
+    fn own_identities(&self, api: UnixAddress, tasks: &mut Tasks) -> watch::Receiver<Identities> {
+        let (source, reports) = WorkloadApiSource::new(api, self.metrics.clone());
+        tasks.spawn("source", source.run(self.stop.clone()));
+        let custody = Custody::new(self.custody.clone());
+        let (custodian, identities) = Custodian::new(custody, reports, self.metrics.clone());
+        tasks.spawn("custodian", custodian.run(self.stop.clone()));
+        identities
+    }
+
+    fn per_process(self, node: Node) -> Views {
+        let Self { policy, terms, registry, metrics, stop, .. } = self;
+        Views::PerProcess(Box::new(Processes::new(node, policy, terms, registry, metrics, stop)))
     }
 }
 

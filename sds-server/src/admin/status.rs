@@ -130,6 +130,8 @@ impl SourceReport {
     pub fn of(source: &Source) -> Self {
         let (kind, address) = match source {
             Source::WorkloadApi(api) => ("workload_api", api.socket.to_string()),
+            Source::Broker(broker) => ("broker", broker.socket.to_string()),
+            Source::Delegated(agent) => ("delegated", agent.admin_socket.to_string()),
         };
         Self { kind, address, connected: false, trouble: None }
     }

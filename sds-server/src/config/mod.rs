@@ -76,6 +76,19 @@ pub type LiveConfig = watch::Receiver<Arc<Config>>;
 pub enum Source {
     /// The SPIFFE Workload API: the server's own identities, for a sidecar in the same pod.
     WorkloadApi(WorkloadApi),
+    /// The SPIFFE Broker API (SPIRE 1.15.3 or later, experimental there): each process of this node
+    /// that connects gets its own identities.
+    Broker(Broker),
+    /// SPIRE's Delegated Identity API: the same, but the server can impersonate every workload of
+    /// the agent. Choose it only where `broker` is not to be had.
+    Delegated(Delegated),
+}
+
+impl Source {
+    /// Whether each process that connects has identities of its own.
+    pub fn is_per_process(&self) -> bool {
+        !matches!(self, Self::WorkloadApi(_))
+    }
 }
 
 /// The Workload API's address.
@@ -84,6 +97,30 @@ pub enum Source {
 pub struct WorkloadApi {
     /// `unix:///run/spire/agent.sock`. It need not exist yet: the server waits for it.
     pub socket: UnixAddress,
+}
+
+/// The Broker API's address, and who is who on its channel.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Broker {
+    /// The agent's broker socket, `unix:///run/spire/broker/broker.sock`. It need not exist yet.
+    pub socket: UnixAddress,
+    /// The same agent's Workload API, which gives the server the SVID by which the agent knows its
+    /// broker.
+    pub workload_api: UnixAddress,
+    /// The SPIFFE ID of that SVID, where the server has several. Left out: the smallest.
+    pub spiffe_id: Option<ConfiguredId>,
+    /// The agent's own SPIFFE ID. Left out: any agent of the server's trust domain, that is
+    /// `spiffe://DOMAIN/spire/agent/…`.
+    pub agent_id: Option<ConfiguredId>,
+}
+
+/// The Delegated Identity API's address.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delegated {
+    /// The agent's admin socket, `unix:///run/spire/admin/admin.sock`. It need not exist yet.
+    pub admin_socket: UnixAddress,
 }
 
 /// The listener of `/livez`, `/readyz` and `/metrics`.

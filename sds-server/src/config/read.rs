@@ -41,6 +41,21 @@ impl Config {
         Ok(config)
     }
 
+    /// Each process has its own: nothing may be meant for all.
+    fn check_per_process(&self) -> Result<(), String> {
+        let fault = if self.default_svid.spiffe_id.is_some() {
+            "default_svid.spiffe_id: accepted is `default_svid.hint`"
+        } else if self.listen.tcp.is_some() {
+            "listen.tcp: accepted is `listen.path`, to which processes of this node connect"
+        } else {
+            return Ok(());
+        };
+        Err(format!(
+            "{fault}: with `source.broker` and `source.delegated` each process has its own \
+             identities"
+        ))
+    }
+
     fn check_combination(&self) -> Result<(), String> {
         let filters = self.filters.by_kind().next().is_some();
         let fault = match (&self.policy, filters) {
@@ -50,6 +65,9 @@ impl Config {
         };
         if !fault.is_empty() {
             return Err(fault.into());
+        }
+        if self.source.is_per_process() {
+            self.check_per_process()?;
         }
         match &self.listen {
             Listen { path: None, tcp: None, .. } => {
@@ -122,6 +140,27 @@ mod tests {
                 assert!(fault.contains(part), "{addition}: `{part}` is missing in: {fault}");
             }
         }
+    }
+
+    #[test]
+    fn each_source_names_its_sockets() {
+        for (source, expected) in [
+            ("broker: {socket: unix:///b, workload_api: unix:///w}", &[][..]),
+            ("delegated: {admin_socket: unix:///a}", &[]),
+            ("broker: {socket: unix:///b}", &["workload_api"]),
+            ("broker: {socket: b, workload_api: unix:///w}", &["`b`", "unix:///absolute"]),
+            ("delegated: {socket: unix:///a}", &["`socket`", "admin_socket"]),
+            ("broker: {socket: unix:///b, workload_api: unix:///w, agent_id: x}", &["`x`"]),
+        ] {
+            let parsed = Config::parse(&format!("source: {{{source}}}\nlisten: {{path: /s}}\n"));
+            assert_eq!(parsed.is_ok(), expected.is_empty(), "{source}");
+            let fault = parsed.err().unwrap_or_default();
+            assert!(expected.iter().all(|part| fault.contains(part)), "{source}: {fault}");
+        }
+        let one_for_all = "source: {delegated: {admin_socket: unix:///a}}\nlisten: {path: /s}\n\
+                           default_svid: {spiffe_id: spiffe://example.org/a}\n";
+        let fault = Config::parse(one_for_all).expect_err("one identity for all");
+        assert!(fault.contains("default_svid.hint"), "{fault}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::finding::Finding;
 use super::{Custody, Identities, Moment, Report, SvidSnapshot};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ShownIdentities};
 
 /// Clocks may be turned while we sleep: expiry is looked at this often at least.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
@@ -21,6 +21,7 @@ pub struct Custodian {
     reports: watch::Receiver<Report>,
     identities: watch::Sender<Identities>,
     metrics: Metrics,
+    shown: ShownIdentities,
 }
 
 impl Custodian {
@@ -31,18 +32,23 @@ impl Custodian {
         metrics: Metrics,
     ) -> (Self, watch::Receiver<Identities>) {
         let (identities, published) = watch::channel(Identities::default());
-        (Self { custody, reports, identities, metrics }, published)
+        let shown = metrics.show_identities();
+        (Self { custody, reports, identities, metrics, shown }, published)
     }
 
-    /// Works until `stop`.
+    /// Works until `stop`, or as long as there is a source.
     pub async fn run(mut self, stop: CancellationToken) {
+        stop.run_until_cancelled(self.keep_publishing()).await;
+    }
+
+    /// Works as long as there is a source.
+    pub(super) async fn keep_publishing(&mut self) {
         self.reports.mark_changed();
         loop {
             let now = Moment::now();
             let latest = now.steady + LONGEST_SLEEP;
             let wake: Instant = self.custody.next_review(now).map_or(latest, |due| due.min(latest));
             tokio::select! {
-                () = stop.cancelled() => return,
                 changed = self.reports.changed() => match changed {
                     Ok(()) => self.take_report(),
                     Err(_) => return,
@@ -70,24 +76,27 @@ impl Custodian {
         let now = Moment::now();
         let findings = self.custody.review(now);
         self.tell(&findings);
-        let trouble = match &*self.reports.borrow() {
+        let report = self.reports.borrow().clone();
+        let withdrawn = matches!(report, Report::Withdrawn(_));
+        let trouble = match report {
             Report::Starting => Some("the source has not been asked yet".to_owned()),
             Report::Waiting(reason) | Report::Withdrawn(reason) | Report::Lost(reason) => {
-                Some(reason.clone())
+                Some(reason)
             }
             Report::Issued(_) => self.custody.trouble(now),
         };
         let snapshot = self.custody.snapshot();
         self.identities.send_if_modified(|published| {
             let same = published.snapshot.same_as(&snapshot);
-            if same && published.trouble == trouble {
+            if same && published.trouble == trouble && published.withdrawn == withdrawn {
                 return false;
             }
             if !same {
-                self.metrics.show_identities(&snapshot);
+                self.shown.show(&snapshot);
                 published.snapshot = Arc::<SvidSnapshot>::new(snapshot);
             }
             published.trouble = trouble;
+            published.withdrawn = withdrawn;
             true
         });
     }

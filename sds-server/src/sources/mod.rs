@@ -5,15 +5,21 @@
 //! yet, drops what expired, and is the one writer of the `watch` of [`Identities`] that the rest of
 //! the server reads.
 
+mod broker;
 mod custodian;
 mod custody;
 mod default_svid;
+mod delegated;
 mod finding;
+mod listener;
 mod moment;
+mod node;
+mod reminders;
 mod rotation;
 mod svid;
 #[cfg(test)]
 pub(crate) mod test_context;
+mod trouble;
 pub mod workload_api;
 
 use std::collections::BTreeMap;
@@ -25,6 +31,7 @@ pub use custodian::Custodian;
 pub use custody::{Custody, CustodySettings};
 pub use finding::Finding;
 pub use moment::Moment;
+pub use node::{Node, Pin, PinFault};
 pub use svid::{Svid, SvidFault};
 
 use crate::time::utc;
@@ -81,11 +88,23 @@ pub struct Identities {
     pub snapshot: Arc<SvidSnapshot>,
     /// Why the default SVID is missing, or why nothing newer arrives. `None` while all is well.
     pub trouble: Option<String>,
+    /// Whether the source itself says that nothing is issued.
+    pub withdrawn: bool,
+    /// Whether the server has none of its own: it serves others theirs, as a delegate.
+    pub delegate: bool,
 }
 
 impl Identities {
+    /// What the source says where it says that nothing is issued.
+    pub fn refusal(&self) -> Option<String> {
+        self.trouble.clone().filter(|_| self.withdrawn)
+    }
+
     /// Why no default SVID can be served; `None` when one can.
     pub fn missing(&self) -> Option<String> {
+        if self.delegate {
+            return self.trouble.clone().filter(|_| self.snapshot.bundles.is_empty());
+        }
         self.snapshot.default_svid().is_none().then(|| {
             self.trouble.clone().unwrap_or_else(|| "no identity has been issued yet".into())
         })

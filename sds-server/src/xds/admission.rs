@@ -180,7 +180,7 @@ mod tests {
 
     fn admit(gate: &Arc<Gate>, uid: u32) -> Result<Pass, NotAdmitted> {
         let mut pass = gate.enter(Door::Unix, Instant::now())?;
-        pass.identify(&Peer::Local(LocalPeer { uid, gid: uid, pid: None }))?;
+        pass.identify(&Peer::Local(LocalPeer { uid, gid: uid, pid: None, pin: None }))?;
         Ok(pass)
     }
 

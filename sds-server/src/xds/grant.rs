@@ -112,7 +112,9 @@ listen:
         )
         .expect("valid")
         .listen;
-        let local = |uid, gid| Grant::of(&Peer::Local(LocalPeer { uid, gid, pid: None }), &listen);
+        let local = |uid, gid| {
+            Grant::of(&Peer::Local(LocalPeer { uid, gid, pid: None, pin: None }), &listen)
+        };
         assert_eq!(local(7, 70).expect("listed"), Grant::Everything.into());
         assert_eq!(local(8, 70), Err(NotAdmitted::Uid));
         assert_eq!(local(7, 0), Err(NotAdmitted::Gid));

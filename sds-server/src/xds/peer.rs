@@ -1,8 +1,11 @@
 //! Who is at the other end of a connection.
 
 use std::fmt;
+use std::sync::Arc;
 
 use spiffe::SpiffeId;
+
+use crate::sources::Pin;
 
 /// The other end of a connection, as the listener found it: never as it calls itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +25,8 @@ pub struct LocalPeer {
     pub gid: u32,
     /// Unknown where the process lives in another pid namespace.
     pub pid: Option<i32>,
+    /// The very process, where it is attested.
+    pub pin: Option<Arc<Pin>>,
 }
 
 /// Whom limits and memories are kept for; it outlives a connection.
@@ -29,6 +34,8 @@ pub struct LocalPeer {
 pub(crate) enum Account {
     /// All processes of a user.
     User(u32),
+    /// One process, where processes are attested.
+    Process(i32),
     /// A workload, wherever it runs.
     Workload(SpiffeId),
 }
@@ -37,6 +44,7 @@ impl Peer {
     /// Whom its connections and refusals are counted for.
     pub(crate) fn account(&self) -> Account {
         match self {
+            Self::Local(LocalPeer { pin: Some(pin), .. }) => Account::Process(pin.pid()),
             Self::Local(process) => Account::User(process.uid),
             Self::Remote(id) => Account::Workload(id.clone()),
         }
@@ -72,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_peer_is_shown_as_what_was_proven_of_it() {
-        let local = |pid| Peer::Local(LocalPeer { uid: 7, gid: 8, pid });
+        let local = |pid| Peer::Local(LocalPeer { uid: 7, gid: 8, pid, pin: None });
         let id = SpiffeId::new("spiffe://example.org/ns/a/sa/envoy").expect("an ID");
         for (peer, shown, account) in [
             (local(Some(9)), "uid 7 pid 9", Account::User(7)),

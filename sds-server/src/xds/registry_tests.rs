@@ -13,7 +13,7 @@ fn registry() -> Arc<Registry> {
 }
 
 fn peer() -> Peer {
-    Peer::Local(LocalPeer { uid: 7, gid: 7, pid: Some(9) })
+    Peer::Local(LocalPeer { uid: 7, gid: 7, pid: Some(9), pin: None })
 }
 
 fn version(text: &str) -> Version {

@@ -26,7 +26,7 @@ fn catalogue(entries: &[(&str, &str)]) -> Arc<Catalogue> {
 }
 
 fn session(catalogue: Arc<Catalogue>) -> Session {
-    let peer = peer::Peer::Local(LocalPeer { uid: 7, gid: 7, pid: None });
+    let peer = peer::Peer::Local(LocalPeer { uid: 7, gid: 7, pid: None, pin: None });
     Session::new(Kind::Secret, &peer, 4, Arc::new(Grant::Everything), catalogue)
 }
 

@@ -26,6 +26,12 @@ pub(crate) enum Refusal {
     /// The transport does not say who asks.
     #[error("it is not known who asks")]
     UnknownPeer,
+    /// Where each process has its own, the peer is none that we know.
+    #[error("only processes of this node are served here, each by its own connection")]
+    NoProcess,
+    /// The process that opened the stream has ended, or is not looked after any more.
+    #[error("the process that connected has ended")]
+    ProcessEnded,
     /// The peer does not read.
     #[error("responses were left unread for too long")]
     SlowReader,
@@ -41,6 +47,8 @@ impl Refusal {
             Self::Draining => "draining",
             Self::NotAdmitted(reason) => reason.class(),
             Self::UnknownPeer => "unknown_peer",
+            Self::NoProcess => "no_process",
+            Self::ProcessEnded => "process_ended",
             Self::SlowReader => "slow_reader",
         }
     }
@@ -56,8 +64,8 @@ impl From<Refusal> for Status {
             Refusal::NothingToFetch { .. } => Self::not_found(message),
             // Its connection is being closed: what it may not know is why.
             Refusal::NotAdmitted(_) => Self::unavailable("refused"),
-            Refusal::Draining => Self::unavailable(message),
-            Refusal::UnknownPeer => Self::unauthenticated(message),
+            Refusal::Draining | Refusal::ProcessEnded => Self::unavailable(message),
+            Refusal::UnknownPeer | Refusal::NoProcess => Self::unauthenticated(message),
             Refusal::SlowReader => Self::resource_exhausted(message),
         }
     }

@@ -1,40 +1,47 @@
 //! Which catalogue a connection sees.
 //!
-//! With the source `workload_api` all see the same one. Streams know nothing but their [`View`].
+//! With the source `workload_api` all see the same one; with the others each process sees its own.
+//! Streams know nothing but their [`View`].
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use super::catalogue::Catalogue;
-use super::peer::Peer;
+use super::peer::{LocalPeer, Peer};
+use super::processes::{Processes, Seat};
 use super::status::Refusal;
 
 /// Opens a [`View`] for whoever is let in.
 #[derive(Debug)]
-pub struct Views {
-    shared: watch::Receiver<Arc<Catalogue>>,
+pub enum Views {
+    /// Everybody sees the same.
+    Shared(watch::Receiver<Arc<Catalogue>>),
+    /// Each process of this node sees its own.
+    PerProcess(Box<Processes>),
 }
 
 /// What one connection sees now and from now on. It keeps alive what it needs.
 #[derive(Debug)]
 pub(super) struct View {
     catalogues: watch::Receiver<Arc<Catalogue>>,
+    /// Where the view is one process' own.
+    seat: Option<Seat>,
 }
 
 impl Views {
-    /// Everybody sees the same.
-    pub fn shared(catalogues: watch::Receiver<Arc<Catalogue>>) -> Self {
-        Self { shared: catalogues }
-    }
-
     /// The view of `peer`, or why it has none.
-    #[expect(
-        clippy::unnecessary_wraps,
-        reason = "a process that cannot be told from others has no view"
-    )]
-    pub(super) fn open(&self, _peer: &Peer) -> Result<View, Refusal> {
-        Ok(View { catalogues: self.shared.clone() })
+    pub(super) fn open(&self, peer: &Peer) -> Result<View, Refusal> {
+        match (self, peer) {
+            (Self::Shared(catalogues), _) => {
+                Ok(View { catalogues: catalogues.clone(), seat: None })
+            }
+            (Self::PerProcess(processes), Peer::Local(LocalPeer { pin: Some(pin), .. })) => {
+                let (seat, catalogues) = processes.open(pin)?;
+                Ok(View { catalogues, seat: Some(seat) })
+            }
+            (Self::PerProcess(_), _) => Err(Refusal::NoProcess),
+        }
     }
 }
 
@@ -46,14 +53,20 @@ impl View {
 
     /// Waits for something that was not seen yet. Cancel safe.
     pub(super) async fn changed(&mut self) -> Result<Arc<Catalogue>, Refusal> {
-        // The publisher ends before the streams only when the server stops.
-        self.catalogues.changed().await.map_err(|_| Refusal::Draining)?;
-        Ok(self.current())
+        match self.catalogues.changed().await {
+            Ok(()) => Ok(self.current()),
+            // Nobody publishes for a process that has ended.
+            Err(_) if self.seat.is_some() => Err(Refusal::ProcessEnded),
+            // The publisher of all ends before the streams only when the server stops.
+            Err(_) => Err(Refusal::Draining),
+        }
     }
 
     /// Asked right before every response: whether the peer may still have what it sees.
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "a shared view is for all")]
     pub(super) fn confirm(&self) -> Result<(), Refusal> {
-        Ok(())
+        match &self.seat {
+            Some(seat) if !seat.is_alive() => Err(Refusal::ProcessEnded),
+            _ => Ok(()),
+        }
     }
 }

@@ -12,6 +12,7 @@ use tracing::info;
 use super::connection::{Connection, Watch};
 use super::goodbye::goodbye;
 use crate::config::LiveConfig;
+use crate::sources::Pin;
 use crate::xds::admission::{Door, Gate, NotAdmitted, Pass};
 use crate::xds::grant::Grant;
 use crate::xds::peer::{LocalPeer, Peer};
@@ -23,6 +24,8 @@ pub(super) struct Local {
     gate: Arc<Gate>,
     config: LiveConfig,
     registry: Arc<Registry>,
+    /// Whether each process is served its own identities, and so must be the very one.
+    pinning: bool,
 }
 
 impl Local {
@@ -32,7 +35,8 @@ impl Local {
         config: LiveConfig,
         registry: Arc<Registry>,
     ) -> Self {
-        Self { listener, gate, config, registry }
+        let pinning = config.borrow().source.is_per_process();
+        Self { listener, gate, config, registry, pinning }
     }
 
     pub(super) fn connections(mut self) -> impl Stream<Item = Connection> {
@@ -49,11 +53,22 @@ impl Local {
 
     fn admit(&self, stream: UnixStream) -> io::Result<Option<Connection>> {
         let credentials = stream.peer_cred()?;
-        let peer = Peer::Local(LocalPeer {
+        let mut local = LocalPeer {
             uid: credentials.uid(),
             gid: credentials.gid(),
             pid: credentials.pid(),
-        });
+            pin: None,
+        };
+        if self.pinning {
+            match Pin::take(&stream) {
+                Ok(pin) => local.pin = Some(Arc::new(pin)),
+                Err(fault) => {
+                    self.registry.refuse(&Peer::Local(local), fault.class(), &fault);
+                    return Ok(None);
+                }
+            }
+        }
+        let peer = Peer::Local(local);
         match self.pass(&peer) {
             Ok(pass) => {
                 let patience = self.config.borrow().limits.slow_reader.duration();

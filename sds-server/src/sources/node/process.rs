@@ -1,0 +1,65 @@
+//! One process as a source: its identities, from the agent, by its number.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use tracing::debug;
+
+use super::Agent;
+use super::attestations::Attestations;
+use super::pin::Pin;
+use crate::metrics::{Metrics, OpenStream};
+use crate::sources::listener::{Sayings, Upstream};
+use crate::sources::trouble::Trouble;
+
+/// A process that the agent is asked about.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) agent: Arc<Agent>,
+    pub(super) attestations: Arc<Attestations>,
+    pub(super) pin: Arc<Pin>,
+}
+
+impl Upstream for Process {
+    const LAST_RETRY: Duration = Duration::from_secs(5);
+
+    async fn open(&self) -> Result<Sayings, Trouble> {
+        // The agent attests until its first answer.
+        let place = self.attestations.enter().await;
+        self.confirm()?;
+        let attesting = async {
+            let mut sayings = self.agent.subscribe(self.pin.pid()).await?;
+            let first = sayings.next().await.ok_or_else(|| self.closed())??;
+            Ok((first, sayings))
+        };
+        let (first, sayings) = self.agent.endpoint().answered(attesting).await?;
+        drop(place);
+        // It was alive before and it is now: the agent attested no other that has its number.
+        self.confirm()?;
+        Ok(stream::iter([Ok(first)]).chain(sayings).boxed())
+    }
+
+    fn opened(&self, metrics: &Metrics) -> OpenStream {
+        debug!(process = %self.pin, "attested");
+        metrics.open_upstream()
+    }
+
+    fn nothing(&self) -> String {
+        format!(
+            "{} issues no identity to the process with {}; is a workload registered with its selectors?",
+            self.agent.endpoint(),
+            self.pin
+        )
+    }
+
+    fn closed(&self) -> Trouble {
+        Trouble::Closed { endpoint: self.agent.endpoint().clone() }
+    }
+}
+
+impl Process {
+    fn confirm(&self) -> Result<(), Trouble> {
+        if self.pin.is_alive() { Ok(()) } else { Err(Trouble::ProcessEnded) }
+    }
+}

@@ -1,0 +1,216 @@
+//! The processes that are connected, or were a moment ago: each with a catalogue of its own.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::Terms;
+use super::catalogue::Catalogue;
+use super::publisher::Publisher;
+use super::registry::Registry;
+use super::status::Refusal;
+use crate::metrics::Metrics;
+use crate::policy::PolicyState;
+use crate::sources::{Identities, Node, Pin};
+
+/// How long the identities of a process that has no stream are kept: Envoy waits up to some ten
+/// seconds before it connects again.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// Looks after every process that has a stream: one upstream stream, one custody and one catalogue
+/// each, whatever the number of its connections.
+#[derive(Debug)]
+pub struct Processes {
+    node: Node,
+    policy: watch::Receiver<PolicyState>,
+    terms: Arc<Terms>,
+    registry: Arc<Registry>,
+    metrics: Metrics,
+    stop: CancellationToken,
+    living: Arc<Mutex<Living>>,
+}
+
+/// By number, user and group. A number is its process' own while that lives.
+type Living = HashMap<(i32, u32, u32), Arc<Process>>;
+
+/// A process that is looked after.
+#[derive(Debug)]
+struct Process {
+    pin: Arc<Pin>,
+    catalogues: watch::Receiver<Arc<Catalogue>>,
+    seats: watch::Sender<usize>,
+}
+
+/// One stream of a process; it is looked after while there are any.
+#[derive(Debug)]
+pub(super) struct Seat(Arc<Process>);
+
+impl Processes {
+    /// Nobody yet. Everything ends with `stop`.
+    pub fn new(
+        node: Node,
+        policy: watch::Receiver<PolicyState>,
+        terms: Arc<Terms>,
+        registry: Arc<Registry>,
+        metrics: Metrics,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { node, policy, terms, registry, metrics, stop, living: Arc::default() }
+    }
+
+    /// A seat for a stream of the process, and what the process may have.
+    pub(super) fn open(
+        &self,
+        pin: &Arc<Pin>,
+    ) -> Result<(Seat, watch::Receiver<Arc<Catalogue>>), Refusal> {
+        if !pin.is_alive() {
+            return Err(Refusal::ProcessEnded);
+        }
+        let mut living = locked(&self.living);
+        let process = living.entry(key(pin)).or_insert_with(|| self.attend(pin));
+        if !process.is_attended() {
+            *process = self.attend(pin);
+        }
+        Ok((Seat::take(process), process.catalogues.clone()))
+    }
+
+    /// Begins to look after a process.
+    fn attend(&self, pin: &Arc<Pin>) -> Arc<Process> {
+        let (identities, sourcing) = self.node.attend(Arc::clone(pin));
+        let (publisher, catalogues) = Publisher::new(
+            identities.clone(),
+            self.policy.clone(),
+            Arc::clone(&self.terms),
+            Arc::clone(&self.registry),
+        );
+        let process =
+            Arc::new(Process { pin: Arc::clone(pin), catalogues, seats: watch::channel(0).0 });
+        let care = Care {
+            process: Arc::clone(&process),
+            living: Arc::clone(&self.living),
+            registry: Arc::clone(&self.registry),
+        };
+        let (stop, shown) = (self.stop.clone(), self.metrics.open_process());
+        tokio::spawn(async move {
+            let _shown = shown;
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = sourcing => {}
+                () = publisher.run(CancellationToken::new()) => {}
+                () = care.tell_refusals(identities) => {}
+                () = care.process.pin.ended() => {
+                    info!(process = %care.process.pin, "process ended; what was held for it is dropped");
+                }
+                () = care.deserted() => {
+                    info!(process = %care.process.pin, "process left; what was held for it is dropped");
+                }
+            }
+        });
+        process
+    }
+}
+
+impl Process {
+    /// Whether it is looked after still.
+    fn is_attended(&self) -> bool {
+        self.pin.is_alive() && self.catalogues.has_changed().is_ok()
+    }
+}
+
+impl Seat {
+    fn take(process: &Arc<Process>) -> Self {
+        process.seats.send_modify(|seats| *seats += 1);
+        Self(Arc::clone(process))
+    }
+
+    /// Whether the process lives that took it.
+    pub(super) fn is_alive(&self) -> bool {
+        self.0.pin.is_alive()
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.seats.send_modify(|seats| *seats -= 1);
+    }
+}
+
+/// Ends the entry of a process however its task ends: a panic drops it too.
+struct Care {
+    process: Arc<Process>,
+    living: Arc<Mutex<Living>>,
+    registry: Arc<Registry>,
+}
+
+impl Care {
+    /// Waits until nobody has had a seat for a while, and takes the process from the list in the
+    /// same instant.
+    async fn deserted(&self) {
+        let mut seats = self.process.seats.subscribe();
+        loop {
+            // The sender is ours.
+            let _ = seats.wait_for(|seats| *seats == 0).await;
+            tokio::select! {
+                _ = seats.wait_for(|seats| *seats > 0) => {}
+                () = sleep(LINGER) => {
+                    let mut living = locked(&self.living);
+                    if *self.process.seats.borrow() == 0 {
+                        self.leave(&mut living);
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells operators when the agent says that the process has no identity. Never ends.
+    async fn tell_refusals(&self, mut identities: watch::Receiver<Identities>) {
+        let mut told = None;
+        loop {
+            let reason = identities.borrow_and_update().refusal();
+            if let Some(reason) = &reason
+                && told.as_ref() != Some(reason)
+            {
+                self.registry.refuse(&self.process.pin, "no_identity", reason);
+            }
+            told = reason;
+            if identities.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    fn leave(&self, living: &mut Living) {
+        let key = key(&self.process.pin);
+        if living.get(&key).is_some_and(|process| Arc::ptr_eq(process, &self.process)) {
+            living.remove(&key);
+        }
+    }
+}
+
+impl Drop for Care {
+    fn drop(&mut self) {
+        self.leave(&mut locked(&self.living));
+    }
+}
+
+impl fmt::Debug for Care {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Care({})", self.process.pin)
+    }
+}
+
+fn key(pin: &Pin) -> (i32, u32, u32) {
+    (pin.pid(), pin.uid(), pin.gid())
+}
+
+/// For a moment: never hold it while waiting.
+fn locked(living: &Mutex<Living>) -> MutexGuard<'_, Living> {
+    living.lock().unwrap_or_else(PoisonError::into_inner)
+}
