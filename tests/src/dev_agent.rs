@@ -17,6 +17,15 @@ pub struct DevAgent {
 impl DevAgent {
     /// Starts it with a socket per workload. `svid_ttl` in seconds.
     pub async fn start(stage: &Stage, svid_ttl: u32) -> Result<Self> {
+        Self::start_with(stage, svid_ttl, &[]).await
+    }
+
+    /// The same, with more identities for some of the workloads.
+    pub async fn start_with(
+        stage: &Stage,
+        svid_ttl: u32,
+        more: &[(Workload, String)],
+    ) -> Result<Self> {
         let account = &stage.accounts.mesh;
         let directory = stage.directory("agent", account)?;
         let program = stage.within_reach(&stage.programs.own("dev-agent")?)?;
@@ -28,6 +37,9 @@ impl DevAgent {
             .arg(format!("--svid-ttl={svid_ttl}s"));
         for workload in Workload::ALL {
             launch = launch.arg(format!("--workload={}={}", workload.name(), workload.path()));
+        }
+        for (workload, id) in more {
+            launch = launch.arg(format!("--workload={}={id}", workload.name()));
         }
         let mut agent = Self { process: Some(launch.start(stage)?), directory };
         agent.answers(stage).await?;

@@ -92,6 +92,15 @@ impl Envoy {
         Ok(page["stats"][0]["value"].as_u64().unwrap_or(0))
     }
 
+    /// The sum of all counters and gauges whose names end so.
+    pub async fn stat_sum(&self, ending: &str) -> Result<u64> {
+        let pattern = ending.replace('.', "\\.");
+        let page = self.admin(&format!("/stats?format=json&filter={pattern}$")).await?;
+        let page: Value = serde_json::from_str(&page).context("Envoy's /stats is not JSON")?;
+        let found = page["stats"].as_array().into_iter().flatten();
+        Ok(found.filter_map(|stat| stat["value"].as_u64()).sum())
+    }
+
     /// Every access log line so far.
     pub fn access_log(&self) -> Vec<Value> {
         self.process.stdout().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()

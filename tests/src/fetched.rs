@@ -38,7 +38,7 @@ pub struct Leaf {
 
 impl FetchedSvid {
     /// Reads what the program `fetch-svid` printed.
-    pub(crate) fn read(printed: &str) -> Result<Self> {
+    pub fn read(printed: &str) -> Result<Self> {
         let printed: Value = serde_json::from_str(printed).context("fetch-svid printed no JSON")?;
         let chain = printed["chain"].as_array().context("fetch-svid printed no chain")?;
         let chain = chain.iter().map(|certificate| Ok(bytes(certificate)?.into()));

@@ -113,6 +113,15 @@ process: {{ dumpable: {dumpable} }}
         &self.directory
     }
 
+    /// Memory that it holds, in KiB.
+    pub fn resident_kib(&self) -> Result<u64> {
+        let id = self.process.as_ref().context("sds-server is not running")?.id();
+        let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let size = line.and_then(|line| line.split_whitespace().next());
+        Ok(size.context("no VmRSS")?.parse()?)
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         self.process.as_ref().context("sds-server is not running")?.signal(signal)

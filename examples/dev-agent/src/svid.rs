@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType,
+    BasicConstraints, Certificate, CertificateParams, CustomExtension, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
 };
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,10 @@ use crate::authority::Authority;
 
 /// How long before now a certificate begins, as with SPIRE: clocks that are a little behind accept it.
 pub(crate) const BACKDATE: Duration = Duration::from_secs(10);
+
+/// The extension "TLS feature" of RFC 7633, and its value that demands an OCSP staple.
+const TLS_FEATURE: &[u64] = &[1, 3, 6, 1, 5, 5, 7, 1, 24];
+const STATUS_REQUEST: [u8; 5] = [0x30, 0x03, 0x02, 0x01, 0x05];
 
 /// The trust domain of forged identities where none is named.
 const FORGED_TRUST_DOMAIN: &str = "forged.example";
@@ -44,6 +48,8 @@ pub(crate) enum Variant {
     CaLeaf,
     /// The private key belongs to another certificate
     MismatchedKey,
+    /// It demands an OCSP staple (RFC 7633): right by the standard, but an Envoy that is to serve it refuses it
+    MustStaple,
 }
 
 /// A leaf's content, apart from its keys.
@@ -101,6 +107,11 @@ impl X509Svid {
             Variant::MismatchedKey => {
                 let svid = Self::sign(authority, &params)?;
                 return Ok(Self { key: KeyPair::generate()?, ..svid });
+            }
+            Variant::MustStaple => {
+                params
+                    .custom_extensions
+                    .push(CustomExtension::from_oid_content(TLS_FEATURE, STATUS_REQUEST.to_vec()));
             }
         }
         Self::sign(authority, &params)

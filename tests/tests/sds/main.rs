@@ -1,0 +1,15 @@
+//! SDS with real Envoys: two of them, with mutual TLS between, whose secrets come from sds-server.
+//!
+//! The environment variable `SOAK` makes the long ones long; else each shows in seconds what it is
+//! about.
+
+mod faults;
+mod ground;
+mod many;
+mod refused;
+mod rollover;
+
+/// One number in the test command, another under `SOAK=1`.
+fn soak<T>(short: T, long: T) -> T {
+    if std::env::var_os("SOAK").is_some() { long } else { short }
+}
