@@ -1,4 +1,5 @@
-//! `signet`: checks, tests and explains the mesh policy, with the very filters that Envoy runs.
+//! `signet`: checks, tests and explains the mesh policy, with the very filters that Envoy runs, and
+//! tells the status of the server that delivers it.
 
 mod commands;
 mod decision;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, compile, decide, diff, explain, schema, test, who};
+use crate::commands::{check, compile, decide, diff, explain, schema, status, test, who};
 use crate::output::Format;
 
 /// Signet: SPIFFE identities and one policy, from Envoy up to and into Postgres.
@@ -29,6 +30,8 @@ enum Command {
     /// Check, test and explain a mesh policy
     #[command(subcommand, arg_required_else_help = true)]
     Policy(Policy),
+    /// Tell what an sds-server serves, to whom, and who refused what and why
+    Status(status::Arguments),
 }
 
 #[derive(Subcommand)]
@@ -60,7 +63,10 @@ struct OutputArguments {
 }
 
 fn main() -> ExitCode {
-    let Cli { command: Command::Policy(command) } = Cli::parse();
+    let command = match Cli::parse().command {
+        Command::Policy(command) => command,
+        Command::Status(arguments) => return status::run(&arguments),
+    };
     match command {
         Policy::Check(arguments) => check::run(&arguments),
         Policy::Test(arguments) => test::run(&arguments),
