@@ -106,3 +106,40 @@ async fn a_listener_waits_for_its_first_valid_policy() {
     let reply = Ask::get("/customers").unix(&mesh.http_socket(Workload::Client)).await.unwrap();
     assert_eq!(reply.status, 200, "{}", reply.body);
 }
+
+/// The command of people against the server of real Envoys.
+#[tokio::test(flavor = "multi_thread")]
+async fn status_tells_what_each_envoy_accepted_and_which_policy_it_runs() {
+    let mesh = mesh().await;
+    let signet = mesh.stage.programs.own("signet").unwrap();
+    for (workload, filter) in [(Workload::Api, "signet.http"), (Workload::Db, "signet.postgres")] {
+        let socket = mesh.sidecar(workload).directory.join("sds-admin.sock");
+        let ask = |arguments: &[&str]| {
+            let admin = format!("unix://{}", socket.display());
+            let output = std::process::Command::new(&signet)
+                .args(["status", "--admin", &admin])
+                .args(arguments)
+                .output()
+                .unwrap();
+            assert_eq!(
+                output.status.code(),
+                Some(0),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let status: Value = serde_json::from_str(&ask(&["-o", "json"])).unwrap();
+        assert_eq!(status["svids"][0]["spiffe_id"], workload.spiffe_id());
+        let envoy = &status["envoys"][0];
+        assert_eq!(envoy["policies"][filter], status["policy"]["digest"], "{envoy:#}");
+        for name in ["default", "ROOTCA", filter] {
+            let resources = envoy["resources"].as_array().unwrap();
+            let resource = resources.iter().find(|resource| resource["name"] == name).unwrap();
+            assert!(resource["sent"]["version"].is_string(), "{resource}");
+            assert_eq!(resource["sent"]["version"], resource["acknowledged"]["version"]);
+        }
+        let table = ask(&[]);
+        assert!(table.contains(": ready\n") && table.contains("in force\n"), "{table}");
+    }
+}
