@@ -1,4 +1,4 @@
-//! The bench works: every case answers as it must, and all figures are written. Not how fast.
+//! The benches work: every case answers as it must, and all figures are written. Not how fast.
 
 use std::process::Command;
 
@@ -68,9 +68,48 @@ fn every_case_of_the_policy_bench_answers_right_and_is_written_down() {
         assert_eq!(row["ratio"].is_null(), row["peer"].is_null(), "{row}");
         assert!(row["case"].is_string() && row["aim"].is_string(), "{row}");
     }
-    for key in ["machine", "versions", "commit", "method"] {
+    for key in ["machine", "versions", "commit", "method", "others"] {
         assert!(!figures[key].is_null(), "{key}");
     }
     assert!(written("policy.md").contains("| no filter |"));
     assert!(written("policy.svg").ends_with("</svg>\n"));
+}
+
+#[test]
+fn every_case_of_the_sds_bench_is_served_and_is_written_down() {
+    let results = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_bench"))
+        .args(["sds", "--smoke", "--results"])
+        .arg(results.path())
+        .arg("--docs")
+        .arg(results.path())
+        .output()
+        .unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+
+    let written = |name: &str| std::fs::read_to_string(results.path().join(name)).unwrap();
+    let figures: Value = serde_json::from_str(&written("sds.json")).unwrap();
+    let cases = figures["cases"].as_array().unwrap();
+    let keys: Vec<&str> = cases.iter().map(|case| case["case"].as_str().unwrap()).collect();
+    assert_eq!(
+        keys,
+        ["spire-node-3", "ours-node-3", "minimal-node-3", "slim-node-3", "ours-bare-20"]
+    );
+    for case in cases {
+        for figure in ["first_secret_ms", "cpu_ms", "first_to_last_ms", "rss_end_mib", "storm_ms"] {
+            assert!(case["median"][figure].as_f64().unwrap() > 0.0, "{figure} of {case}");
+        }
+        let streams = case["streams"].as_u64().unwrap();
+        let round = &case["rounds"][0];
+        assert!(round["pushes"][0]["responses"].as_u64().unwrap() >= streams, "{case}");
+        assert!(round["trouble"].is_null() && case["failures"] == 0, "{case}");
+    }
+    // Recorded from a real Envoy: some hundred extensions, each by name.
+    assert!(figures["method"]["node_bytes"].as_u64().unwrap() > 30_000);
+    for key in ["machine", "versions", "commit", "others", "rows"] {
+        assert!(!figures[key].is_null(), "{key}");
+    }
+    assert!(written("sds.md").contains("| 3 streams, Envoy's node | sds-server |"));
+    assert!(written("sds.svg").ends_with("</svg>\n"));
 }

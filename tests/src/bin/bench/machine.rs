@@ -1,14 +1,10 @@
 //! What the figures were measured with: the machine, the versions, the commit.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, process::Command};
 
 use anyhow::{Context, Result};
 use e2e::Programs;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-
-/// A load above this, before anything was started, makes figures doubtful. Unit: runnable processes.
-const QUIET: f64 = 0.5;
 
 /// Where a run took place.
 #[derive(Debug)]
@@ -42,16 +38,6 @@ impl Machine {
         })
     }
 
-    /// A warning, if others were at work.
-    pub(crate) fn doubt(&self) -> Option<String> {
-        let load = self.load;
-        (load > QUIET).then(|| {
-            format!(
-                "the load was {load} before the run; figures are worth something at {QUIET} or less"
-            )
-        })
-    }
-
     /// In a line, for people.
     pub(crate) fn line(&self) -> String {
         let Self { processor, cores, memory_mib, kernel, load } = self;
@@ -73,45 +59,57 @@ impl Machine {
 /// What was measured.
 #[derive(Debug)]
 pub(crate) struct Versions {
-    envoy: String,
     commit: String,
-    filter_sha256: String,
+    programs: Vec<(&'static str, String)>,
 }
 
 impl Versions {
-    /// Asks Envoy and git, and hashes the filter.
-    pub(crate) fn of(programs: &Programs, filter: &Path) -> Result<Self> {
-        let mut envoy = Command::new(programs.envoy()?);
-        let printed = printed(envoy.arg("--version"))?;
-        // …/envoy  version: HASH/1.40.0/Clean/RELEASE/BoringSSL
-        let envoy = printed.split('/').rev().nth(3).unwrap_or(&printed).trim().to_owned();
+    /// Asks git; the programs follow.
+    pub(crate) fn of(programs: &Programs) -> Result<Self> {
         let mut git = Command::new("git");
         git.args(["describe", "--always", "--dirty", "--abbrev=12"]);
         // An export of the sources has no commit.
-        let commit = self::printed(git.current_dir(programs.repository_file(".")?))
+        let commit = printed(git.current_dir(programs.repository_file(".")?))
             .map_or_else(|_| "unknown".to_owned(), |commit| commit.trim().to_owned());
-        let filter_sha256 = hex::encode(Sha256::digest(fs::read(filter)?));
-        Ok(Self { envoy, commit, filter_sha256 })
+        Ok(Self { commit, programs: Vec::new() })
+    }
+
+    /// Adds a program.
+    #[must_use]
+    pub(crate) fn with(mut self, name: &'static str, version: String) -> Self {
+        self.programs.push((name, version));
+        self
     }
 
     /// In a line, for people.
     pub(crate) fn line(&self) -> String {
-        let Self { envoy, commit, filter_sha256 } = self;
-        let digest = filter_sha256.get(..12).unwrap_or(filter_sha256);
-        format!("Envoy {envoy}, commit {commit}, spiffe_authz.wasm {digest}…")
-    }
-
-    pub(crate) fn envoy(&self) -> &str {
-        &self.envoy
+        let programs = self.programs.iter().map(|(name, version)| format!("{name} {version}, "));
+        format!("{}commit {}", programs.collect::<String>(), self.commit)
     }
 
     pub(crate) fn commit(&self) -> &str {
         &self.commit
     }
 
-    pub(crate) fn filter_sha256(&self) -> &str {
-        &self.filter_sha256
+    pub(crate) fn json(&self) -> Value {
+        self.programs.iter().map(|(name, version)| ((*name).to_owned(), json!(version))).collect()
     }
+}
+
+/// Envoy's version.
+pub(crate) fn envoy(programs: &Programs) -> Result<String> {
+    let printed = printed(Command::new(programs.envoy()?).arg("--version"))?;
+    // …/envoy  version: HASH/1.40.0/Clean/RELEASE/BoringSSL
+    Ok(printed.split('/').rev().nth(3).unwrap_or(&printed).trim().to_owned())
+}
+
+/// SPIRE agent's version.
+pub(crate) fn spire_agent(programs: &Programs) -> Result<String> {
+    let mut agent = Command::new(programs.spire_agent()?);
+    let output = agent.arg("--version").output().context("cannot run SPIRE's agent")?;
+    // It prints its version where errors go.
+    let printed = [output.stdout, output.stderr].concat();
+    Ok(String::from_utf8_lossy(&printed).trim().to_owned())
 }
 
 fn printed(command: &mut Command) -> Result<String> {

@@ -1,12 +1,13 @@
 //! The benches: ours and its peers in one run, in turn, so that the ratios hold on any machine.
 
-mod cpu;
-mod load;
+mod figures;
 mod machine;
+mod neighbours;
 mod policy;
-mod proxy;
-mod sample;
-mod upstream;
+mod process;
+mod row;
+mod sds;
+mod written;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -23,22 +24,27 @@ struct Arguments {
 #[derive(Subcommand)]
 enum What {
     /// The HTTP filter: requests per second, latency, CPU and memory of one Envoy worker
-    Policy(Options),
+    Policy(PolicyOptions),
+    /// The SDS server: CPU, time and memory of pushes to many streams, and of their reconnecting at once
+    Sds(Options),
+    /// Many SDS streams in one process, told what to do by `bench sds`
+    #[command(hide = true)]
+    Swarm(sds::SwarmOptions),
+    /// The least SDS server that tonic makes, started by `bench sds`
+    #[command(hide = true)]
+    Yardstick(sds::YardstickOptions),
 }
 
-/// How long, and where the figures go.
+/// How often, and where the figures go.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Rounds; each measures every case once, and medians are taken over them
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Seconds for which each case is measured in a round
-    #[arg(long, default_value_t = 3.0, value_parser = seconds)]
-    seconds: f64,
-    /// One round of a fraction of a second each: whether it all works, not how fast
-    #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
+    /// One round as small and short as can be: whether it all works, not how fast
+    #[arg(long, conflicts_with = "rounds")]
     smoke: bool,
-    /// Only this case, e.g. `ours-100`; may be repeated. Aims that need other cases are left out
+    /// Only this case, by its key in the JSON; may be repeated. Aims that need other cases are left out
     #[arg(long = "case", value_name = "KEY")]
     cases: Vec<String>,
     /// The directory for the figures as JSON
@@ -49,6 +55,15 @@ pub(crate) struct Options {
     docs: Option<PathBuf>,
 }
 
+#[derive(Args)]
+pub(crate) struct PolicyOptions {
+    #[command(flatten)]
+    common: Options,
+    /// Seconds for which each case is measured in a round
+    #[arg(long, default_value_t = 3.0, value_parser = seconds, conflicts_with = "smoke")]
+    seconds: f64,
+}
+
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(seconds) if (0.1..=600.0).contains(&seconds) => Ok(seconds),
@@ -57,11 +72,16 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 // One thread: it serves callers and upstream alike with the fewest wake-ups, and leaves the other
-// core of a small machine to Envoy.
+// core of a small machine to what is measured.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let What::Policy(options) = Arguments::parse().what;
-    match policy::run(&options).await {
+    let outcome = match Arguments::parse().what {
+        What::Policy(options) => policy::run(&options).await,
+        What::Sds(options) => sds::run(&options).await,
+        What::Swarm(options) => sds::swarm(&options).await,
+        What::Yardstick(options) => sds::yardstick(&options).await,
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

@@ -1,80 +1,16 @@
 //! What the filter shall reach, as ratios within one run.
 
-use serde_json::{Value, json};
-
-use super::{
-    Figures,
-    cases::{Case, thousands},
-    rules::Rules,
+use super::{Figures, cases::Case, rules::Rules};
+use crate::{
+    figures::{as_float, median, thousands},
+    row::{Aim, Row},
 };
-use crate::sample::{as_float, median, rounded};
 
 /// The largest module that is accepted. Unit: bytes.
 const LARGEST_MODULE: u64 = 200 * 1024;
 
 /// The size at which peers are compared with ours.
 const PEER_SIZE: usize = 10_000;
-
-/// One aim, and what was measured.
-#[derive(Debug)]
-pub(super) struct Row {
-    pub(super) case: String,
-    pub(super) unit: &'static str,
-    pub(super) ours: f64,
-    /// What ours is compared with; none where the aim is absolute.
-    pub(super) peer: Option<f64>,
-    aim: Aim,
-}
-
-/// A bound on ours ÷ peer, or on ours where there is no peer.
-#[derive(Clone, Copy, Debug)]
-enum Aim {
-    AtLeast(f64),
-    AtMost(f64),
-}
-
-impl Row {
-    /// Ours ÷ peer.
-    pub(super) fn ratio(&self) -> Option<f64> {
-        self.peer.map(|peer| self.ours / peer)
-    }
-
-    fn is_measured(&self) -> bool {
-        self.ratio().unwrap_or(self.ours).is_finite()
-    }
-
-    /// Noise may make an added cost negative; that proves nothing.
-    pub(super) fn met(&self) -> bool {
-        if self.ours <= 0.0 || self.peer.is_some_and(|peer| peer <= 0.0) {
-            return false;
-        }
-        let figure = self.ratio().unwrap_or(self.ours);
-        match self.aim {
-            Aim::AtLeast(bound) => figure >= bound,
-            Aim::AtMost(bound) => figure <= bound,
-        }
-    }
-
-    /// The bound in words.
-    pub(super) fn aim(&self) -> String {
-        match self.aim {
-            Aim::AtLeast(bound) => format!("≥ {bound}"),
-            Aim::AtMost(bound) => format!("≤ {bound}"),
-        }
-    }
-
-    pub(super) fn json(&self) -> Value {
-        json!({
-            "case": self.case,
-            "unit": self.unit,
-            "ours": rounded(self.ours),
-            "peer": self.peer.map(rounded),
-            "ratio": self.ratio().map(rounded),
-            "aim": self.aim(),
-            "met": self.met(),
-        })
-    }
-}
 
 fn kib(bytes: u64) -> f64 {
     as_float(bytes) / 1024.0
@@ -147,24 +83,8 @@ pub(super) fn rows(figures: &[Figures], module_bytes: u64) -> Vec<Row> {
 mod tests {
     use super::*;
 
-    fn row(ours: f64, peer: Option<f64>, aim: Aim) -> Row {
-        Row { case: String::new(), unit: "", ours, peer, aim }
-    }
-
-    #[test]
-    fn an_aim_binds_the_ratio_or_the_figure_itself() {
-        assert!(row(85.0, Some(100.0), Aim::AtLeast(0.85)).met());
-        assert!(!row(84.0, Some(100.0), Aim::AtLeast(0.85)).met());
-        assert!(row(150.0, None, Aim::AtMost(150.0)).met());
-        assert!(!row(151.0, None, Aim::AtMost(150.0)).met());
-        assert!(!row(5.0, Some(-0.1), Aim::AtMost(1.6)).met());
-        assert!(!row(-0.1, Some(5.0), Aim::AtMost(1.6)).met());
-    }
-
     #[test]
     fn what_was_not_measured_is_no_row() {
-        assert!(!row(f64::NAN, Some(1.0), Aim::AtLeast(0.5)).is_measured());
-        assert!(!row(1.0, Some(f64::NAN), Aim::AtMost(0.5)).is_measured());
         let cases: Vec<String> = rows(&[], 1024).into_iter().map(|row| row.case).collect();
         assert_eq!(cases, ["spiffe_authz.wasm"]);
     }

@@ -9,6 +9,7 @@ use super::{
     rules::{DB_ROLE, Rules, rbac_list, rbac_tree},
     steps::Step,
 };
+use crate::figures::thousands;
 
 /// A filter chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,19 +206,6 @@ end
     filter("lua", "lua.v3.Lua", json!({ "default_source_code": { "inline_string": script } }))
 }
 
-/// A count as people read it: 10,000.
-pub(super) fn thousands(count: usize) -> String {
-    let digits = count.to_string();
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,12 +216,5 @@ mod tests {
         keys.sort();
         keys.dedup();
         assert_eq!(keys.len(), Case::ALL.len());
-    }
-
-    #[test]
-    fn thousands_are_grouped() {
-        for (count, shown) in [(7, "7"), (100, "100"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(thousands(count), shown);
-        }
     }
 }

@@ -5,29 +5,37 @@
 
 mod aims;
 mod cases;
+mod cpu;
+mod load;
 mod plot;
+mod proxy;
 mod report;
 mod rules;
+mod sample;
 mod steps;
 mod table;
+mod upstream;
 
 use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use e2e::{DevAgent, FetchedSvid, Stage, Workload, http::Ask, tls::TlsCaller};
+use sha2::{Digest, Sha256};
 
 use crate::{
-    Options,
-    cpu::Cpu,
-    load::Load,
-    machine::{Machine, Versions},
-    proxy::{Minted, Proxy, WasmStart},
-    sample::Sample,
-    upstream::{ECHO, Upstream},
+    PolicyOptions,
+    machine::{self, Machine, Versions},
+    neighbours::Neighbours,
+    process,
 };
 use cases::{Case, Modules};
+use cpu::Cpu;
+use load::Load;
+use proxy::{Minted, Proxy, WasmStart};
 use report::Report;
+use sample::Sample;
 use steps::Step;
+use upstream::{ECHO, Upstream};
 
 /// The life of the SVIDs in seconds: longer than any run.
 const SVID_TTL: u32 = 24 * 3600;
@@ -66,16 +74,16 @@ struct WasmFigures {
 }
 
 /// Measures, prints, and writes what the options say.
-pub(crate) async fn run(options: &Options) -> Result<()> {
+pub(crate) async fn run(options: &PolicyOptions) -> Result<()> {
     let machine = Machine::this()?;
     println!("machine: {}", machine.line());
-    if let Some(doubt) = machine.doubt() {
-        println!("warning: {doubt}");
-    }
     let pace = Pace::of(options);
     let stage = Stage::set(None)?;
     let modules = Files::lay_out(&stage)?;
-    let versions = Versions::of(&stage.programs, &modules.ours)?;
+    let digest = hex::encode(Sha256::digest(fs::read(&modules.ours)?));
+    let versions = Versions::of(&stage.programs)?
+        .with("envoy", machine::envoy(&stage.programs)?)
+        .with("spiffe_authz_sha256", digest);
     println!("versions: {}", versions.line());
     let [client, stranger, server] = certificates(&stage).await?;
     let client = caller(&client)?;
@@ -84,7 +92,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let _upstream = Upstream::listen(&socket)?;
 
     let mut contenders = Vec::new();
-    for case in chosen(&options.cases)? {
+    for case in chosen(&options.common.cases)? {
         let filters = case.filters(&modules.borrowed());
         let proxy = Proxy::start(&stage, &case.key(), &filters, &server, &socket).await;
         let proxy = proxy.with_context(|| format!("case {}", case.key()))?;
@@ -109,7 +117,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         module_bytes: fs::metadata(&modules.ours)?.len(),
         figures: &figures,
     };
-    report.write(options)
+    report.write(&options.common)
 }
 
 /// The cases by these keys, or all.
@@ -124,13 +132,13 @@ fn chosen(keys: &[String]) -> Result<Vec<Case>> {
 }
 
 impl Pace {
-    fn of(options: &Options) -> Self {
-        if options.smoke {
+    fn of(options: &PolicyOptions) -> Self {
+        if options.common.smoke {
             let blink = Duration::from_millis(100);
             return Self { rounds: 1, warming: blink, measuring: blink };
         }
         Self {
-            rounds: options.rounds,
+            rounds: options.common.rounds,
             // V8 compiles what runs often a second time; a part of every round goes by for that.
             warming: Duration::from_millis(500),
             measuring: Duration::from_secs_f64(options.seconds),
@@ -144,13 +152,15 @@ impl Contender {
         let sample = async {
             let mut load = Load::start(client, proxy.address(), &case.asked()).await?;
             load.go_on(pace.warming).await?;
+            let neighbours = Neighbours::look()?;
             let before = Cpu::of(proxy)?;
             load.measure();
             load.go_on(pace.measuring).await?;
             let spent = Cpu::of(proxy)?.since(before);
+            let others = neighbours.since()?;
             let seen = load.finish().await?;
             ensure!(!seen.latencies.is_empty(), "no request was answered in time");
-            anyhow::Ok(Sample::of(&seen, spent, proxy.rss()?))
+            anyhow::Ok(Sample::of(&seen, spent, process::rss(proxy.id())?, others))
         };
         let sample = sample.await.with_context(|| format!("case {}", case.key()))?;
         println!(

@@ -2,13 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{
-    Figures,
-    cases::{Case, thousands},
-    rules::Rules,
-    steps::Step,
-};
-use crate::sample::as_float;
+use super::{Figures, cases::Case, rules::Rules, steps::Step};
+use crate::figures::{as_float, thousands};
 
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 480.0;

@@ -1,16 +1,16 @@
 //! The figures of a run, for machines and for people.
 
-use std::{fs, path::Path};
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Figures, Pace, aims, plot, table};
+use super::{Figures, Pace, aims, load::CONNECTIONS, plot, sample::Sample, table};
 use crate::{
     Options,
-    load::CONNECTIONS,
+    figures::{as_float, rounded},
     machine::{Machine, Versions},
-    sample::{Sample, as_float, rounded},
+    neighbours::Quiet,
+    row::{self, Row},
+    written::write,
 };
 
 /// All that is known at the end.
@@ -27,7 +27,7 @@ impl Report<'_> {
     /// Prints the aims, and writes `policy.json`, and `policy.md` and `policy.svg` where they are wanted.
     pub(super) fn write(&self, options: &Options) -> Result<()> {
         let rows = aims::rows(self.figures, self.module_bytes);
-        println!("\n{}", table::aims(&rows));
+        println!("\n{}", row::table(&rows));
         let json = serde_json::to_string_pretty(&self.json(&rows))? + "\n";
         write(&options.results, "policy.json", &json)?;
         if let Some(docs) = &options.docs {
@@ -37,23 +37,27 @@ impl Report<'_> {
         Ok(())
     }
 
-    fn json(&self, rows: &[aims::Row]) -> Value {
+    /// How much the machine had to do besides.
+    pub(super) fn quiet(&self) -> Quiet {
+        let samples = self.figures.iter().flat_map(|figures| &figures.samples);
+        Quiet::of(samples.map(|sample| sample.others_cores))
+    }
+
+    fn json(&self, rows: &[Row]) -> Value {
         let Pace { rounds, warming, measuring } = self.pace;
         json!({
             "machine": self.machine.json(),
-            "versions": {
-                "envoy": self.versions.envoy(),
-                "spiffe_authz_sha256": self.versions.filter_sha256(),
-                "spiffe_authz_bytes": self.module_bytes,
-            },
+            "versions": self.versions.json(),
             "commit": self.versions.commit(),
             "method": {
                 "rounds": rounds,
                 "warming_seconds": warming.as_secs_f64(),
                 "measured_seconds": measuring.as_secs_f64(),
                 "connections": CONNECTIONS,
+                "spiffe_authz_bytes": self.module_bytes,
             },
-            "rows": rows.iter().map(aims::Row::json).collect::<Vec<_>>(),
+            "others": self.quiet().json(),
+            "rows": rows.iter().map(Row::json).collect::<Vec<_>>(),
             "cases": self.figures.iter().map(Figures::json).collect::<Vec<_>>(),
         })
     }
@@ -76,13 +80,4 @@ impl Figures {
             "rounds": self.samples.iter().map(Sample::json).collect::<Vec<_>>(),
         })
     }
-}
-
-fn write(directory: &Path, name: &str, text: &str) -> Result<()> {
-    let path = directory.join(name);
-    fs::create_dir_all(directory)
-        .and_then(|()| fs::write(&path, text))
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    println!("written: {}", path.display());
-    Ok(())
 }

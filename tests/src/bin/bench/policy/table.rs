@@ -2,19 +2,17 @@
 
 use std::fmt::Write;
 
-use super::{
-    Figures,
-    aims::Row,
-    cases::{Case, thousands},
-    report::Report,
+use super::{Figures, cases::Case, load::CONNECTIONS, report::Report};
+use crate::{
+    figures::{as_float, shown},
+    row::{self, Row},
 };
-use crate::load::CONNECTIONS;
 
 /// The whole page.
 pub(super) fn page(report: &Report<'_>, rows: &[Row]) -> String {
     let (machine, versions) = (report.machine.line(), report.versions.line());
     let (rounds, seconds) = (report.pace.rounds, report.pace.measuring.as_secs_f64());
-    let doubt = report.machine.doubt();
+    let (quiet, doubt) = (report.quiet().line(), report.quiet().doubt());
     let doubt = doubt.map_or(String::new(), |doubt| format!("\n**Doubtful:** {doubt}.\n"));
     format!(
         "# What the HTTP filter costs
@@ -23,6 +21,7 @@ Written by `cargo xtask bench policy`; the same figures, with every round, are i
 
 - Machine: {machine}.
 - Versions: {versions}.
+- Meanwhile: {quiet}.
 - Envoy with one worker: mTLS (TLS 1.3, HTTP/1.1, {CONNECTIONS} connections, one request at a time on each) in, a Unix
   socket out. No access log, so that nothing flatters the filters' ratios.
 - The upstream is a loop of read and write inside the bench's own thread, which also holds the callers: it leaves the
@@ -42,27 +41,9 @@ Written by `cargo xtask bench policy`; the same figures, with every round, are i
 ## Cases
 
 {}",
-        aims(rows),
+        row::table(rows),
         cases(report.figures),
     )
-}
-
-/// The aims.
-pub(super) fn aims(rows: &[Row]) -> String {
-    let mut text = "| ours / peer | unit | ours | peer | ratio | aim | met |\n\
-                    | --- | --- | ---: | ---: | ---: | ---: | --- |\n"
-        .to_owned();
-    for row in rows {
-        let Row { case, unit, ours, peer, .. } = row;
-        let peer = peer.map_or_else(String::new, shown);
-        let ratio = row.ratio().map_or_else(String::new, |ratio| format!("{ratio:.2}"));
-        let met = if row.met() { "yes" } else { "**no**" };
-        let aim = row.aim();
-        let ours = shown(*ours);
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "| {case} | {unit} | {ours} | {peer} | {ratio} | {aim} | {met} |");
-    }
-    text
 }
 
 fn cases(figures: &[Figures]) -> String {
@@ -78,7 +59,7 @@ fn cases(figures: &[Figures]) -> String {
         let wasm = wasm.map_or_else(
             || "| |".to_owned(),
             |wasm| {
-                let mib = crate::sample::as_float(wasm.memory) / 1024.0 / 1024.0;
+                let mib = as_float(wasm.memory) / 1024.0 / 1024.0;
                 let [compiled, configured] = [wasm.start.compiled, wasm.start.configured]
                     .map(|time| shown(time.as_secs_f64() * 1e3));
                 format!("{mib:.2} | {compiled} | {configured}")
@@ -98,18 +79,4 @@ fn cases(figures: &[Figures]) -> String {
         );
     }
     text
-}
-
-/// Three digits are enough.
-fn shown(figure: f64) -> String {
-    if figure.abs() < 100.0 {
-        return format!("{figure:.1}");
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "figures here are counts"
-    )]
-    let count = figure.round() as usize;
-    thousands(count)
 }

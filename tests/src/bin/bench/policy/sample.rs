@@ -1,27 +1,31 @@
-//! One measurement of one case, and medians over rounds.
+//! One measurement of one case, and its median over rounds.
 
 use serde_json::{Value, json};
 
-use crate::{cpu::Cpu, load::Seen};
+use super::{cpu::Cpu, load::Seen};
+use crate::figures::{as_float, median, rounded};
 
 /// What one case did in one round.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sample {
-    pub(crate) requests_per_second: f64,
-    pub(crate) p50_us: f64,
-    pub(crate) p99_us: f64,
+pub(super) struct Sample {
+    pub(super) requests_per_second: f64,
+    pub(super) p50_us: f64,
+    pub(super) p99_us: f64,
     /// CPU of the whole Envoy process.
-    pub(crate) cpu_us_per_request: f64,
+    pub(super) cpu_us_per_request: f64,
     /// CPU seconds of Envoy per second: near 1, its one worker is the bottleneck.
-    pub(crate) envoy_cores: f64,
+    pub(super) envoy_cores: f64,
     /// CPU seconds of the bench per second: near 1, callers and upstream are the bottleneck.
-    pub(crate) bench_cores: f64,
-    pub(crate) rss_mib: f64,
+    pub(super) bench_cores: f64,
+    pub(super) rss_mib: f64,
+    /// Cores that other processes kept busy meanwhile.
+    pub(super) others_cores: f64,
 }
 
 impl Sample {
-    /// `cpu` was spent while the callers saw that; `rss` in bytes.
-    pub(crate) fn of(seen: &Seen, cpu: Cpu, rss: u64) -> Self {
+    /// `cpu` was spent while the callers saw that; `rss` in bytes; others kept so
+    /// many cores busy.
+    pub(super) fn of(seen: &Seen, cpu: Cpu, rss: u64, others: f64) -> Self {
         let requests = as_float(seen.latencies.len() as u64);
         let seconds = seen.elapsed.as_secs_f64();
         let quantile = |part: usize| {
@@ -36,11 +40,12 @@ impl Sample {
             envoy_cores: as_float(cpu.envoy) / 1e9 / seconds,
             bench_cores: as_float(cpu.bench) / 1e9 / seconds,
             rss_mib: as_float(rss) / 1024.0 / 1024.0,
+            others_cores: others,
         }
     }
 
     /// The median of each figure by itself.
-    pub(crate) fn median(samples: &[Self]) -> Self {
+    pub(super) fn median(samples: &[Self]) -> Self {
         let of = |figure: fn(&Self) -> f64| median(samples.iter().map(figure));
         Self {
             requests_per_second: of(|sample| sample.requests_per_second),
@@ -50,10 +55,11 @@ impl Sample {
             envoy_cores: of(|sample| sample.envoy_cores),
             bench_cores: of(|sample| sample.bench_cores),
             rss_mib: of(|sample| sample.rss_mib),
+            others_cores: of(|sample| sample.others_cores),
         }
     }
 
-    pub(crate) fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         json!({
             "requests_per_second": rounded(self.requests_per_second),
             "p50_us": rounded(self.p50_us),
@@ -62,47 +68,7 @@ impl Sample {
             "envoy_cores": rounded(self.envoy_cores),
             "bench_cores": rounded(self.bench_cores),
             "envoy_rss_mib": rounded(self.rss_mib),
+            "others_cores": rounded(self.others_cores),
         })
-    }
-}
-
-/// The middle value, or the mean of the two in the middle; NaN of nothing.
-pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let half = values.len() / 2;
-    match (values.len() % 2, values.get(half)) {
-        (1, Some(middle)) => *middle,
-        (0, Some(above)) => f64::midpoint(values[half - 1], *above),
-        _ => f64::NAN,
-    }
-}
-
-/// Three decimals: more would pretend.
-pub(crate) fn rounded(figure: f64) -> f64 {
-    (figure * 1e3).round() / 1e3
-}
-
-/// A count as a figure.
-#[expect(clippy::cast_precision_loss, reason = "no count here comes near 2^52")]
-pub(crate) fn as_float(count: u64) -> f64 {
-    count as f64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::median;
-
-    #[test]
-    fn the_median_is_in_the_middle() {
-        assert!(median([].into_iter()).is_nan());
-        for (values, middle) in [
-            (&[3.0][..], 3.0),
-            (&[9.0, 1.0], 5.0),
-            (&[9.0, 1.0, 2.0], 2.0),
-            (&[4.0, 1.0, 2.0, 9.0], 3.0),
-        ] {
-            assert!((median(values.iter().copied()) - middle).abs() < 1e-9, "{values:?}");
-        }
     }
 }

@@ -20,7 +20,7 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 
 /// Connections of a load.
-pub(crate) const CONNECTIONS: usize = 8;
+pub(super) const CONNECTIONS: usize = 8;
 
 /// The largest answer that a caller takes. Unit: bytes.
 const LARGEST_ANSWER: usize = 16 * 1024;
@@ -31,7 +31,7 @@ const DONE: u8 = 2;
 
 /// Callers at work; what they do counts from [`Load::measure`] on.
 #[derive(Debug)]
-pub(crate) struct Load {
+pub(super) struct Load {
     callers: JoinSet<Result<Vec<Duration>>>,
     phase: Arc<AtomicU8>,
     measured_since: Instant,
@@ -39,15 +39,15 @@ pub(crate) struct Load {
 
 /// What the callers saw while it counted.
 #[derive(Debug)]
-pub(crate) struct Seen {
+pub(super) struct Seen {
     /// One per request, ascending.
-    pub(crate) latencies: Vec<Duration>,
-    pub(crate) elapsed: Duration,
+    pub(super) latencies: Vec<Duration>,
+    pub(super) elapsed: Duration,
 }
 
 impl Load {
     /// Connects and begins to ask for these paths in turn. Any answer but 200 ends the load with an error.
-    pub(crate) async fn start(
+    pub(super) async fn start(
         caller: &TlsCaller,
         address: SocketAddr,
         paths: &[String],
@@ -64,13 +64,13 @@ impl Load {
     }
 
     /// From now on it counts.
-    pub(crate) fn measure(&mut self) {
+    pub(super) fn measure(&mut self) {
         self.measured_since = Instant::now();
         self.phase.store(MEASURING, Ordering::Relaxed);
     }
 
     /// Ends it.
-    pub(crate) async fn finish(mut self) -> Result<Seen> {
+    pub(super) async fn finish(mut self) -> Result<Seen> {
         let elapsed = self.measured_since.elapsed();
         self.phase.store(DONE, Ordering::Relaxed);
         let mut latencies = Vec::new();
@@ -82,7 +82,7 @@ impl Load {
     }
 
     /// Lets time pass; a caller that fails meanwhile is an error at once.
-    pub(crate) async fn go_on(&mut self, time: Duration) -> Result<()> {
+    pub(super) async fn go_on(&mut self, time: Duration) -> Result<()> {
         tokio::select! {
             () = tokio::time::sleep(time) => Ok(()),
             ended = self.callers.join_next() => match ended {

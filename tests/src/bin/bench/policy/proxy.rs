@@ -13,14 +13,14 @@ use serde_json::{Value, json};
 
 /// PEM files of an SVID, as dev-agent's `mint` leaves them.
 #[derive(Clone, Debug)]
-pub(crate) struct Minted(pub(crate) PathBuf);
+pub(super) struct Minted(pub(super) PathBuf);
 
 impl Minted {
-    pub(crate) fn chain(&self) -> PathBuf {
+    pub(super) fn chain(&self) -> PathBuf {
         self.0.join("svid.pem")
     }
 
-    pub(crate) fn key(&self) -> PathBuf {
+    pub(super) fn key(&self) -> PathBuf {
         self.0.join("svid_key.pem")
     }
 
@@ -31,7 +31,7 @@ impl Minted {
 
 /// A running Envoy.
 #[derive(Debug)]
-pub(crate) struct Proxy {
+pub(super) struct Proxy {
     process: Process,
     address: SocketAddr,
     wasm: Option<WasmStart>,
@@ -39,16 +39,16 @@ pub(crate) struct Proxy {
 
 /// How long Envoy's Wasm VM took to start, by Envoy's own log.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct WasmStart {
+pub(super) struct WasmStart {
     /// From the first VM's creation to the second's: reading and compiling the module.
-    pub(crate) compiled: Duration,
+    pub(super) compiled: Duration,
     /// The median of the VMs' `proxy_on_configure`: reading the policy.
-    pub(crate) configured: Duration,
+    pub(super) configured: Duration,
 }
 
 impl Proxy {
     /// Starts an Envoy with these HTTP filters before its router, and waits until it is ready.
-    pub(crate) async fn start(
+    pub(super) async fn start(
         stage: &Stage,
         name: &str,
         filters: &[Value],
@@ -86,37 +86,25 @@ impl Proxy {
     }
 
     /// Where it waits for mTLS.
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// How long its VM took, if it has one.
-    pub(crate) fn wasm(&self) -> Option<WasmStart> {
+    pub(super) fn wasm(&self) -> Option<WasmStart> {
         self.wasm
     }
 
     /// The process' number.
-    pub(crate) fn id(&self) -> u32 {
+    pub(super) fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Resident memory in bytes.
-    pub(crate) fn rss(&self) -> Result<u64> {
-        let status = fs::read_to_string(self.proc("status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).context("no VmRSS")?;
-        Ok(kib.parse::<u64>()? * 1024)
-    }
-
     /// The linear memory of its largest Wasm VM in bytes; 0 without one.
-    pub(crate) fn vm_memory(&self) -> Result<u64> {
-        let maps =
-            fs::read_to_string(self.proc("maps")).context("cannot read Envoy's memory map")?;
+    pub(super) fn vm_memory(&self) -> Result<u64> {
+        let maps = fs::read_to_string(format!("/proc/{}/maps", self.id()))
+            .context("cannot read Envoy's memory map")?;
         Ok(largest_linear_memory(&maps))
-    }
-
-    fn proc(&self, entry: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/{entry}", self.id()))
     }
 }
 

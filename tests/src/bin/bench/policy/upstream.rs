@@ -13,17 +13,17 @@ use tokio::{
 };
 
 /// A request whose path ends so gets its own head as the body.
-pub(crate) const ECHO: &str = "?echo";
+pub(super) const ECHO: &str = "?echo";
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n";
 
 /// A server that ends with this value.
 #[derive(Debug)]
-pub(crate) struct Upstream(JoinHandle<()>);
+pub(super) struct Upstream(JoinHandle<()>);
 
 impl Upstream {
     /// Listens on a Unix socket that every account may open.
-    pub(crate) fn listen(socket: &Path) -> Result<Self> {
+    pub(super) fn listen(socket: &Path) -> Result<Self> {
         let listener = UnixListener::bind(socket)
             .with_context(|| format!("cannot listen on {}", socket.display()))?;
         fs::set_permissions(socket, fs::Permissions::from_mode(0o666))?;
