@@ -80,7 +80,7 @@ Configuration, with every default:
   #   ROOTCA: [{ exact: spiffe://DOMAIN/PATH }, { prefix: spiffe://DOMAIN/PATH/ }]
   # rotation: { hold: 10s, withdrawal_delay: 1s }
   # limits: { connections_per_peer: 16, connections: 1024, opens_per_second: 50, opens_burst: 200,
-  #           streams_per_connection: 1024, names_per_request: 1024, message_bytes: 1048576, slow_reader: 30s }
+  #           streams_per_connection: 1024, names_per_request: 1024, jwt_svids: 64, message_bytes: 1048576, slow_reader: 30s }
   # process: { dumpable: false }  # true where an agent of the same user must read /proc/PID/exe
   # drain: 5s                     # for open streams after SIGTERM
 
@@ -93,6 +93,8 @@ Secrets that Envoy can ask for:
   spiffe://DOMAIN             the bundle of that trust domain
   svid?hint=HINT              the SVID to which the source gives that hint
   bundle?td=DOMAIN,DOMAIN     the bundles of these trust domains
+  jwt?aud=NAME,NAME           a JWT-SVID of the default SVID's ID for this audience, as a generic secret,
+                              renewed at half its life; &id=spiffe://DOMAIN/PATH: of that ID
 
   ROOTCA, ALL and bundle take a form: ROOTCA.spiffe as above, ROOTCA.x509 and bundle.x509?td=DOMAIN
   as a plain trusted_ca, which holds one trust domain only. In a value % & , are %25 %26 %2C.

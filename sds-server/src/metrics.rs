@@ -23,6 +23,7 @@ pub struct Metrics {
     svid_expiry: Arc<Earliest<SpiffeIdLabel>>,
     bundle_expiry: Arc<Earliest<TrustDomainLabel>>,
     svid_updates: Family<ResultLabel, Counter>,
+    jwt_svid_updates: Family<ResultLabel, Counter>,
     source_connected: Gauge,
     reconnects: Family<ReasonLabel, Counter>,
     processes: Gauge,
@@ -101,6 +102,7 @@ impl Default for Metrics {
             )),
             svid_updates: add
                 .one("svid_updates", "SVIDs served, held back, refused, withdrawn, expired"),
+            jwt_svid_updates: add.one("jwt_svid_updates", "JWT-SVIDs fetched, failed, expired"),
             source_connected: add
                 .one("workload_api_connected", "1 while the identity source is connected"),
             reconnects: add.one(
@@ -171,6 +173,10 @@ impl Metrics {
 
     pub(crate) fn count_svid_update(&self, result: &'static str) {
         self.svid_updates.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    pub(crate) fn count_jwt_svid_update(&self, result: &'static str) {
+        self.jwt_svid_updates.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// The stream to the Workload API counts for as long as the returned value lives.

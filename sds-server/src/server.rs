@@ -15,18 +15,19 @@ use crate::herald::Herald;
 use crate::logging::LogControl;
 use crate::metrics::Metrics;
 use crate::policy::{PolicyKeeper, PolicyState};
+use crate::sources::jwt::{Demand, JwtKeeper, JwtSupply, WorkloadApiIssuer};
 use crate::sources::workload_api::WorkloadApiSource;
 use crate::sources::{Custodian, Custody, CustodySettings, Identities, Node};
 use crate::xds::registry::Registry;
 use crate::xds::{
-    Hub, Identification, ListenError, Listeners, Processes, Publisher, Terms, Views, serve,
+    Hub, Identification, ListenError, Listeners, Processes, Publisher, ResourceRules, Views, serve,
 };
 
 /// A server that is bound and ready to run.
 #[derive(Debug)]
 pub struct Server {
     config: Config,
-    terms: Arc<Terms>,
+    rules: Arc<ResourceRules>,
     listeners: Listeners,
     admin: Option<AdminListener>,
     log: LogControl,
@@ -40,7 +41,7 @@ pub enum ServerError {
     Listen(#[from] ListenError),
     /// The configuration contradicts itself.
     #[error("configuration: {0}")]
-    Terms(String),
+    Configuration(String),
     /// The system does not let the process protect itself.
     #[error(
         "the process cannot forbid dumps of its memory: {0}; `process.dumpable: true` does without"
@@ -54,7 +55,7 @@ pub enum ServerError {
 impl Server {
     /// Protects the process and binds the listeners. Port 0 becomes a real one, which is logged.
     pub async fn build(config: Config, log: LogControl) -> Result<Self, ServerError> {
-        let terms = Arc::new(Terms::of(&config).map_err(ServerError::Terms)?);
+        let rules = Arc::new(ResourceRules::of(&config).map_err(ServerError::Configuration)?);
         if config.process.dumpable {
             warn!("process.dumpable is on: others of the same user can read the private keys");
         } else {
@@ -68,12 +69,12 @@ impl Server {
             info!(address, "serving the admin pages");
             admin = Some(listener);
         }
-        Ok(Self { config, terms, listeners, admin, log })
+        Ok(Self { config, rules, listeners, admin, log })
     }
 
     /// Serves until `stop`, then lets open streams end. A task that ends early is an error.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServerError> {
-        let Self { config, terms, listeners, admin, log } = self;
+        let Self { config, rules, listeners, admin, log } = self;
         let (_config, live) = watch::channel(Arc::new(config.clone()));
         let metrics = Metrics::default();
         let registry = Registry::new(metrics.clone());
@@ -95,7 +96,8 @@ impl Server {
                 withdrawal_delay: config.rotation.withdrawal_delay.duration(),
             },
             policy: policy.clone(),
-            terms,
+            rules,
+            jwt_svids: config.limits.jwt_svids,
             registry: Arc::clone(&registry),
             metrics: metrics.clone(),
             stop: stop.clone(),
@@ -145,7 +147,9 @@ impl Server {
 struct Wiring {
     custody: CustodySettings,
     policy: watch::Receiver<PolicyState>,
-    terms: Arc<Terms>,
+    rules: Arc<ResourceRules>,
+    /// See `limits.jwt_svids`.
+    jwt_svids: usize,
     registry: Arc<Registry>,
     metrics: Metrics,
     stop: CancellationToken,
@@ -156,9 +160,18 @@ impl Wiring {
     fn connect(self, source: Source, tasks: &mut Tasks) -> (Views, watch::Receiver<Identities>) {
         match source {
             Source::WorkloadApi(workload_api) => {
-                let identities = self.own_identities(workload_api.socket, tasks);
-                let (publisher, catalogue) =
-                    Publisher::new(identities.clone(), self.policy, self.terms, self.registry);
+                let identities = self.own_identities(workload_api.socket.clone(), tasks);
+                let demand = Demand::new(self.jwt_svids);
+                let issuer = WorkloadApiIssuer::new(workload_api.socket);
+                let (keeper, svids) = JwtKeeper::new(issuer, demand.clone(), self.metrics);
+                tasks.spawn("jwt", keeper.run(self.stop.clone()));
+                let (publisher, catalogue) = Publisher::new(
+                    identities.clone(),
+                    self.policy,
+                    JwtSupply::new(demand, svids),
+                    self.rules,
+                    self.registry,
+                );
                 tasks.spawn("publisher", publisher.run(self.stop));
                 (Views::Shared(catalogue), identities)
             }
@@ -191,8 +204,8 @@ impl Wiring {
     }
 
     fn per_process(self, node: Node) -> Views {
-        let Self { policy, terms, registry, metrics, stop, .. } = self;
-        Views::PerProcess(Box::new(Processes::new(node, policy, terms, registry, metrics, stop)))
+        let Self { policy, rules, registry, metrics, stop, .. } = self;
+        Views::PerProcess(Box::new(Processes::new(node, policy, rules, registry, metrics, stop)))
     }
 }
 

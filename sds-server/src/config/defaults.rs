@@ -35,6 +35,7 @@ impl Default for Limits {
             opens_burst: 200,
             streams_per_connection: 1024,
             names_per_request: 1024,
+            jwt_svids: 64,
             message_bytes: 1 << 20,
             slow_reader: Interval::from_seconds(30),
         }

@@ -232,6 +232,8 @@ pub struct Limits {
     pub streams_per_connection: u32,
     /// Names in one request. Default 1,024.
     pub names_per_request: usize,
+    /// Different JWT-SVIDs that peers may want at once, over all of them. Default 64.
+    pub jwt_svids: usize,
     /// Bytes of one request; Envoy's node alone takes 61 KB. Default 1 MiB.
     pub message_bytes: usize,
     /// How long a peer may leave a response unread before its stream is closed. Default 30 s.

@@ -93,7 +93,7 @@ impl Config {
                 ));
             }
         }
-        crate::xds::Terms::of(self).map(drop)
+        crate::xds::ResourceRules::of(self).map(drop)
     }
 }
 

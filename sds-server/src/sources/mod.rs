@@ -11,6 +11,7 @@ mod custody;
 mod default_svid;
 mod delegated;
 mod finding;
+pub mod jwt;
 mod listener;
 mod moment;
 mod node;

@@ -9,7 +9,11 @@ use spiffe::{TrustDomain, X509Bundle, X509BundleSet, X509Context, X509Svid};
 #[path = "../../tests/support/authority.rs"]
 mod authority;
 
+#[path = "../../tests/support/token.rs"]
+mod token;
+
 pub(crate) use authority::Authority;
+pub(crate) use token::token;
 
 impl Authority {
     pub(crate) fn svid(&self, path: &str, life: Duration) -> Arc<X509Svid> {

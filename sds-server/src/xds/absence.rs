@@ -32,6 +32,12 @@ pub(crate) enum Absence {
     /// JWT-SVIDs do not come from this source.
     #[error("this source issues no JWT-SVIDs")]
     NoTokens,
+    /// There is no JWT-SVID now.
+    #[error("there is no such JWT-SVID now: {0}")]
+    NoToken(String),
+    /// Others are wanted already.
+    #[error("{0} different JWT-SVIDs are wanted already, accepted by `limits.jwt_svids`")]
+    TooManyTokens(usize),
     /// The key does not fit into PEM.
     #[error("the key cannot be written as PEM")]
     Unwritable,
@@ -51,7 +57,7 @@ impl Absence {
             Self::NoDefault | Self::NotIssued(_) | Self::NoHint(_) => "no_svid",
             Self::NoBundle => "no_bundle",
             Self::SeveralTrustDomains => "several_trust_domains",
-            Self::NoTokens => "no_token",
+            Self::NoTokens | Self::NoToken(_) | Self::TooManyTokens(_) => "no_token",
             Self::Unwritable => "unwritable",
             Self::Slice(_) => "no_policy",
             Self::NotPermitted => "not_permitted",

@@ -7,6 +7,7 @@ use super::absence::Absence;
 use super::form::ValidationForm;
 use super::resource::{Kind, Resource};
 use super::stock::Stock;
+use crate::sources::jwt::Want;
 
 /// Names that are remembered of one catalogue and kind; what comes beyond them is made each time it
 /// is asked for. Bundles can be spelled in many ways.
@@ -70,6 +71,12 @@ impl Catalogue {
     /// The resource of that name in the SPIFFE form, if it can be served now.
     pub(super) fn find(&self, kind: Kind, name: &str) -> Option<Arc<Resource>> {
         self.resolve(kind, name, ValidationForm::default()).ok()
+    }
+
+    /// Asks for what that name stands for where it is made on demand only, for as long as the answer
+    /// is held.
+    pub(super) fn want(&self, kind: Kind, name: &str) -> Option<Want> {
+        (kind == Kind::Secret).then(|| self.stock.want(name))?
     }
 
     /// The names that somebody has been answered.

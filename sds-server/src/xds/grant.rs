@@ -10,6 +10,7 @@ use super::form::ValidationForm;
 use super::peer::Peer;
 use super::resource::{Kind, Resource};
 use crate::config::{Listen, NamePattern};
+use crate::sources::jwt::Want;
 
 /// The names that a peer may be answered. What it may not have it cannot tell from what there is
 /// not.
@@ -73,6 +74,12 @@ impl Permitted {
     /// The resource of that name, if it can be served now and the peer may have it.
     pub(super) fn find(&self, kind: Kind, name: &str) -> Option<Arc<Resource>> {
         self.resolve(kind, name).ok()
+    }
+
+    /// Asks for what that name stands for where it is made on demand only, for as long as the answer
+    /// is held.
+    pub(super) fn want(&self, kind: Kind, name: &str) -> Option<Want> {
+        self.grant.permits(name).then(|| self.catalogue.want(kind, name))?
     }
 
     /// All resources of a kind that the peer may have: each under its own name, and under every

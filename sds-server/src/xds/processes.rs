@@ -10,13 +10,14 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::Terms;
 use super::catalogue::Catalogue;
 use super::publisher::Publisher;
 use super::registry::Registry;
+use super::rules::ResourceRules;
 use super::status::Refusal;
 use crate::metrics::Metrics;
 use crate::policy::PolicyState;
+use crate::sources::jwt::JwtSupply;
 use crate::sources::{Identities, Node, Pin};
 
 /// How long the identities of a process that has no stream are kept: Envoy waits up to some ten
@@ -29,7 +30,7 @@ const LINGER: Duration = Duration::from_secs(30);
 pub struct Processes {
     node: Node,
     policy: watch::Receiver<PolicyState>,
-    terms: Arc<Terms>,
+    rules: Arc<ResourceRules>,
     registry: Arc<Registry>,
     metrics: Metrics,
     stop: CancellationToken,
@@ -56,12 +57,12 @@ impl Processes {
     pub fn new(
         node: Node,
         policy: watch::Receiver<PolicyState>,
-        terms: Arc<Terms>,
+        rules: Arc<ResourceRules>,
         registry: Arc<Registry>,
         metrics: Metrics,
         stop: CancellationToken,
     ) -> Self {
-        Self { node, policy, terms, registry, metrics, stop, living: Arc::default() }
+        Self { node, policy, rules, registry, metrics, stop, living: Arc::default() }
     }
 
     /// A seat for a stream of the process, and what the process may have.
@@ -86,7 +87,8 @@ impl Processes {
         let (publisher, catalogues) = Publisher::new(
             identities.clone(),
             self.policy.clone(),
-            Arc::clone(&self.terms),
+            JwtSupply::absent(),
+            Arc::clone(&self.rules),
             Arc::clone(&self.registry),
         );
         let process =

@@ -10,22 +10,24 @@ use tracing::info;
 use super::catalogue::Catalogue;
 use super::registry::Registry;
 use super::resource::Kind;
+use super::rules::ResourceRules;
 use super::stock::Stock;
-use super::terms::Terms;
 use crate::policy::PolicyState;
 use crate::sources::Identities;
+use crate::sources::jwt::JwtSupply;
 
 /// Changes that come within this time are published together: SPIRE sends a bundle 2 ms before its
 /// SVID.
 const COALESCE: Duration = Duration::from_millis(10);
 
-/// Builds a [`Catalogue`] whenever an identity or the policy changes, and publishes it when it
+/// Builds a [`Catalogue`] whenever an identity, a JWT-SVID or the policy changes, and publishes it when it
 /// differs.
 #[derive(Debug)]
 pub struct Publisher {
     identities: watch::Receiver<Identities>,
     policy: watch::Receiver<PolicyState>,
-    terms: Arc<Terms>,
+    jwt: JwtSupply,
+    rules: Arc<ResourceRules>,
     catalogue: watch::Sender<Arc<Catalogue>>,
     registry: Arc<Registry>,
 }
@@ -35,11 +37,12 @@ impl Publisher {
     pub fn new(
         identities: watch::Receiver<Identities>,
         policy: watch::Receiver<PolicyState>,
-        terms: Arc<Terms>,
+        jwt: JwtSupply,
+        rules: Arc<ResourceRules>,
         registry: Arc<Registry>,
     ) -> (Self, watch::Receiver<Arc<Catalogue>>) {
         let (catalogue, published) = watch::channel(Arc::default());
-        (Self { identities, policy, terms, catalogue, registry }, published)
+        (Self { identities, policy, jwt, rules, catalogue, registry }, published)
     }
 
     /// Works until `stop`.
@@ -53,6 +56,7 @@ impl Publisher {
             let changed = tokio::select! {
                 changed = self.identities.changed() => changed,
                 changed = self.policy.changed() => changed,
+                changed = self.jwt.svids.changed() => changed,
             };
             if changed.is_err() {
                 return;
@@ -65,7 +69,9 @@ impl Publisher {
         let stock = Stock {
             snapshot: Arc::clone(&self.identities.borrow_and_update().snapshot),
             policy: self.policy.borrow_and_update().clone(),
-            terms: Arc::clone(&self.terms),
+            jwt_svids: Arc::clone(&self.jwt.svids.borrow_and_update()),
+            demand: self.jwt.demand.clone(),
+            rules: Arc::clone(&self.rules),
         };
         self.catalogue.send_if_modified(|current| {
             if current.same_as(&stock) {

@@ -51,6 +51,7 @@ impl Kind {
 pub(crate) enum Content {
     Bundle,
     Certificate,
+    Token,
     Filter,
 }
 

@@ -4,15 +4,15 @@ use envoy_types::pb::envoy::config::core::v3::{
     DataSource, TypedExtensionConfig, data_source::Specifier,
 };
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
-    CertificateValidationContext, Secret, SpiffeCertValidatorConfig, SubjectAltNameMatcher,
-    TlsCertificate, secret::Type, spiffe_cert_validator_config::TrustDomain,
+    CertificateValidationContext, GenericSecret, Secret, SpiffeCertValidatorConfig,
+    SubjectAltNameMatcher, TlsCertificate, secret::Type, spiffe_cert_validator_config::TrustDomain,
     subject_alt_name_matcher::SanType,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
 use envoy_types::pb::google::protobuf::Any;
 use pem_rfc7468::{LineEnding, encode_string};
 use prost::{Message, Name};
-use spiffe::X509Bundle;
+use spiffe::{JwtSvid, X509Bundle};
 use zeroize::Zeroize;
 
 use super::form::ValidationForm;
@@ -41,6 +41,27 @@ pub(super) fn certificate(svid: &Svid, name: String) -> Option<Resource> {
         key.zeroize();
     }
     Some(resource.until(svid.not_after()))
+}
+
+/// A JWT-SVID in its compact form, for whatever Envoy puts it into.
+pub(super) fn token(svid: &JwtSvid, name: String) -> Resource {
+    let token = Specifier::InlineString(svid.token().to_owned());
+    let mut secret = Secret {
+        name: name.clone(),
+        r#type: Some(Type::GenericSecret(GenericSecret {
+            secret: Some(DataSource { specifier: Some(token), ..Default::default() }),
+            ..Default::default()
+        })),
+    };
+    let resource = Resource::encode(Kind::Secret, Content::Token, name, &secret);
+    if let Some(Type::GenericSecret(GenericSecret {
+        secret: Some(DataSource { specifier: Some(Specifier::InlineString(token)), .. }),
+        ..
+    })) = &mut secret.r#type
+    {
+        token.zeroize();
+    }
+    resource.until(svid.expiry().into())
 }
 
 /// A validation context that trusts these bundles. In the SPIFFE form each speaks for its own trust

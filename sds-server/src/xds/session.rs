@@ -18,6 +18,7 @@ use super::status::Refusal;
 use super::subscription::{Subscription, state_version};
 use super::wire::{DiscoveryRequest, DiscoveryResponse};
 use crate::sources::Moment;
+use crate::sources::jwt::Want;
 
 /// The state of one stream that serves one kind of resource.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(crate) struct Session {
     permitted: Permitted,
     subscriptions: BTreeMap<Kind, Subscription>,
     responses: u64,
+    /// For the names that are made on demand only.
+    wants: Vec<Want>,
 }
 
 impl Session {
@@ -41,7 +44,15 @@ impl Session {
     ) -> Self {
         let envoy = EnvoyId { account: peer.account(), node: String::new() };
         let permitted = Permitted { catalogue, grant };
-        Self { kind, names_limit, envoy, permitted, subscriptions: BTreeMap::new(), responses: 0 }
+        Self {
+            kind,
+            names_limit,
+            envoy,
+            permitted,
+            subscriptions: BTreeMap::new(),
+            responses: 0,
+            wants: Vec::new(),
+        }
     }
 
     /// Takes in a request.
@@ -91,7 +102,13 @@ impl Session {
         let settled = self.subscriptions.values_mut().flat_map(|subscription| {
             subscription.settle(&self.permitted, quarantine, &self.envoy, now)
         });
-        settled.collect()
+        let settled = settled.collect();
+        // What is wanted still never goes unwanted in between.
+        let wants = self.subscriptions.iter().flat_map(|(kind, subscription)| {
+            subscription.listed().filter_map(|name| self.permitted.want(*kind, name))
+        });
+        self.wants = wants.collect();
+        settled
     }
 
     /// Whether [`Session::next_response`] has one.

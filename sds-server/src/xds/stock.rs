@@ -1,5 +1,6 @@
 //! What resources are made of, and the making of one.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use spiffe::{SpiffeId, X509Bundle};
@@ -9,9 +10,10 @@ use super::extensions::extension;
 use super::form::ValidationForm;
 use super::names::{ExtensionName, SecretName, WhichBundles, WhichSvid};
 use super::resource::{Kind, Resource};
-use super::secrets::{certificate, validation};
-use super::terms::Terms;
+use super::rules::ResourceRules;
+use super::secrets::{certificate, token, validation};
 use crate::policy::{FilterKind, PolicyState};
+use crate::sources::jwt::{Demand, JwtRequest, JwtSvids, Want};
 use crate::sources::{Svid, SvidSnapshot};
 
 /// The identities and the policy of a moment.
@@ -19,7 +21,10 @@ use crate::sources::{Svid, SvidSnapshot};
 pub(super) struct Stock {
     pub(super) snapshot: Arc<SvidSnapshot>,
     pub(super) policy: PolicyState,
-    pub(super) terms: Arc<Terms>,
+    pub(super) jwt_svids: Arc<JwtSvids>,
+    /// Where JWT-SVIDs are asked for, if anywhere.
+    pub(super) demand: Option<Demand>,
+    pub(super) rules: Arc<ResourceRules>,
 }
 
 impl Stock {
@@ -32,14 +37,14 @@ impl Stock {
     ) -> Result<Resource, Absence> {
         match kind {
             Kind::Extension => self.extension(name),
-            Kind::Secret => match SecretName::parse(name, &self.terms.names)? {
+            Kind::Secret => match SecretName::parse(name, &self.rules.names)? {
                 SecretName::Svid(which) => {
                     certificate(self.svid(&which)?, name.into()).ok_or(Absence::Unwritable)
                 }
                 SecretName::Bundle { which, form: asked } => {
                     self.bundle(&which, asked.unwrap_or(form), name)
                 }
-                SecretName::Jwt { .. } => Err(Absence::NoTokens),
+                SecretName::Jwt { audience, id } => self.token(audience, id, name),
             },
         }
     }
@@ -57,7 +62,44 @@ impl Stock {
 
     /// Whether the same resources can be made of both.
     pub(super) fn same_as(&self, other: &Self) -> bool {
-        self.snapshot.same_as(&other.snapshot) && self.policy.same_slices(&other.policy)
+        self.snapshot.same_as(&other.snapshot)
+            && self.policy.same_slices(&other.policy)
+            && self.jwt_svids == other.jwt_svids
+    }
+
+    /// Asks for the JWT-SVID of that name, for as long as the answer is held. `None` for other
+    /// names, and where it cannot be asked for now.
+    pub(super) fn want(&self, name: &str) -> Option<Want> {
+        let demand = self.demand.as_ref().filter(|_| name.starts_with("jwt?"))?;
+        match SecretName::parse(name, &self.rules.names).ok()? {
+            SecretName::Jwt { audience, id } => demand.want(self.jwt_request(audience, id).ok()?),
+            _ => None,
+        }
+    }
+
+    fn jwt_request(
+        &self,
+        audience: BTreeSet<String>,
+        id: Option<SpiffeId>,
+    ) -> Result<JwtRequest, Absence> {
+        let subject = self.svid(&id.map_or(WhichSvid::Default, WhichSvid::Id))?;
+        Ok(JwtRequest { id: subject.id().clone(), audience })
+    }
+
+    fn token(
+        &self,
+        audience: BTreeSet<String>,
+        id: Option<SpiffeId>,
+        name: &str,
+    ) -> Result<Resource, Absence> {
+        let demand = self.demand.as_ref().ok_or(Absence::NoTokens)?;
+        let request = self.jwt_request(audience, id)?;
+        match self.jwt_svids.find(&request) {
+            Ok(svid) => Ok(token(svid, name.into())),
+            Err(Some(reason)) => Err(Absence::NoToken(reason.into())),
+            Err(None) if demand.is_full() => Err(Absence::TooManyTokens(demand.limit())),
+            Err(None) => Err(Absence::NoToken("it was not asked for yet".into())),
+        }
     }
 
     fn svid(&self, which: &WhichSvid) -> Result<&Arc<Svid>, Absence> {
@@ -105,7 +147,7 @@ impl Stock {
         if bundles.is_empty() {
             return Err(Absence::NoBundle);
         }
-        Ok(validation(&bundles, form, self.terms.accepted(which), name.into()))
+        Ok(validation(&bundles, form, self.rules.accepted(which), name.into()))
     }
 
     fn extension(&self, name: &str) -> Result<Resource, Absence> {

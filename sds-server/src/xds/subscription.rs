@@ -224,6 +224,15 @@ impl Subscription {
         self.unanswered.values().filter(|(_, told)| !told).map(|(due, _)| *due).min()
     }
 
+    /// The names that the peer lists.
+    pub(super) fn listed(&self) -> impl Iterator<Item = &str> {
+        let names = match &self.names {
+            Wanted::All => None,
+            Wanted::Listed(names) => Some(names),
+        };
+        names.into_iter().flatten().map(String::as_str)
+    }
+
     fn wanted(&self, permitted: &Permitted, now: Moment) -> Vec<Arc<Resource>> {
         let mut wanted: Vec<_> = match &self.names {
             Wanted::All => permitted.all(self.kind),

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
@@ -16,7 +17,7 @@ use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 use tower::service_fn;
 
-use super::Authority;
+use super::{Authority, token};
 
 /// The answer of `FetchX509SVID`, as the SPIFFE Workload API standard numbers its fields.
 #[derive(Clone, PartialEq, Message)]
@@ -45,6 +46,36 @@ struct X509Svid {
 #[derive(Clone, PartialEq, Message)]
 struct X509SvidRequest {}
 
+/// The request and the answer of `FetchJWTSVID`.
+#[derive(Clone, PartialEq, Message)]
+struct JwtSvidRequest {
+    #[prost(string, repeated, tag = "1")]
+    audience: Vec<String>,
+    #[prost(string, tag = "2")]
+    spiffe_id: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct JwtSvidResponse {
+    #[prost(message, repeated, tag = "1")]
+    svids: Vec<JwtSvid>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct JwtSvid {
+    #[prost(string, tag = "1")]
+    spiffe_id: String,
+    #[prost(string, tag = "2")]
+    svid: String,
+}
+
+/// How long JWT-SVIDs live, or nothing: they are refused; and all that were issued.
+#[derive(Default)]
+struct Tokens {
+    life: Option<Duration>,
+    issued: Vec<String>,
+}
+
 /// What is issued: a leaf, its key, and the bundle of its trust domain.
 #[derive(Clone)]
 pub(crate) struct Identity {
@@ -68,10 +99,22 @@ impl Identity {
     }
 }
 
+impl Tokens {
+    fn sign(&mut self, request: &JwtSvidRequest) -> Result<JwtSvidResponse, Status> {
+        let life = self.life.ok_or_else(|| Status::permission_denied("no tokens today"))?;
+        let audience: Vec<&str> = request.audience.iter().map(String::as_str).collect();
+        let svid = token(&request.spiffe_id, &audience, SystemTime::now(), life);
+        self.issued.push(svid.clone());
+        let spiffe_id = request.spiffe_id.clone();
+        Ok(JwtSvidResponse { svids: vec![JwtSvid { spiffe_id, svid }] })
+    }
+}
+
 /// A running Workload API; dropping it closes all streams and removes the socket.
 pub(crate) struct Agent {
     path: PathBuf,
     says: watch::Sender<Result<X509SvidResponse, Status>>,
+    tokens: Arc<Mutex<Tokens>>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -94,13 +137,28 @@ impl Agent {
                 tonic::server::Grpc::new(codec).server_streaming(open, request).await
             }
         };
-        let routes =
-            Routes::from(Router::new().route("/SpiffeWorkloadAPI/FetchX509SVID", post(fetch)));
+        let tokens = Arc::<Mutex<Tokens>>::default();
+        let shared = Arc::clone(&tokens);
+        let sign = move |request: axum::http::Request<Body>| {
+            let tokens = Arc::clone(&shared);
+            async move {
+                let answer = service_fn(move |request: Request<JwtSvidRequest>| {
+                    let answer = tokens.lock().expect("unpoisoned").sign(request.get_ref());
+                    async move { answer.map(Response::new) }
+                });
+                let codec = ProstCodec::<JwtSvidResponse, JwtSvidRequest>::default();
+                tonic::server::Grpc::new(codec).unary(answer, request).await
+            }
+        };
+        let router = Router::new()
+            .route("/SpiffeWorkloadAPI/FetchX509SVID", post(fetch))
+            .route("/SpiffeWorkloadAPI/FetchJWTSVID", post(sign));
+        let routes = Routes::from(router);
         let serving = tonic::transport::Server::builder()
             .add_routes(routes)
             .serve_with_incoming(UnixListenerStream::new(listener));
         let task = tokio::spawn(async move { serving.await.expect("served") });
-        Self { path: path.into(), says, task }
+        Self { path: path.into(), says, tokens, task }
     }
 
     pub(crate) fn issue(&self, identities: &[&Identity], federated: &[&Authority]) {
@@ -118,6 +176,16 @@ impl Agent {
             svids: svids.collect(),
             federated_bundles: federated.collect(),
         }));
+    }
+
+    /// Issues JWT-SVIDs of this life from now on; `None`: refuses to.
+    pub(crate) fn issue_tokens(&self, life: Option<Duration>) {
+        self.tokens.lock().expect("unpoisoned").life = life;
+    }
+
+    /// Every JWT-SVID that was issued.
+    pub(crate) fn tokens(&self) -> Vec<String> {
+        self.tokens.lock().expect("unpoisoned").issued.clone()
     }
 
     pub(crate) fn withdraw(&self) {

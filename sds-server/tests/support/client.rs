@@ -314,6 +314,17 @@ pub(crate) fn key(secret: &Secret) -> Vec<u8> {
     der(certificate.private_key.as_ref())
 }
 
+/// The text of a generic secret.
+pub(crate) fn generic(secret: &Secret) -> String {
+    let Some(Type::GenericSecret(generic)) = &secret.r#type else {
+        panic!("no generic secret: {}", secret.name)
+    };
+    match generic.secret.as_ref().and_then(|source| source.specifier.as_ref()) {
+        Some(Specifier::InlineString(text)) => text.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
 /// The first authority in DER of a validation context that trusts a plain list.
 pub(crate) fn plain_authority(secret: &Secret) -> Vec<u8> {
     let Some(Type::ValidationContext(context)) = &secret.r#type else {

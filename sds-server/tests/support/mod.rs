@@ -7,6 +7,7 @@ mod authority;
 mod client;
 pub(crate) mod hostile;
 mod server;
+mod token;
 
 use std::future::Future;
 use std::time::Duration;
@@ -14,9 +15,11 @@ use std::time::Duration;
 pub(crate) use agent::{Agent, Identity};
 pub(crate) use authority::Authority;
 pub(crate) use client::{
-    Client, Discovery, Pushed, accepted, certificate, key, plain_authority, tls, trust_domains,
+    Client, Discovery, Pushed, accepted, certificate, generic, key, plain_authority, tls,
+    trust_domains,
 };
 pub(crate) use server::Server;
+pub(crate) use token::token;
 
 pub(crate) const HOUR: Duration = Duration::from_hours(1);
 

@@ -7,13 +7,13 @@ use crate::config::{Config, Names, SanMatcher};
 
 /// The operator's words for well-known secrets, and whom each validation context accepts.
 #[derive(Debug, Default)]
-pub struct Terms {
+pub struct ResourceRules {
     pub(super) names: Names,
     accepted: BTreeMap<WhichBundles, Vec<SanMatcher>>,
 }
 
-impl Terms {
-    /// The terms of a configuration, or what is wrong with them.
+impl ResourceRules {
+    /// The rules of a configuration, or what is wrong with them.
     pub fn of(config: &Config) -> Result<Self, String> {
         let names = config.names.clone();
         let mut accepted = BTreeMap::new();
