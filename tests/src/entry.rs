@@ -37,10 +37,18 @@ impl Entry {
         }
     }
 
-    /// Another identity for a program, by the path of its SPIFFE ID.
-    pub fn named(id: &str, path: &str, program: &Path, svid_ttl: u32) -> Self {
-        let entry = Self::new(Workload::Api, program, svid_ttl);
-        Self { id: id.to_owned(), spiffe_id: format!("spiffe://{TRUST_DOMAIN}{path}"), ..entry }
+    /// The same in another trust domain.
+    #[must_use]
+    pub fn within(mut self, trust_domain: &str) -> Self {
+        self.spiffe_id = self.spiffe_id.replacen(TRUST_DOMAIN, trust_domain, 1);
+        self
+    }
+
+    /// The same, which learns the bundle of another trust domain too.
+    #[must_use]
+    pub fn federated(mut self, trust_domain: &str) -> Self {
+        self.federates_with = vec![format!("spiffe://{trust_domain}")];
+        self
     }
 
     /// The same with a DNS name.

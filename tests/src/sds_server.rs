@@ -42,11 +42,23 @@ impl SdsServer {
         workload_api: &Path,
         addition: &str,
     ) -> Result<Self> {
+        Self::listening(stage, name, program, workload_api, "", addition)
+    }
+
+    /// The same, which listens on more than its socket: `listen` is more of that configuration.
+    pub fn listening(
+        stage: &Stage,
+        name: &str,
+        program: &Path,
+        workload_api: &Path,
+        listen: &str,
+        addition: &str,
+    ) -> Result<Self> {
         let directory = stage.directory(&format!("{name}-sds"), &stage.accounts.mesh)?;
         let at = directory.display().to_string();
         let configuration = format!(
             r#"source: {{ workload_api: {{ socket: "unix://{api}" }} }}
-listen: {{ path: {at}/sds.sock, mode: "0660" }}
+listen: {{ path: {at}/sds.sock, mode: "0660"{listen} }}
 admin: {{ listen: "unix://{at}/sds-admin.sock" }}
 process: {{ dumpable: {dumpable} }}
 {addition}

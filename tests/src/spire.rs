@@ -20,43 +20,71 @@ use crate::{
 /// The programs that act for a workload.
 const ACTING: [&str; 2] = ["sds-server", "fetch-svid"];
 
-/// The name that registrations give to the agent.
-const AGENT_ID: &str = "spiffe://example.org/node";
-
 /// A running server and agent, with the workloads registered.
 #[derive(Debug)]
 pub struct Spire {
     agent: Option<Process>,
     // After the agent, which it outlives.
     _server: Process,
+    site: Site,
+}
+
+/// Where one server and its agent are, and for whom they sign.
+#[derive(Debug)]
+struct Site {
+    trust_domain: String,
     directory: PathBuf,
+}
+
+impl Site {
+    /// The name that registrations give to the agent.
+    fn agent_id(&self) -> String {
+        format!("spiffe://{}/node", self.trust_domain)
+    }
 }
 
 impl Spire {
     /// Starts both and registers every workload. `svid_ttl` in seconds.
     pub async fn start(stage: &Stage, svid_ttl: u32) -> Result<Self> {
+        Self::start_for(stage, TRUST_DOMAIN, svid_ttl).await
+    }
+
+    /// The same for another trust domain.
+    pub async fn start_for(stage: &Stage, trust_domain: &str, svid_ttl: u32) -> Result<Self> {
         let account = &stage.accounts.harness;
-        let directory = stage.directory("spire", account)?;
-        let server = start_server(stage, account, &directory, svid_ttl).await?;
-        let bundle = control(stage, &directory, &["bundle", "show"])?;
-        fs::write(directory.join("bundle.pem"), bundle)?;
-        register(stage, &directory, svid_ttl)?;
+        let directory = stage.directory(&format!("spire-{trust_domain}"), account)?;
+        let site = Site { trust_domain: trust_domain.to_owned(), directory };
+        let server = start_server(stage, account, &site, svid_ttl).await?;
+        let bundle = control(stage, &site, &["bundle", "show"])?;
+        fs::write(site.directory.join("bundle.pem"), bundle)?;
+        register(stage, &site, svid_ttl)?;
         let generated = control(
             stage,
-            &directory,
-            &["token", "generate", "-output", "json", "-spiffeID", AGENT_ID],
+            &site,
+            &["token", "generate", "-output", "json", "-spiffeID", &site.agent_id()],
         )?;
         let generated: serde_json::Value = serde_json::from_str(&generated)?;
         let token = generated["value"].as_str().context("SPIRE generated no join token")?;
-        let agent = start_agent(stage, account, &directory, token)?;
-        let mut spire = Self { agent: Some(agent), _server: server, directory };
+        let agent = start_agent(stage, account, &site, token)?;
+        let mut spire = Self { agent: Some(agent), _server: server, site };
         spire.answers(stage).await?;
         Ok(spire)
     }
 
+    /// Tells this server another's bundle, as its operator would.
+    pub fn trust(&self, stage: &Stage, other: &Self) -> Result<()> {
+        let bundle = other.control(stage, &["bundle", "show", "-format", "spiffe"])?;
+        let file = self.site.directory.join(format!("{}.json", other.site.trust_domain));
+        fs::write(&file, bundle)?;
+        let id = format!("spiffe://{}", other.site.trust_domain);
+        let file = file.to_string_lossy();
+        let command = ["bundle", "set", "-format", "spiffe", "-id", &id, "-path", &file];
+        self.control(stage, &command).map(drop)
+    }
+
     /// The Workload API, one for all.
     pub fn socket(&self) -> PathBuf {
-        self.directory.join("agent.sock")
+        self.site.directory.join("agent.sock")
     }
 
     /// A program that acts for a workload, by its path.
@@ -66,19 +94,19 @@ impl Spire {
 
     /// The keys of the server's CAs, in hex.
     pub fn authorities(&self, stage: &Stage) -> Result<Vec<String>> {
-        let bundle = control(stage, &self.directory, &["bundle", "show"])?;
+        let bundle = control(stage, &self.site, &["bundle", "show"])?;
         let roots = CertificateDer::pem_slice_iter(bundle.as_bytes());
         roots.map(|root| subject_key(&root.context("SPIRE's bundle is no PEM")?)).collect()
     }
 
     /// Adds entries.
     pub fn create(&self, stage: &Stage, entries: &[Entry]) -> Result<()> {
-        enter(stage, &self.directory, "create", entries)
+        enter(stage, &self.site, "create", entries)
     }
 
     /// Changes entries, which makes new SVIDs.
     pub fn update(&self, stage: &Stage, entries: &[Entry]) -> Result<()> {
-        enter(stage, &self.directory, "update", entries)
+        enter(stage, &self.site, "update", entries)
     }
 
     /// Deletes an entry.
@@ -88,7 +116,7 @@ impl Spire {
 
     /// One of the server's own commands, e.g. `["bundle", "show"]`, and what it prints.
     pub fn control(&self, stage: &Stage, command: &[&str]) -> Result<String> {
-        control(stage, &self.directory, command)
+        control(stage, &self.site, command)
     }
 
     /// Ends the agent without a warning.
@@ -122,16 +150,17 @@ impl Spire {
 async fn start_server(
     stage: &Stage,
     account: &Account,
-    directory: &Path,
+    site: &Site,
     svid_ttl: u32,
 ) -> Result<Process> {
+    let Site { trust_domain, directory } = site;
     let at = directory.display();
     let configuration = format!(
         r#"server {{
   bind_address = "{address}"
   bind_port = {port}
   socket_path = "{at}/server.sock"
-  trust_domain = "{TRUST_DOMAIN}"
+  trust_domain = "{trust_domain}"
   data_dir = "{at}"
   log_level = "INFO"
   ca_ttl = "24h"
@@ -153,13 +182,14 @@ plugins {{
     let mut process = launch.start(stage)?;
     until("SPIRE's server answers", PATIENCE, async || {
         process.alive()?;
-        control(stage, directory, &["healthcheck"]).map(drop)
+        control(stage, site, &["healthcheck"]).map(drop)
     })
     .await?;
     Ok(process)
 }
 
-fn start_agent(stage: &Stage, account: &Account, directory: &Path, token: &str) -> Result<Process> {
+fn start_agent(stage: &Stage, account: &Account, site: &Site, token: &str) -> Result<Process> {
+    let Site { trust_domain, directory } = site;
     let at = directory.display();
     let port = fs::read_to_string(directory.join("port"))?;
     let configuration = format!(
@@ -167,7 +197,7 @@ fn start_agent(stage: &Stage, account: &Account, directory: &Path, token: &str) 
   server_address = "{address}"
   server_port = {port}
   socket_path = "{at}/agent.sock"
-  trust_domain = "{TRUST_DOMAIN}"
+  trust_domain = "{trust_domain}"
   trust_bundle_path = "{at}/bundle.pem"
   data_dir = "{at}/agent"
   log_level = "INFO"
@@ -193,34 +223,36 @@ plugins {{
 }
 
 /// Links each workload's programs and registers their paths.
-fn register(stage: &Stage, directory: &Path, svid_ttl: u32) -> Result<()> {
+fn register(stage: &Stage, site: &Site, svid_ttl: u32) -> Result<()> {
     let mut entries = Vec::new();
     for workload in Workload::ALL {
         for name in ACTING {
             let link = Spire::program(stage, workload, name);
-            stage.link(&stage.programs.own(name)?, &link)?;
-            entries.push(Entry::new(workload, &link, svid_ttl));
+            if !link.exists() {
+                stage.link(&stage.programs.own(name)?, &link)?;
+            }
+            entries.push(Entry::new(workload, &link, svid_ttl).within(&site.trust_domain));
         }
     }
-    enter(stage, directory, "create", &entries)
+    enter(stage, site, "create", &entries)
 }
 
 /// Creates or updates entries.
-fn enter(stage: &Stage, directory: &Path, how: &str, entries: &[Entry]) -> Result<()> {
-    let path = directory.join("entries.json");
-    let entries: Vec<_> = entries.iter().map(|entry| entry.json(AGENT_ID)).collect();
+fn enter(stage: &Stage, site: &Site, how: &str, entries: &[Entry]) -> Result<()> {
+    let path = site.directory.join("entries.json");
+    let entries: Vec<_> = entries.iter().map(|entry| entry.json(&site.agent_id())).collect();
     fs::write(&path, json!({ "entries": entries }).to_string())?;
-    control(stage, directory, &["entry", how, "-data", &path.to_string_lossy()]).map(drop)
+    control(stage, site, &["entry", how, "-data", &path.to_string_lossy()]).map(drop)
 }
 
 /// One of the server's own commands: its words, then its options.
-fn control(stage: &Stage, directory: &Path, command: &[&str]) -> Result<String> {
+fn control(stage: &Stage, site: &Site, command: &[&str]) -> Result<String> {
     let words = command.iter().take_while(|word| !word.starts_with('-')).count();
     let (words, options) = command.split_at(words);
     Launch::new("spire-server", stage.programs.spire_server()?, &stage.accounts.harness)
         .args(words)
         .arg("-socketPath")
-        .arg(directory.join("server.sock"))
+        .arg(site.directory.join("server.sock"))
         .args(options)
         .output()
 }

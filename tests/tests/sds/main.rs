@@ -4,10 +4,13 @@
 //! about.
 
 mod faults;
+mod federation;
 mod ground;
 mod many;
 mod refused;
 mod rollover;
+mod transports;
+mod withdrawn;
 
 /// One number in the test command, another under `SOAK=1`.
 fn soak<T>(short: T, long: T) -> T {
