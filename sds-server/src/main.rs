@@ -78,6 +78,7 @@ Configuration, with every default:
   # names: { default_svid: default, default_bundle: ROOTCA, all_bundles: ALL }
   # validation:                   # whom a bundle's validation context accepts, in both forms; else all
   #   ROOTCA: [{ exact: spiffe://DOMAIN/PATH }, { prefix: spiffe://DOMAIN/PATH/ }]
+  # on_demand: [\"spiffe://DOMAIN/sni/*\"]   # names for which handshakes wait: an unknown one is answered at once
   # rotation: { hold: 10s, withdrawal_delay: 1s }
   # limits: { connections_per_peer: 16, connections: 1024, opens_per_second: 50, opens_burst: 200,
   #           streams_per_connection: 1024, names_per_request: 1024, jwt_svids: 64, message_bytes: 1048576, slow_reader: 30s }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use signet_policy::IdPattern;
 
-use super::{FileMode, defaults};
+use super::{FileMode, NamePattern, defaults};
 
 /// The sockets of SDS and ECDS: a Unix socket, a TCP socket, or both.
 #[derive(Debug, Clone, Deserialize)]
@@ -78,46 +78,9 @@ impl TryFrom<String> for PeerPattern {
     }
 }
 
-/// A name of a secret or an extension configuration, or all that begin alike.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct NamePattern {
-    text: String,
-    open: bool,
-}
-
-impl NamePattern {
-    /// Whether the pattern holds `name`.
-    pub fn matches(&self, name: &str) -> bool {
-        if self.open { name.starts_with(&self.text) } else { name == self.text }
-    }
-
-    /// The one name that the pattern holds; `None` where there are many.
-    pub fn only(&self) -> Option<&str> {
-        (!self.open).then_some(&self.text)
-    }
-}
-
-impl TryFrom<String> for NamePattern {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let (text, open) = match text.strip_suffix('*') {
-            Some(beginning) => (beginning.to_owned(), true),
-            None => (text, false),
-        };
-        if text.contains('*') || (text.is_empty() && !open) {
-            return Err(format!(
-                "name `{text}`: accepted are a name, and the beginning of names and a last `*`"
-            ));
-        }
-        Ok(Self { text, open })
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{NamePattern, PeerPattern};
+    use super::PeerPattern;
 
     #[test]
     fn a_peer_is_of_one_trust_domain() {
@@ -134,23 +97,6 @@ mod tests {
         }
         for refused in ["**", "*", "spiffe://*/a", "spiffe://example.org", "spiffe://a/b*"] {
             assert!(PeerPattern::try_from(refused.to_owned()).is_err(), "{refused}");
-        }
-    }
-
-    #[test]
-    fn a_name_is_whole_or_a_beginning() {
-        for (pattern, name, expected) in [
-            ("default", "default", true),
-            ("default", "default2", false),
-            ("spiffe://a/*", "spiffe://a/b/c", true),
-            ("spiffe://a/*", "spiffe://ab", false),
-            ("*", "ROOTCA", true),
-        ] {
-            let parsed = NamePattern::try_from(pattern.to_owned()).expect(pattern);
-            assert_eq!(parsed.matches(name), expected, "{pattern} {name}");
-        }
-        for refused in ["", "a*b", "**"] {
-            assert!(NamePattern::try_from(refused.to_owned()).is_err(), "{refused}");
         }
     }
 }

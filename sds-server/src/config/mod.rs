@@ -7,6 +7,7 @@ mod address;
 mod defaults;
 mod interval;
 mod listen;
+mod name_pattern;
 mod read;
 mod san_matcher;
 mod values;
@@ -21,7 +22,8 @@ use tokio::sync::watch;
 
 pub use address::{Address, UnixAddress};
 pub use interval::Interval;
-pub use listen::{AllowedPeers, Listen, NamePattern, PeerPattern, TcpListen};
+pub use listen::{AllowedPeers, Listen, PeerPattern, TcpListen};
+pub use name_pattern::NamePattern;
 pub use read::ConfigError;
 pub use san_matcher::SanMatcher;
 pub use values::{ConfiguredId, FileMode, Sha256Digest};
@@ -44,6 +46,12 @@ pub struct Config {
     /// forms of that name, and for no other name of the same bundle. Left out: all.
     #[serde(default)]
     pub validation: BTreeMap<String, Vec<SanMatcher>>,
+    /// Names of secrets that Envoy chooses while a handshake waits, by SNI for instance: a name, or
+    /// a part of one with `*` before or after it. In the delta protocol such a name is answered at
+    /// once when nothing is known of it, so that the handshake fails instead of hanging, and it is
+    /// told when its secret is withdrawn. Left out: none, an unknown name is awaited.
+    #[serde(default)]
+    pub on_demand: Vec<NamePattern>,
     /// Which SVID is the default one.
     #[serde(default)]
     pub default_svid: DefaultSvid,

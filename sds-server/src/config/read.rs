@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Config, Listen};
+use super::{Config, Listen, NamePattern};
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +81,13 @@ impl Config {
             }
             _ => {}
         }
+        if self.on_demand.iter().any(NamePattern::is_everything) {
+            return Err(
+                "on_demand: `*` stands for the listeners' own secrets too, which would start without them; \
+                 accepted are names, and ends of names"
+                    .into(),
+            );
+        }
         let names = [&self.names.default_svid, &self.names.default_bundle, &self.names.all_bundles];
         for (position, name) in names.iter().enumerate() {
             if name.is_empty()
@@ -120,6 +127,8 @@ mod tests {
             ("admin: {listen: everywhere}", &["`everywhere`", "127.0.0.1:9902", "unix:///"]),
             ("policy: {file: /p}", &["policy: no filter", "`filters`"]),
             ("filters: {http: {wasm: /w, sha256: abc}}", &["`abc`", "64"]),
+            ("on_demand: ['*']", &["on_demand: `*`", "ends of names"]),
+            ("on_demand: ['a*b']", &["`a*b`", "`*` in place"]),
             ("names: {default_bundle: ALL}", &["`ALL`"]),
             ("validation: {ROOTCA: []}", &["`ROOTCA` accepts nobody"]),
             (

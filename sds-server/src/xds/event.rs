@@ -6,7 +6,8 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use super::absence::Absence;
-use super::resource::{Kind, Resource, Version};
+use super::resource::{Kind, Version};
+use super::session::{Response, Says};
 use crate::metrics::Metrics;
 
 /// What a peer may write into our log with one NACK, in characters.
@@ -30,13 +31,26 @@ pub(crate) enum Event {
     Unanswered { kind: Kind, name: String, absence: Absence },
     /// The peer no longer wants a name.
     Unsubscribed { kind: Kind, name: String },
+    /// The peer was told that there is nothing of that name.
+    Gone { kind: Kind, name: String },
+    /// The peer answered that; `refused` with a reason.
+    GoneAnswered { kind: Kind, name: String, refused: Option<String> },
+    /// A request for resources that are none of ours, on an aggregated stream.
+    Ignored { type_url: String },
 }
 
 impl Event {
-    /// That `resource` was sent.
-    pub(super) fn pushed(resource: &Resource) -> Self {
-        let (name, version) = (resource.name.clone(), resource.version.clone());
-        Self::Pushed { kind: resource.kind, name, version, policy: resource.policy.clone() }
+    /// That `response` was sent.
+    pub(super) fn sent(response: &Response) -> Self {
+        let kind = response.kind;
+        match &response.says {
+            Says::Have(resource) => {
+                let (name, version) = (resource.name.clone(), resource.version.clone());
+                let policy = resource.policy.clone();
+                Self::Pushed { kind, name, version, policy }
+            }
+            Says::Gone(name) => Self::Gone { kind, name: name.to_string() },
+        }
     }
 
     /// Logs and counts it. `node` is what the peer calls itself.
@@ -59,8 +73,7 @@ impl Event {
             Self::Nacked { kind, name, version, reason } => {
                 let r#type = kind.label();
                 metrics.count_nack(r#type);
-                let reason: String =
-                    reason.chars().filter(|c| !c.is_control()).take(REASON).collect();
+                let reason = printable(reason);
                 warn!(r#type, name, %version, peer, node, reason, "refused; what it had before stays in force");
             }
             Self::Withheld { kind, name, version } => {
@@ -78,6 +91,28 @@ impl Event {
                 metrics.count_unanswered(r#type, absence.class());
                 warn!(r#type, name, peer, node, reason, "not served; who needs it waits");
             }
+            Self::Gone { kind, name } => {
+                let r#type = kind.label();
+                metrics.count_push(r#type);
+                debug!(r#type, name, peer, node, "told that there is none");
+            }
+            Self::GoneAnswered { kind, name, refused: None } => {
+                let r#type = kind.label();
+                debug!(r#type, name, peer, node, "knows that there is none");
+            }
+            Self::GoneAnswered { kind, name, refused: Some(reason) } => {
+                let (r#type, reason) = (kind.label(), printable(reason));
+                warn!(r#type, name, peer, node, reason, "refused that there is none");
+            }
+            Self::Ignored { type_url } => {
+                let type_url = printable(type_url);
+                debug!(type_url, peer, node, "a request for what is not served here is ignored");
+            }
         }
     }
+}
+
+/// Peers' words without what would confuse a log.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(REASON).collect()
 }

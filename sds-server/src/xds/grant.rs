@@ -60,15 +60,22 @@ impl Grant {
 pub(crate) struct Permitted {
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) grant: Arc<Grant>,
+    /// How its bundles are written where a name does not say.
+    pub(crate) form: ValidationForm,
 }
 
 impl Permitted {
+    /// The part that `grant` permits, in the usual form.
+    pub(crate) fn new(catalogue: Arc<Catalogue>, grant: Arc<Grant>) -> Self {
+        Self { catalogue, grant, form: ValidationForm::default() }
+    }
+
     /// The resource of that name, or why the peer gets none now.
     pub(super) fn resolve(&self, kind: Kind, name: &str) -> Result<Arc<Resource>, Absence> {
         if !self.grant.permits(name) {
             return Err(Absence::NotPermitted);
         }
-        self.catalogue.resolve(kind, name, ValidationForm::default())
+        self.catalogue.resolve(kind, name, self.form)
     }
 
     /// The resource of that name, if it can be served now and the peer may have it.

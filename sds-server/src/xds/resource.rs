@@ -57,7 +57,7 @@ pub(crate) enum Content {
 
 /// The hash of a resource's bytes: the same in every process, after a restart too.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Version(String);
+pub(crate) struct Version([u8; 16]);
 
 impl Version {
     /// Hashes `parts`; each is delimited, so that no two lists of parts are alike.
@@ -67,23 +67,31 @@ impl Version {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
-        Self(hex::encode(&hash.finalize()[..16]))
+        let mut version = [0; 16];
+        version.copy_from_slice(&hash.finalize()[..16]);
+        Self(version)
     }
 
-    pub(crate) fn as_str(&self) -> &str {
+    /// The version that a peer says it has; `None` where it is none of ours.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut version = [0; 16];
+        hex::decode_to_slice(text, &mut version).ok().map(|()| Self(version))
+    }
+
+    pub(crate) const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 }
 
 impl fmt::Display for Version {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
+        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
     }
 }
 
 impl fmt::Debug for Version {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
+        fmt::Display::fmt(self, out)
     }
 }
 

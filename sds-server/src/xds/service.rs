@@ -1,35 +1,31 @@
 //! The gRPC methods, and the server that offers them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::{Request, Response};
 use axum::routing::post;
-use futures::Stream;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tonic::Status;
 use tonic::service::Routes;
-use tonic::{Request, Response, Status, Streaming};
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
-use tonic_prost::ProstCodec;
-use tower::service_fn;
 
+use super::frames::{Inbound, Message, respond};
 use super::grant::{Grant, Permitted};
 use super::listener::Connection;
 use super::peer::Peer;
-use super::quarantine::Quarantine;
 use super::registry::Registry;
 use super::resource::Kind;
-use super::session::fetch;
+use super::session::{Protocol, Quarantine, Request as Asked, Service, fetch};
 use super::status::Refusal;
-use super::stream::carry;
-use super::views::Views;
-use super::wire::{DiscoveryRequest, DiscoveryResponse};
-use crate::config::{Limits, LiveConfig};
+use super::stream::{Stream, carry};
+use super::views::{View, Views};
+use crate::config::{Config, LiveConfig};
 use crate::sources::Moment;
 
 /// An Envoy that is frozen or gone is noticed after both times.
@@ -41,7 +37,7 @@ const PENDING_RESETS: usize = 64;
 #[derive(Debug)]
 pub struct Hub {
     views: Views,
-    quarantine: Mutex<Quarantine>,
+    pub(super) quarantine: watch::Sender<Quarantine>,
     pub(super) registry: Arc<Registry>,
     pub(super) config: LiveConfig,
     pub(super) stop: CancellationToken,
@@ -59,18 +55,13 @@ impl Hub {
     ) -> Arc<Self> {
         Arc::new(Self {
             views,
-            quarantine: Mutex::default(),
+            quarantine: watch::Sender::default(),
             registry,
             config,
             stop,
             streams: TaskTracker::new(),
             health: HealthReporter::new(),
         })
-    }
-
-    /// The limits of this moment.
-    pub(super) fn limits(&self) -> Limits {
-        self.config.borrow().limits.clone()
     }
 
     /// What `peer` may have at this moment.
@@ -83,23 +74,28 @@ impl Hub {
         self.health.clone()
     }
 
-    /// What was refused, for a moment: never hold it while waiting.
-    pub(super) fn quarantine(&self) -> MutexGuard<'_, Quarantine> {
-        self.quarantine.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The configuration of this moment.
+    pub(super) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.borrow())
+    }
+
+    /// What `peer` sees.
+    fn view(&self, peer: &Peer) -> Result<View, Refusal> {
+        if self.stop.is_cancelled() { Err(Refusal::Draining) } else { self.views.open(peer) }
     }
 }
 
 /// Serves all methods on `incoming` until the hub stops and every connection is closed.
 pub async fn serve(
     hub: Arc<Hub>,
-    incoming: impl Stream<Item = std::io::Result<Connection>>,
+    incoming: impl futures::Stream<Item = std::io::Result<Connection>>,
 ) -> Result<(), tonic::transport::Error> {
     let stop = hub.stop.clone();
     let result = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
         .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS))
-        .max_concurrent_streams(hub.limits().streams_per_connection)
+        .max_concurrent_streams(hub.config().limits.streams_per_connection)
         .add_routes(routes(&hub))
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await;
@@ -108,35 +104,70 @@ pub async fn serve(
     result
 }
 
-/// A service of one kind of resource: its name, and the methods that stream and that fetch.
-const SERVICES: [(Kind, &str, &str, &str); 2] = [
-    (
-        Kind::Secret,
-        "envoy.service.secret.v3.SecretDiscoveryService",
-        "StreamSecrets",
-        "FetchSecrets",
-    ),
-    (
-        Kind::Extension,
-        "envoy.service.extension.v3.ExtensionConfigDiscoveryService",
-        "StreamExtensionConfigs",
-        "FetchExtensionConfigs",
-    ),
+/// What a method does with a request's body.
+#[derive(Debug, Clone, Copy)]
+enum Method {
+    Stream(Protocol),
+    Fetch(Kind),
+}
+
+const STATE: Method = Method::Stream(Protocol::StateOfTheWorld);
+const DELTA: Method = Method::Stream(Protocol::Delta);
+
+/// A service and its methods. Names are those of envoy/service/*/v3/*.proto.
+struct Offered {
+    name: &'static str,
+    service: Service,
+    methods: &'static [(&'static str, Method)],
+}
+
+const OFFERED: [Offered; 3] = [
+    Offered {
+        name: "envoy.service.secret.v3.SecretDiscoveryService",
+        service: Service::Of(Kind::Secret),
+        methods: &[
+            ("StreamSecrets", STATE),
+            ("DeltaSecrets", DELTA),
+            ("FetchSecrets", Method::Fetch(Kind::Secret)),
+        ],
+    },
+    Offered {
+        name: "envoy.service.extension.v3.ExtensionConfigDiscoveryService",
+        service: Service::Of(Kind::Extension),
+        methods: &[
+            ("StreamExtensionConfigs", STATE),
+            ("DeltaExtensionConfigs", DELTA),
+            ("FetchExtensionConfigs", Method::Fetch(Kind::Extension)),
+        ],
+    },
+    Offered {
+        name: "envoy.service.discovery.v3.AggregatedDiscoveryService",
+        service: Service::Aggregated,
+        methods: &[("StreamAggregatedResources", STATE), ("DeltaAggregatedResources", DELTA)],
+    },
 ];
 
 fn routes(hub: &Arc<Hub>) -> Routes {
     let mut router = Router::new();
-    for (kind, service, stream, fetch) in SERVICES {
-        let (streaming, unary) = (Arc::clone(hub), Arc::clone(hub));
-        router = router
-            .route(
-                &format!("/{service}/{stream}"),
-                post(move |request| stream_method(Arc::clone(&streaming), kind, request)),
-            )
-            .route(
-                &format!("/{service}/{fetch}"),
-                post(move |request| fetch_method(Arc::clone(&unary), kind, request)),
-            );
+    for Offered { name, service, methods } in OFFERED {
+        for (method, does) in methods {
+            let hub = Arc::clone(hub);
+            let answer = async move |request: Request<Body>| {
+                let (parts, body) = request.into_parts();
+                let Some(peer) = parts.extensions.get::<Peer>() else {
+                    return Status::from(Refusal::UnknownPeer).into_http();
+                };
+                let answered = match does {
+                    Method::Stream(protocol) => stream(&hub, peer, (service, *protocol), body),
+                    Method::Fetch(kind) => fetch_one(&hub, peer, *kind, body).await,
+                };
+                answered.unwrap_or_else(|refusal| {
+                    hub.registry.refuse(peer, refusal.class(), &refusal);
+                    Status::from(refusal).into_http()
+                })
+            };
+            router = router.route(&format!("/{name}/{method}"), post(answer));
+        }
     }
     let unimplemented =
         || async { Status::unimplemented("this method is not served").into_http::<Body>() };
@@ -144,68 +175,32 @@ fn routes(hub: &Arc<Hub>) -> Routes {
     Routes::from(router.fallback(unimplemented)).add_service(health)
 }
 
-type Responses = ReceiverStream<Result<DiscoveryResponse, Status>>;
+type Answer = Result<Response<tonic::body::Body>, Refusal>;
 
-async fn stream_method(
-    hub: Arc<Hub>,
-    kind: Kind,
-    request: axum::http::Request<Body>,
-) -> axum::http::Response<tonic::body::Body> {
-    let mut grpc = grpc(&hub);
-    let open = service_fn(move |request: Request<Streaming<DiscoveryRequest>>| {
-        let hub = Arc::clone(&hub);
-        async move {
-            refuse_when_draining(&hub)?;
-            let peer = peer(&request)?;
-            let view = hub.views.open(&peer)?;
-            // One response in the queue: everything behind it is the latest state when its turn
-            // comes.
-            let (out, responses) = mpsc::channel(1);
-            hub.streams.spawn(carry(Arc::clone(&hub), kind, peer, view, request.into_inner(), out));
-            Ok::<Response<Responses>, Status>(Response::new(ReceiverStream::new(responses)))
-        }
-    });
-    grpc.streaming(open, request).await
+/// Opens a stream, which then lives by itself.
+fn stream(
+    hub: &Arc<Hub>,
+    peer: &Peer,
+    (service, protocol): (Service, Protocol),
+    body: Body,
+) -> Answer {
+    let view = hub.view(peer)?;
+    let inbound = Inbound::new(body, hub.config().limits.message_bytes);
+    let (outbound, response) = respond();
+    let stream = Stream { service, protocol, peer: peer.clone(), view, inbound, outbound };
+    hub.streams.spawn(carry(Arc::clone(hub), stream));
+    Ok(response)
 }
 
-async fn fetch_method(
-    hub: Arc<Hub>,
-    kind: Kind,
-    request: axum::http::Request<Body>,
-) -> axum::http::Response<tonic::body::Body> {
-    let mut grpc = grpc(&hub);
-    let answer = service_fn(move |request: Request<DiscoveryRequest>| {
-        let hub = Arc::clone(&hub);
-        async move {
-            refuse_when_draining(&hub)?;
-            let peer = peer(&request)?;
-            let mut view = hub.views.open(&peer)?;
-            let permitted = Permitted { catalogue: view.current(), grant: hub.grant(&peer)? };
-            let response = fetch(
-                kind,
-                request.get_ref(),
-                hub.limits().names_per_request,
-                &permitted,
-                Moment::now(),
-            )
-            .and_then(|response| view.confirm().map(|()| response))
-            .inspect_err(|refusal| hub.registry.refuse(&peer, refusal.class(), refusal))?;
-            Ok::<_, Status>(Response::new(response))
-        }
-    });
-    grpc.unary(answer, request).await
-}
-
-fn grpc(hub: &Hub) -> tonic::server::Grpc<ProstCodec<DiscoveryResponse, DiscoveryRequest>> {
-    tonic::server::Grpc::new(ProstCodec::default())
-        .max_decoding_message_size(hub.limits().message_bytes)
-}
-
-fn refuse_when_draining(hub: &Hub) -> Result<(), Refusal> {
-    if hub.stop.is_cancelled() { Err(Refusal::Draining) } else { Ok(()) }
-}
-
-/// Who the listener found at the other end.
-fn peer<T>(request: &Request<T>) -> Result<Peer, Refusal> {
-    request.extensions().get::<Peer>().cloned().ok_or(Refusal::UnknownPeer)
+async fn fetch_one(hub: &Hub, peer: &Peer, kind: Kind, body: Body) -> Answer {
+    let (mut view, limits) = (hub.view(peer)?, &hub.config().limits);
+    let message = Inbound::new(body, limits.message_bytes).next().await?.unwrap_or_default();
+    let request = Asked::decode(Protocol::StateOfTheWorld, &message)?;
+    let permitted = Permitted::new(view.current(), hub.grant(peer)?);
+    let pieces = fetch(kind, &request, limits, permitted, Moment::now())?;
+    view.confirm()?;
+    let (outbound, response) = respond();
+    // The queue has room for one.
+    let _ = outbound.try_send(Ok(Message::new(pieces)));
+    Ok(response)
 }

@@ -14,6 +14,24 @@ pub(crate) enum Refusal {
     /// More names than the limit.
     #[error("{found} resource names in one request, accepted are {accepted}")]
     TooManyNames { found: usize, accepted: usize },
+    /// The names of a stream are longer than the limit.
+    #[error("resource names of {found} bytes on one stream, accepted are {accepted}")]
+    NamesTooLong { found: usize, accepted: usize },
+    /// A message beyond the limit.
+    #[error("a message of {found} bytes, accepted are {accepted}")]
+    TooLarge { found: usize, accepted: usize },
+    /// The peer compresses, which is for larger messages than these.
+    #[error("a compressed message, accepted are plain ones")]
+    Compressed,
+    /// Not gRPC.
+    #[error("a message that begins with {found}, accepted is 0")]
+    NoFrame { found: u8 },
+    /// Not the protobuf of a request.
+    #[error("the message is no discovery request: {reason}")]
+    NoRequest { reason: String },
+    /// The body ends within a message.
+    #[error("the request ends in the middle of a message")]
+    CutOff,
     /// A fetch of which nothing is known.
     #[error("no {} of those names is served now", kind.label())]
     NothingToFetch { kind: Kind },
@@ -43,6 +61,11 @@ impl Refusal {
         match self {
             Self::TypeUrl { .. } => "type_url",
             Self::TooManyNames { .. } => "too_many_names",
+            Self::NamesTooLong { .. } => "names_too_long",
+            Self::TooLarge { .. } => "too_large",
+            Self::Compressed | Self::NoFrame { .. } | Self::NoRequest { .. } | Self::CutOff => {
+                "malformed"
+            }
             Self::NothingToFetch { .. } => "not_found",
             Self::Draining => "draining",
             Self::NotAdmitted(reason) => reason.class(),
@@ -58,15 +81,19 @@ impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
         let message = refusal.to_string();
         match refusal {
-            Refusal::TypeUrl { .. } | Refusal::TooManyNames { .. } => {
-                Self::invalid_argument(message)
-            }
+            Refusal::TypeUrl { .. }
+            | Refusal::TooManyNames { .. }
+            | Refusal::NamesTooLong { .. }
+            | Refusal::NoFrame { .. }
+            | Refusal::NoRequest { .. }
+            | Refusal::CutOff => Self::invalid_argument(message),
+            Refusal::Compressed => Self::unimplemented(message),
             Refusal::NothingToFetch { .. } => Self::not_found(message),
             // Its connection is being closed: what it may not know is why.
             Refusal::NotAdmitted(_) => Self::unavailable("refused"),
             Refusal::Draining | Refusal::ProcessEnded => Self::unavailable(message),
             Refusal::UnknownPeer | Refusal::NoProcess => Self::unauthenticated(message),
-            Refusal::SlowReader => Self::resource_exhausted(message),
+            Refusal::TooLarge { .. } | Refusal::SlowReader => Self::resource_exhausted(message),
         }
     }
 }

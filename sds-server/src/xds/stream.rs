@@ -2,101 +2,104 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
-use tonic::{Status, Streaming};
 use tracing::debug;
 
 use super::event::Event;
+use super::frames::{Inbound, Message, Outbound};
 use super::peer::Peer;
-use super::registry::{Line, Protocol};
-use super::resource::Kind;
+use super::registry::{self, Line};
 use super::service::Hub;
-use super::session::Session;
+use super::session::{Protocol, Request, Service, Session};
 use super::status::Refusal;
 use super::views::View;
-use super::wire::{DiscoveryRequest, DiscoveryResponse};
 use crate::sources::Moment;
 
-type Inbound = Streaming<DiscoveryRequest>;
-type Outbound = mpsc::Sender<Result<DiscoveryResponse, Status>>;
+/// A stream before its first message.
+pub(super) struct Stream {
+    pub(super) service: Service,
+    pub(super) protocol: Protocol,
+    pub(super) peer: Peer,
+    pub(super) view: View,
+    pub(super) inbound: Inbound,
+    pub(super) outbound: Outbound,
+}
 
 /// Serves one stream until the peer leaves, the server stops, or one of them breaks the rules.
-pub(super) async fn carry(
-    hub: Arc<Hub>,
-    kind: Kind,
-    peer: Peer,
-    view: View,
-    inbound: Inbound,
-    out: Outbound,
-) {
-    let r#type = kind.label();
+pub(super) async fn carry(hub: Arc<Hub>, stream: Stream) {
+    let (r#type, peer) = (stream.service.label(), stream.peer.clone());
     debug!(r#type, %peer, "stream opened");
-    let mut line = hub.registry.open(&peer, r#type, Protocol::Sotw);
-    let ended = converse(&hub, kind, &peer, view, &mut line, inbound, &out).await;
+    let outbound = stream.outbound.clone();
+    let protocol = match (stream.service, stream.protocol) {
+        (Service::Of(_), Protocol::StateOfTheWorld) => registry::Protocol::Sotw,
+        (Service::Of(_), Protocol::Delta) => registry::Protocol::Delta,
+        (Service::Aggregated, Protocol::StateOfTheWorld) => registry::Protocol::AdsSotw,
+        (Service::Aggregated, Protocol::Delta) => registry::Protocol::AdsDelta,
+    };
+    let mut line = hub.registry.open(&peer, r#type, protocol);
+    let ended = converse(&hub, stream, &mut line).await;
     match &ended {
         Ok(()) | Err(Refusal::Draining) => debug!(r#type, %peer, "stream ended"),
         Err(refusal) => hub.registry.refuse(&peer, refusal.class(), refusal),
     }
     if let Err(refusal) = ended {
         // A peer that does not read will not read this either.
-        let _ = out.try_send(Err(refusal.into()));
+        let _ = outbound.try_send(Err(refusal.into()));
     }
 }
 
-async fn converse(
-    hub: &Hub,
-    kind: Kind,
-    peer: &Peer,
-    mut view: View,
-    line: &mut Line,
-    mut inbound: Inbound,
-    out: &Outbound,
-) -> Result<(), Refusal> {
-    let mut session =
-        Session::new(kind, peer, hub.limits().names_per_request, hub.grant(peer)?, view.current());
+async fn converse(hub: &Hub, stream: Stream, line: &mut Line) -> Result<(), Refusal> {
+    let Stream { service, protocol, peer, mut view, mut inbound, outbound } = stream;
+    let (config, grant) = (hub.config(), hub.grant(&peer)?);
+    let mut session = Session::new((service, protocol), &peer, config, grant, view.current());
+    let mut refusals = hub.quarantine.subscribe();
     let mut blocked_since: Option<Instant> = None;
     let mut config = hub.config.clone();
     loop {
-        let due = session.is_due(Moment::now());
+        let due = session.is_due();
         blocked_since = blocked_since.or_else(|| Some(Instant::now())).filter(|_| due);
-        let patience = blocked_since.map(|since| since + hub.limits().slow_reader.duration());
+        let patience =
+            blocked_since.map(|since| since + session.config().limits.slow_reader.duration());
         let deadline = session.next_deadline();
         let events = tokio::select! {
             () = hub.stop.cancelled() => return Err(Refusal::Draining),
-            request = inbound.message() => match request {
-                Ok(Some(request)) => {
-                    if let Some(node) = &request.node {
-                        line.named(&node.id, &node.cluster);
-                    }
-                    session.receive(&request, &mut hub.quarantine(), Moment::now())?
+            message = inbound.next() => {
+                let Some(message) = message? else { return Ok(()) };
+                let request = Request::decode(protocol, &message)?;
+                drop(message);
+                if let Some(node) = &request.node {
+                    line.named(&node.id, &node.cluster);
                 }
-                Ok(None) => return Ok(()),
-                Err(status) => {
-                    debug!(%status, "the peer broke off");
-                    return Ok(());
-                }
-            },
+                let mut events = Ok(Vec::new());
+                hub.quarantine.send_if_modified(|quarantine| {
+                    events = session.receive(request, quarantine, Moment::now());
+                    quarantine.take_news()
+                });
+                events?
+            }
             catalogue = view.changed() => {
-                session.update(catalogue?, &hub.quarantine(), Moment::now())
+                session.update(catalogue?, &refusals.borrow_and_update(), Moment::now())
             }
             Ok(()) = config.changed() => {
-                session.regrant(hub.grant(peer)?, &hub.quarantine(), Moment::now())
+                let (config, grant) = (hub.config(), hub.grant(&peer)?);
+                session.reconfigure(config, grant, &refusals.borrow_and_update(), Moment::now())
             }
-            permit = out.reserve(), if due => {
+            permit = outbound.reserve(), if due => {
                 let Ok(permit) = permit else { return Ok(()) };
                 view.confirm()?;
                 blocked_since = None;
-                match session.next_response(Moment::now()) {
-                    Some((response, resource)) => {
-                        permit.send(Ok(response));
-                        vec![Event::pushed(&resource)]
-                    }
-                    None => Vec::new(),
-                }
+                let response = session.next_response(&refusals.borrow(), Moment::now());
+                response.map_or_else(Vec::new, |response| {
+                    let sent = Event::sent(&response);
+                    permit.send(Ok(Message::new(response.encode(protocol))));
+                    vec![sent]
+                })
             }
             () = at(patience) => return Err(Refusal::SlowReader),
-            () = at(deadline) => session.overdue(Moment::now()),
+            () = at(deadline) => session.reconsider(&refusals.borrow_and_update(), Moment::now()),
+            Ok(()) = refusals.changed(), if session.withholds() => {
+                session.reconsider(&refusals.borrow_and_update(), Moment::now())
+            }
         };
         for event in events {
             line.hear(&event);

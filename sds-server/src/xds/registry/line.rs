@@ -143,7 +143,10 @@ impl Line {
                 self.change(*kind, name, |entry| entry.waiting = Some((now, reason)));
             }
             Event::Unsubscribed { kind, name } => self.forget(*kind, name),
-            Event::StaleNonce { .. } => {}
+            Event::Gone { .. }
+            | Event::GoneAnswered { .. }
+            | Event::StaleNonce { .. }
+            | Event::Ignored { .. } => {}
         }
     }
 

@@ -1,0 +1,270 @@
+//! What each Envoy refused.
+//!
+//! Envoy 1.40 stores the bytes that it NACKs, ACKs them when they come a second time while the old
+//! certificate goes on serving, and then reports their version as its own. So refused bytes are
+//! remembered across reconnects: they are not sent again, and that version is not believed.
+//!
+//! While an Envoy has refused bytes stored, it may refuse another secret that is good: it tries
+//! both together. So what it refuses then is only a suspect. The culprit's good bytes heal it, and
+//! the suspects are tried once more.
+
+use std::collections::HashMap;
+
+use tokio::time::Instant;
+
+use super::super::peer::Account;
+use super::super::resource::{Kind, Version};
+
+/// One Envoy, as far as it can be told from others of the same account.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct EnvoyId {
+    pub(crate) account: Account,
+    pub(crate) node: String,
+}
+
+/// The refusals that are remembered; the oldest are forgotten when there are too many.
+#[derive(Debug, Default)]
+pub(crate) struct Quarantine {
+    refusals: HashMap<EnvoyId, Vec<Refused>>,
+    count: usize,
+    /// Whether a stream that withholds something should look again.
+    news: bool,
+}
+
+#[derive(Debug)]
+struct Refused {
+    kind: Kind,
+    name: String,
+    version: Version,
+    at: Instant,
+    times: u8,
+    standing: Standing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Refused while the Envoy had nothing else stored that it had refused. `heal`: since then it
+    /// refused something else.
+    Culprit { heal: bool },
+    /// Refused while a culprit was stored.
+    Suspect,
+    /// The Envoy has other bytes of that name by now.
+    Replaced,
+}
+
+impl Quarantine {
+    const CAPACITY: usize = 4096;
+    /// How often an Envoy that has nothing is sent the same refused bytes.
+    const TRIES: u8 = 3;
+
+    /// Remembers that `envoy` refused these bytes.
+    pub(crate) fn record(
+        &mut self,
+        envoy: &EnvoyId,
+        kind: Kind,
+        name: &str,
+        version: &Version,
+        now: Instant,
+    ) {
+        if self.count >= Self::CAPACITY {
+            self.forget_oldest();
+        }
+        let refusals = self.refusals.entry(envoy.clone()).or_default();
+        let mut times = 1;
+        let mut standing = Standing::Culprit { heal: false };
+        refusals.retain_mut(|refused| {
+            if !refused.is_of(kind, name) {
+                if let Standing::Culprit { heal } = &mut refused.standing {
+                    standing = Standing::Suspect;
+                    self.news |= !*heal;
+                    *heal = true;
+                }
+                return true;
+            }
+            let again = refused.version == *version;
+            if again {
+                times = refused.times.saturating_add(1);
+                self.count -= 1;
+            }
+            refused.standing = Standing::Replaced;
+            !again
+        });
+        let (name, version) = (name.to_owned(), version.clone());
+        refusals.push(Refused { kind, name, version, at: now, times, standing });
+        self.count += 1;
+    }
+
+    /// Whether `envoy` refused these bytes and has accepted no newer ones since.
+    pub(crate) fn holds(&self, envoy: &EnvoyId, kind: Kind, name: &str, version: &Version) -> bool {
+        self.find(envoy, kind, name, version).is_some()
+    }
+
+    /// Whether bytes that `envoy` refused may be sent to it because it has nothing else: it may
+    /// have been started anew. Not for ever.
+    pub(crate) fn may_try(
+        &self,
+        envoy: &EnvoyId,
+        kind: Kind,
+        name: &str,
+        version: &Version,
+    ) -> bool {
+        self.find(envoy, kind, name, version).is_none_or(|refused| refused.times < Self::TRIES)
+    }
+
+    /// Whether `envoy` refuses other resources since it has these refused bytes.
+    pub(crate) fn needs_healing(
+        &self,
+        envoy: &EnvoyId,
+        kind: Kind,
+        name: &str,
+        version: &Version,
+    ) -> bool {
+        self.find(envoy, kind, name, version)
+            .is_some_and(|refused| refused.standing == Standing::Culprit { heal: true })
+    }
+
+    /// Takes in an ACK. Returns whether it can be believed: not where these very bytes were refused
+    /// before. `older` are the good bytes of before, with which the refused ones were replaced:
+    /// those stay refused.
+    pub(crate) fn accept(
+        &mut self,
+        envoy: &EnvoyId,
+        kind: Kind,
+        name: &str,
+        version: &Version,
+        older: bool,
+    ) -> bool {
+        if self.holds(envoy, kind, name, version) {
+            return false;
+        }
+        let Some(refusals) = self.refusals.get_mut(envoy) else { return true };
+        let before = refusals.len();
+        refusals.retain_mut(|refused| {
+            let same = refused.is_of(kind, name);
+            if same {
+                refused.standing = Standing::Replaced;
+            }
+            !same || older
+        });
+        let culprits =
+            refusals.iter().any(|refused| matches!(refused.standing, Standing::Culprit { .. }));
+        if !culprits {
+            refusals.retain(|refused| refused.standing != Standing::Suspect);
+        }
+        self.count -= before - refusals.len();
+        self.news |= before > refusals.len();
+        if refusals.is_empty() {
+            self.refusals.remove(envoy);
+        }
+        true
+    }
+
+    /// Whether there is news for streams that withhold something; once.
+    pub(crate) fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.news)
+    }
+
+    fn find(&self, envoy: &EnvoyId, kind: Kind, name: &str, version: &Version) -> Option<&Refused> {
+        let refusals = self.refusals.get(envoy)?;
+        refusals.iter().find(|refused| refused.is_of(kind, name) && refused.version == *version)
+    }
+
+    fn forget_oldest(&mut self) {
+        let all = self.refusals.iter().flat_map(|(envoy, refusals)| {
+            refusals
+                .iter()
+                .enumerate()
+                .map(move |(position, refused)| (refused.at, envoy, position))
+        });
+        let Some((_, envoy, position)) = all.min_by_key(|(at, ..)| *at) else { return };
+        let envoy = envoy.clone();
+        if let Some(refusals) = self.refusals.get_mut(&envoy) {
+            refusals.remove(position);
+            self.count -= 1;
+            if refusals.is_empty() {
+                self.refusals.remove(&envoy);
+            }
+        }
+    }
+}
+
+impl Refused {
+    fn is_of(&self, kind: Kind, name: &str) -> bool {
+        self.kind == kind && self.name == name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::{EnvoyId, Quarantine};
+    use crate::xds::peer::Account;
+    use crate::xds::resource::{Kind, Version};
+
+    const KIND: Kind = Kind::Secret;
+
+    fn envoy() -> EnvoyId {
+        EnvoyId { account: Account::User(7), node: "sidecar".into() }
+    }
+
+    fn versions() -> (Version, Version) {
+        (Version::of([b"bad".as_slice()]), Version::of([b"good".as_slice()]))
+    }
+
+    #[test]
+    fn refused_bytes_are_not_believed_until_others_are_accepted() {
+        let (envoy, (bad, good)) = (envoy(), versions());
+        let mut quarantine = Quarantine::default();
+        quarantine.record(&envoy, KIND, "default", &bad, Instant::now());
+        assert!(!quarantine.accept(&envoy, KIND, "default", &bad, false));
+        assert!(quarantine.holds(&envoy, KIND, "default", &bad));
+        assert!(!quarantine.holds(&envoy, KIND, "other", &bad));
+        assert!(quarantine.accept(&envoy, KIND, "default", &good, false));
+        assert!(!quarantine.holds(&envoy, KIND, "default", &bad));
+        assert_eq!((quarantine.count, quarantine.refusals.len()), (0, 0));
+    }
+
+    #[test]
+    fn an_envoy_with_nothing_is_tried_again_but_not_for_ever() {
+        let (envoy, (bad, _)) = (envoy(), versions());
+        let mut quarantine = Quarantine::default();
+        for _ in 0..Quarantine::TRIES {
+            assert!(quarantine.may_try(&envoy, KIND, "default", &bad));
+            quarantine.record(&envoy, KIND, "default", &bad, Instant::now());
+        }
+        assert!(!quarantine.may_try(&envoy, KIND, "default", &bad));
+        assert_eq!(quarantine.count, 1);
+    }
+
+    #[test]
+    fn the_culprit_is_healed_and_suspects_are_cleared_but_the_culprit_is_not() {
+        let (envoy, (bad, good)) = (envoy(), versions());
+        let mut quarantine = Quarantine::default();
+        quarantine.record(&envoy, KIND, "default", &bad, Instant::now());
+        assert!(!quarantine.take_news());
+        assert!(!quarantine.needs_healing(&envoy, KIND, "default", &bad));
+        quarantine.record(&envoy, KIND, "ROOTCA", &good, Instant::now());
+        assert!(quarantine.take_news());
+        assert!(quarantine.needs_healing(&envoy, KIND, "default", &bad));
+        assert!(!quarantine.needs_healing(&envoy, KIND, "ROOTCA", &good), "only a suspect");
+        assert!(quarantine.accept(&envoy, KIND, "default", &good, true));
+        assert!(quarantine.take_news());
+        assert!(quarantine.holds(&envoy, KIND, "default", &bad));
+        assert!(!quarantine.needs_healing(&envoy, KIND, "default", &bad));
+        assert!(!quarantine.holds(&envoy, KIND, "ROOTCA", &good));
+        assert_eq!(quarantine.count, 1);
+    }
+
+    #[test]
+    fn it_does_not_grow_without_bounds() {
+        let mut quarantine = Quarantine::default();
+        let (version, _) = versions();
+        for node in 0..=Quarantine::CAPACITY {
+            let envoy = EnvoyId { account: Account::User(7), node: node.to_string() };
+            quarantine.record(&envoy, KIND, "default", &version, Instant::now());
+        }
+        assert_eq!(quarantine.refusals.len(), Quarantine::CAPACITY);
+        assert_eq!(quarantine.count, Quarantine::CAPACITY);
+    }
+}

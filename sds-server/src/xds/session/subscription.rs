@@ -1,0 +1,447 @@
+//! What one stream knows of one kind of resource.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::super::event::Event;
+use super::super::resource::{Content, Kind, Version};
+use super::Context;
+use super::entry::{Circumstances, Entry, Held, Verdict, Why};
+use super::message::{Request, Response, Says, Wanted};
+use super::quarantine::Quarantine;
+use super::version::StateVersion;
+use crate::sources::Moment;
+use crate::sources::jwt::Want;
+
+/// The name that means all there is.
+const ALL: &str = "*";
+/// Responses without an answer that are remembered, besides one for each name; a peer that never
+/// answers costs no more.
+const IN_FLIGHT: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Subscription {
+    kind: Kind,
+    /// Whether secrets are sent more than once.
+    repeats: bool,
+    /// Whether the peer wants all that it may have.
+    all: bool,
+    /// By name.
+    entries: Vec<Entry>,
+    /// The version that the peer brought along, until it is sent something. It may come before we
+    /// know anything.
+    claimed: Option<String>,
+    /// Of all that the peer holds.
+    state: StateVersion,
+    in_flight: VecDeque<InFlight>,
+    last_nonce: u64,
+    /// The names for which something is due, the next one last.
+    queue: Vec<usize>,
+    withholds: bool,
+    deadline: Option<Instant>,
+    /// For the names that are made on demand only.
+    wants: Vec<Want>,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    nonce: u64,
+    name: Arc<str>,
+    /// `None` where the name was said to be gone.
+    version: Option<Version>,
+    sent: Instant,
+    why: Why,
+}
+
+/// What a request came to.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    pub(super) events: Vec<Event>,
+    /// Whether something else may be due now.
+    pub(super) changed: bool,
+}
+
+impl Subscription {
+    /// A subscription from the first request of its kind on a stream. `repeats`: secrets are sent
+    /// more than once.
+    ///
+    /// In the state-of-the-world protocol a peer that reconnects names the version that it accepted
+    /// last. Where that is the state that it would get, and nothing of it was ever refused, nothing
+    /// is sent; in doubt everything is, but for refused bytes. In the delta protocol the same goes
+    /// for each name.
+    pub(super) fn open(kind: Kind, repeats: bool, wanted: Wanted) -> Self {
+        let mut opened = Self {
+            kind,
+            repeats,
+            all: false,
+            entries: Vec::new(),
+            claimed: None,
+            state: StateVersion::default(),
+            in_flight: VecDeque::new(),
+            last_nonce: 0,
+            queue: Vec::new(),
+            withholds: false,
+            deadline: None,
+            wants: Vec::new(),
+        };
+        match wanted {
+            Wanted::Exactly { names, version } => {
+                opened.all = names.is_empty();
+                opened.want_exactly(names, &mut Vec::new());
+                if !version.is_empty() {
+                    opened.entries.iter_mut().for_each(|entry| entry.held = Held::Something);
+                    opened.claimed = Some(version);
+                }
+            }
+            Wanted::Changed { more, fewer, held } => {
+                opened.all = more.is_empty() && fewer.is_empty();
+                if opened.all {
+                    for name in held.keys() {
+                        opened.insert(name, false, &held);
+                    }
+                }
+                opened.want_changed(more, &fewer, &held, &mut Vec::new());
+            }
+        }
+        opened
+    }
+
+    /// Takes in a later request: an answer, a change of names, or both.
+    ///
+    /// Requests are ordered, so their names count even where the nonce is stale.
+    pub(super) fn receive(
+        &mut self,
+        request: Request,
+        context: &Context,
+        quarantine: &mut Quarantine,
+        now: Moment,
+    ) -> Heard {
+        let mut heard = self.answer(&request, context, quarantine, now);
+        let events = &mut heard.events;
+        let renamed = match request.wanted {
+            Wanted::Exactly { names, .. } => self.want_exactly(names, events),
+            Wanted::Changed { more, fewer, held } => self.want_changed(more, &fewer, &held, events),
+        };
+        if renamed {
+            self.repeat_soon(now.steady);
+        }
+        heard.changed |= renamed;
+        heard
+    }
+
+    fn answer(
+        &mut self,
+        request: &Request,
+        context: &Context,
+        quarantine: &mut Quarantine,
+        now: Moment,
+    ) -> Heard {
+        if request.nonce.is_empty() {
+            return Heard::default();
+        }
+        let (kind, envoy) = (self.kind, &context.envoy);
+        let nonce = request.nonce.parse().unwrap_or(0);
+        let Ok(position) = self.in_flight.binary_search_by_key(&nonce, |sent| sent.nonce) else {
+            // In the state-of-the-world protocol a request that answers nothing repeats the last
+            // nonce: the Envoy's configuration has changed.
+            let asks = nonce == self.last_nonce && matches!(request.wanted, Wanted::Exactly { .. });
+            if asks && nonce > 0 {
+                self.repeat_soon(now.steady);
+                return Heard { events: Vec::new(), changed: self.repeats };
+            }
+            return Heard { events: vec![Event::StaleNonce { kind }], changed: false };
+        };
+        let Some(InFlight { name, version, sent, why, .. }) = self.in_flight.remove(position)
+        else {
+            return Heard::default();
+        };
+        let entry = self.position(&name).ok();
+        let Some(version) = version else {
+            let refused = request.refusal.clone();
+            let event = Event::GoneAnswered { kind, name: name.to_string(), refused };
+            return Heard { events: vec![event], changed: false };
+        };
+        // Only the presence of an error makes a NACK; versions say nothing.
+        if let Some(reason) = &request.refusal {
+            quarantine.record(envoy, kind, &name, &version, now.steady);
+            if let Some(entry) = entry.map(|position| &mut self.entries[position]) {
+                entry.refused(&version);
+            }
+            let (name, reason) = (name.to_string(), reason.clone());
+            let event = Event::Nacked { kind, name, version, reason };
+            return Heard { events: vec![event], changed: true };
+        }
+        let believed = quarantine.accept(envoy, kind, &name, &version, why == Why::Healing);
+        if let Some(entry) = entry.map(|position| &mut self.entries[position])
+            && believed
+        {
+            let found = context.permitted.find(kind, &name);
+            if let Some(resource) = found.filter(|found| found.version == version) {
+                entry.accepted = Some(resource);
+            }
+            if self.repeats && why == Why::News {
+                entry.repeat(now.steady);
+                self.deadline = self.deadline.into_iter().chain(entry.deadline(now.steady)).min();
+            }
+        }
+        let after = now.steady - sent;
+        let event = Event::Acked { kind, name: name.to_string(), version, after, believed };
+        Heard { events: vec![event], changed: why == Why::Healing }
+    }
+
+    /// Takes in a list of all names; returns whether it differs. An empty list means all there is
+    /// if no other came before, else nothing.
+    fn want_exactly(&mut self, mut names: Vec<String>, events: &mut Vec<Event>) -> bool {
+        names.sort_unstable();
+        names.dedup();
+        let all = match names.binary_search_by(|name| name.as_str().cmp(ALL)) {
+            Ok(position) => {
+                names.remove(position);
+                true
+            }
+            Err(_) => self.all && names.is_empty(),
+        };
+        let listed = self.entries.iter().filter(|entry| entry.listed).map(|entry| &*entry.name);
+        if all == self.all && listed.eq(names.iter().map(String::as_str)) {
+            return false;
+        }
+        self.all = all;
+        let mut old = std::mem::take(&mut self.entries).into_iter().peekable();
+        let mut dropped = Vec::new();
+        let mut names = names.into_iter().peekable();
+        loop {
+            let next = match (old.peek(), names.peek()) {
+                (None, None) => break,
+                (Some(entry), Some(name)) => (*entry.name).cmp(name.as_str()),
+                (Some(_), None) => std::cmp::Ordering::Less,
+                (None, Some(_)) => std::cmp::Ordering::Greater,
+            };
+            if next.is_le() {
+                let Some(mut entry) = old.next() else { break };
+                entry.listed = next.is_eq();
+                let keep = entry.listed || all;
+                if keep { &mut self.entries } else { &mut dropped }.push(entry);
+            }
+            if next.is_ge() {
+                let Some(name) = names.next() else { break };
+                if next.is_gt() {
+                    self.entries.push(Entry::new(name.into(), true, Held::Nothing));
+                }
+            }
+        }
+        self.forget(dropped, events);
+        true
+    }
+
+    /// Takes in a change of names; returns whether there was any. A name that is asked for again is
+    /// sent again.
+    fn want_changed(
+        &mut self,
+        more: Vec<String>,
+        fewer: &[String],
+        held: &HashMap<String, String>,
+        events: &mut Vec<Event>,
+    ) -> bool {
+        let changed = !more.is_empty() || !fewer.is_empty();
+        let mut dropped = Vec::new();
+        for name in fewer {
+            if name == ALL {
+                self.all = false;
+                dropped.extend(self.entries.extract_if(.., |entry| !entry.listed));
+            } else if let Ok(position) = self.position(name) {
+                dropped.push(self.entries.remove(position));
+            }
+        }
+        self.forget(dropped, events);
+        for name in more {
+            if name == ALL {
+                self.all = true;
+            } else if let Ok(position) = self.position(&name) {
+                self.entries[position].listed = true;
+                self.hold(position, Held::Something);
+            } else {
+                self.insert(&name, true, held);
+            }
+        }
+        changed
+    }
+
+    fn insert(&mut self, name: &str, listed: bool, held: &HashMap<String, String>) {
+        if let Err(position) = self.position(name) {
+            self.entries.insert(position, Entry::new(name.into(), listed, Held::Nothing));
+            if let Some(version) = held.get(name) {
+                let held = Version::parse(version).map_or(Held::Something, Held::Version);
+                self.hold(position, held);
+            }
+        }
+    }
+
+    fn forget(&mut self, dropped: Vec<Entry>, events: &mut Vec<Event>) {
+        for entry in dropped {
+            if let Held::Version(version) = &entry.held {
+                self.state.remove(&entry.name, version);
+            }
+            events.push(Event::Unsubscribed { kind: self.kind, name: entry.name.to_string() });
+        }
+    }
+
+    fn hold(&mut self, position: usize, held: Held) {
+        let entry = &mut self.entries[position];
+        if let Held::Version(version) = &entry.held {
+            self.state.remove(&entry.name, version);
+        }
+        if let Held::Version(version) = &held {
+            self.state.add(&entry.name, version);
+        }
+        entry.held = held;
+    }
+
+    fn position(&self, name: &str) -> Result<usize, usize> {
+        self.entries.binary_search_by(|entry| (*entry.name).cmp(name))
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// How many names are asked for, and how many bytes they have.
+    pub(super) fn size(&self) -> (usize, usize) {
+        let listed = self.entries.iter().filter(|entry| entry.listed);
+        listed.fold((0, 0), |(names, bytes), entry| (names + 1, bytes + entry.name.len()))
+    }
+
+    fn repeat_soon(&mut self, now: Instant) {
+        let held = self.entries.iter_mut().filter(|entry| matches!(entry.held, Held::Version(_)));
+        if self.repeats {
+            held.for_each(|entry| entry.repeat_soon(now));
+        }
+    }
+
+    /// Compares with what there is, and notes what is due.
+    pub(super) fn settle(&mut self, of: &Circumstances<'_>) -> Vec<Event> {
+        let (kind, now) = (self.kind, of.now.steady);
+        self.discover(of);
+        self.believe_claim(of);
+        let mut events = Vec::new();
+        let mut due: Vec<(Option<Content>, usize)> = Vec::new();
+        (self.withholds, self.deadline) = (false, None);
+        for (position, entry) in self.entries.iter_mut().enumerate() {
+            let verdict = entry.verdict(of);
+            let news = entry.note(&verdict, now);
+            match verdict {
+                Verdict::Content => {}
+                Verdict::Unknown(absence) => {
+                    if let Some(absence) = absence.filter(|_| news) {
+                        let name = entry.name.to_string();
+                        events.push(Event::Unanswered { kind, name, absence });
+                    }
+                }
+                Verdict::Withhold(version) => {
+                    self.withholds = true;
+                    if news {
+                        let name = entry.name.to_string();
+                        events.push(Event::Withheld { kind, name, version });
+                    }
+                }
+                Verdict::Say { says: Says::Have(resource), .. } => {
+                    due.push((Some(resource.content), position));
+                }
+                Verdict::Say { says: Says::Gone(_), .. } => due.push((None, position)),
+            }
+            self.deadline = self.deadline.into_iter().chain(entry.deadline(now)).min();
+        }
+        // Trust before leaves, so that no peer's leaf arrives first.
+        due.sort_unstable_by(|one, other| other.cmp(one));
+        self.queue = due.into_iter().map(|(_, position)| position).collect();
+        // What is wanted still never goes unwanted in between.
+        let listed = self.entries.iter().filter(|entry| entry.listed);
+        self.wants =
+            listed.filter_map(|entry| of.context.permitted.want(kind, &entry.name)).collect();
+        events
+    }
+
+    /// Where the peer wants all, makes an entry for each thing there is, and drops those of things
+    /// that are no more.
+    fn discover(&mut self, of: &Circumstances<'_>) {
+        let found = if self.all { of.context.permitted.all(self.kind) } else { Vec::new() };
+        if found.is_empty() {
+            return;
+        }
+        let vanished = |entry: &mut Entry| !entry.listed && of.find(&entry.name).is_none();
+        let vanished: Vec<Entry> = self.entries.extract_if(.., vanished).collect();
+        self.forget(vanished, &mut Vec::new());
+        for resource in found {
+            if let Err(position) = self.position(&resource.name) {
+                let held = if self.claimed.is_some() { Held::Something } else { Held::Nothing };
+                self.entries
+                    .insert(position, Entry::new(resource.name.as_str().into(), false, held));
+            }
+        }
+    }
+
+    fn believe_claim(&mut self, of: &Circumstances<'_>) {
+        let Some(claimed) = &self.claimed else { return };
+        let mut state = StateVersion::default();
+        for resource in self.entries.iter().filter_map(|entry| of.find(&entry.name)) {
+            if of.refused(&resource) {
+                return;
+            }
+            state.add(&resource.name, &resource.version);
+        }
+        if *claimed == state.to_string() {
+            self.claimed = None;
+            for position in 0..self.entries.len() {
+                if let Some(resource) = of.find(&self.entries[position].name) {
+                    self.hold(position, Held::Version(resource.version.clone()));
+                }
+            }
+        }
+    }
+
+    /// Whether [`Subscription::next`] probably has something.
+    pub(super) fn is_due(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// The next response that is due; it counts as sent.
+    pub(super) fn next(&mut self, of: &Circumstances<'_>, nonce: u64) -> Option<Response> {
+        while let Some(position) = self.queue.pop() {
+            let entry = &mut self.entries[position];
+            // Time has passed since it was found due, and other streams of this Envoy have spoken.
+            let Verdict::Say { says, why } = entry.verdict(of) else { continue };
+            entry.sent(why, of.now.steady);
+            self.deadline = self.deadline.into_iter().chain(entry.deadline(of.now.steady)).min();
+            let name = Arc::clone(&entry.name);
+            let version = match &says {
+                Says::Have(resource) => Some(resource.version.clone()),
+                Says::Gone(_) => None,
+            };
+            self.hold(position, version.clone().map_or(Held::Gone, Held::Version));
+            self.claimed = None;
+            self.last_nonce = nonce;
+            if self.in_flight.len() >= IN_FLIGHT + self.entries.len() {
+                self.in_flight.pop_front();
+            }
+            self.in_flight.push_back(InFlight { nonce, name, version, sent: of.now.steady, why });
+            return Some(Response {
+                kind: self.kind,
+                nonce,
+                version: self.state.to_string(),
+                says,
+            });
+        }
+        None
+    }
+
+    /// Whether refused bytes are held back, so that the quarantine's news are of interest.
+    pub(super) fn withholds(&self) -> bool {
+        self.withholds
+    }
+
+    /// When to settle again even though nothing happened.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+}
