@@ -6,7 +6,7 @@ use crate::error::{HostError, check};
 /// Gives the host room to write an answer into. Exported; Envoy calls it during a host call that returns bytes.
 #[unsafe(no_mangle)]
 pub extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
-    Box::into_raw(vec![0_u8; size].into_boxed_slice()).cast()
+    Box::into_raw(Box::<[u8]>::new_uninit_slice(size)).cast()
 }
 
 /// Runs a host call that returns bytes and takes ownership of them.
@@ -19,8 +19,8 @@ pub(crate) fn received(
     if data.is_null() || size == 0 {
         return Ok(Vec::new());
     }
-    // SAFETY: the ABI says that a successful call leaves what `proxy_on_memory_allocate` gave for exactly this size, and
-    // that it is ours now.
+    // SAFETY: the ABI says that a successful call leaves what `proxy_on_memory_allocate` gave for exactly this size, that
+    // the host has filled it, and that it is ours now.
     let bytes = unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(data, size)) };
     Ok(bytes.into_vec())
 }

@@ -26,7 +26,7 @@ host_functions! {
     fn proxy_get_buffer_bytes(buffer: u32, start: usize, size: usize, data: *mut *mut u8, data_size: *mut usize);
     fn proxy_set_buffer_bytes(buffer: u32, start: usize, size: usize, data: *const u8, data_size: usize);
     fn proxy_get_header_map_pairs(map: u32, pairs: *mut *mut u8, pairs_size: *mut usize);
-    fn proxy_replace_header_map_value(map: u32, key: *const u8, key_size: usize, value: *const u8, value_size: usize);
+    fn proxy_add_header_map_value(map: u32, key: *const u8, key_size: usize, value: *const u8, value_size: usize);
     fn proxy_remove_header_map_value(map: u32, key: *const u8, key_size: usize);
     fn proxy_get_property(path: *const u8, path_size: usize, value: *mut *mut u8, value_size: *mut usize);
     fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize);

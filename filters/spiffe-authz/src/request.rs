@@ -45,7 +45,7 @@ fn perform(configuration: &Configuration) -> Result<Action, HostError> {
     match (decision, peer) {
         (HttpDecision::Allow { rule, db_role }, Ok(id)) => {
             let told = Told { spiffe_id: id.as_str(), rule, db_role };
-            told_headers::tell(&policy.filter().headers, &pairs, &told)?;
+            told_headers::tell(&policy.filter().headers, &headers, &told)?;
             Ok(Action::Continue)
         }
         (decision, _) => {

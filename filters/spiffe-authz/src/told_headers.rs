@@ -1,7 +1,7 @@
 //! What the API is told, and what a client may not tell it.
 
-use host_calls::{HeaderMap, HeaderPairs, HostError, header_pairs, remove_header, replace_header};
-use signet_policy::HeaderNames;
+use host_calls::{HeaderMap, HostError, add_header, header_pairs, remove_header};
+use signet_policy::{Header, HeaderNames};
 
 /// What the filter tells the API about an allowed request.
 #[derive(Clone, Copy, Debug)]
@@ -11,29 +11,30 @@ pub(crate) struct Told<'a> {
     pub(crate) db_role: Option<&'a str>,
 }
 
-/// Takes the client's own forgeries out and writes what the filter says.
+/// Takes the client's own forgeries out of `headers`, the request's, and writes what the filter says.
 pub(crate) fn tell(
     names: &HeaderNames,
-    headers: &HeaderPairs,
+    headers: &[Header<'_>],
     told: &Told<'_>,
 ) -> Result<(), HostError> {
     strip(names, HeaderMap::Request, headers)?;
+    // None of these names is left, so adding is as good as replacing, which would look for them again.
     let request = HeaderMap::Request;
-    replace_header(request, names.spiffe_id.as_str(), told.spiffe_id.as_bytes())?;
-    replace_header(request, names.rule.as_str(), told.rule.as_bytes())?;
+    add_header(request, names.spiffe_id.as_str(), told.spiffe_id.as_bytes())?;
+    add_header(request, names.rule.as_str(), told.rule.as_bytes())?;
     if let Some(db_role) = told.db_role {
-        replace_header(request, names.db_role.as_str(), db_role.as_bytes())?;
+        add_header(request, names.db_role.as_str(), db_role.as_bytes())?;
     }
     Ok(())
 }
 
 /// Takes the same names out of the request's trailers: some servers merge them into the headers.
 pub(crate) fn strip_trailers(names: &HeaderNames) -> Result<(), HostError> {
-    let trailers = HeaderMap::RequestTrailers;
-    strip(names, trailers, &header_pairs(trailers)?)
+    let trailers = header_pairs(HeaderMap::RequestTrailers)?;
+    strip(names, HeaderMap::RequestTrailers, &trailers.to_vec())
 }
 
-fn strip(names: &HeaderNames, map: HeaderMap, headers: &HeaderPairs) -> Result<(), HostError> {
+fn strip(names: &HeaderNames, map: HeaderMap, headers: &[Header<'_>]) -> Result<(), HostError> {
     for (name, _) in headers.iter().filter(|(name, _)| is_forgery(names, name)) {
         remove_header(map, name)?;
     }

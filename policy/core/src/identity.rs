@@ -30,9 +30,12 @@ impl<'a> SpiffeId<'a> {
             return Err(SpiffeIdError::TooLong);
         }
         let rest = text.strip_prefix(SCHEME).ok_or(SpiffeIdError::Scheme)?;
-        let (trust_domain, path) = rest.split_once('/').ok_or(SpiffeIdError::NoPath)?;
+        // By bytes: it is done for each request, and searches by `char` cost several times as much.
+        let slash = rest.bytes().position(|b| b == b'/').ok_or(SpiffeIdError::NoPath)?;
+        let (trust_domain, path) = rest.split_at_checked(slash).ok_or(SpiffeIdError::NoPath)?;
+        let path = path.get(1..).unwrap_or_default();
         check_trust_domain(trust_domain)?;
-        path.split('/').try_for_each(check_segment)?;
+        segments(path).try_for_each(check_segment)?;
         Ok(Self { text, trust_domain, path })
     }
 
@@ -52,9 +55,14 @@ impl<'a> SpiffeId<'a> {
     }
 
     /// The trust domain, then each segment of the path: what patterns are matched against.
-    pub(crate) fn segments(self) -> impl Iterator<Item = &'a str> + Clone {
-        std::iter::once(self.trust_domain).chain(self.path.split('/'))
+    pub(crate) fn segments(self) -> impl Iterator<Item = &'a [u8]> + Clone {
+        std::iter::once(self.trust_domain.as_bytes()).chain(segments(self.path))
     }
+}
+
+/// The segments of a path without its leading `/`.
+fn segments(path: &str) -> impl Iterator<Item = &[u8]> + Clone {
+    path.as_bytes().split(|&b| b == b'/')
 }
 
 impl fmt::Display for SpiffeId<'_> {
@@ -73,9 +81,9 @@ pub(crate) fn check_trust_domain(name: &str) -> Result<(), SpiffeIdError> {
 }
 
 /// Checks one segment of a path.
-pub(crate) fn check_segment(segment: &str) -> Result<(), SpiffeIdError> {
-    let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
-    if matches!(segment, "" | "." | "..") || !segment.bytes().all(valid) {
+pub(crate) fn check_segment(segment: &[u8]) -> Result<(), SpiffeIdError> {
+    let valid = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    if matches!(segment, b"" | b"." | b"..") || !segment.iter().all(valid) {
         return Err(SpiffeIdError::Segment);
     }
     Ok(())
@@ -126,7 +134,7 @@ mod tests {
         assert_eq!(id.path(), "ns/default/sa/api");
         assert_eq!(
             id.segments().collect::<Vec<_>>(),
-            ["example.org", "ns", "default", "sa", "api"]
+            [&b"example.org"[..], b"ns", b"default", b"sa", b"api"]
         );
         for text in ["spiffe://a/b", "spiffe://10.0.0.1/A_b-c.d", "spiffe://a_b/..."] {
             assert_eq!(SpiffeId::parse(text).map(SpiffeId::as_str), Ok(text));

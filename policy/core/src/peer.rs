@@ -28,24 +28,25 @@ impl<'a> Peer<'a> {
     /// Says why the connection has no identity. No filter state at all is an empty slice.
     pub fn from_filter_state(state: &'a [u8]) -> Result<Self, NoIdentity> {
         let state = std::str::from_utf8(state).map_err(|_| NoIdentity::Malformed)?;
-        if state.is_empty() {
-            return Err(NoIdentity::NoCertificate);
+        // By bytes: it is done for each request, and searches by `char` cost several times as much.
+        let bar = state.bytes().position(|b| b == b'|');
+        let (expiry, uri_sans) = state.split_at_checked(bar.unwrap_or(0)).unwrap_or_default();
+        match expiry {
+            "" if bar.is_none() && !state.is_empty() => return Err(NoIdentity::Malformed),
+            "" | ABSENT => return Err(NoIdentity::NoCertificate),
+            _ => {}
         }
-        let (expiry, uri_sans) = state.split_once('|').ok_or(NoIdentity::Malformed)?;
-        if matches!(expiry, "" | ABSENT) {
-            return Err(NoIdentity::NoCertificate);
-        }
-        if !expiry.bytes().all(|b| b.is_ascii_digit()) || uri_sans.contains('|') {
-            return Err(NoIdentity::Malformed);
-        }
-        let expires_at = expiry.parse().map_err(|_| NoIdentity::Malformed)?;
-        if matches!(uri_sans, "" | ABSENT) {
-            return Err(NoIdentity::NoUriSan);
-        }
-        if uri_sans.contains(',') {
-            return Err(NoIdentity::SeveralUriSans);
-        }
-        let id = SpiffeId::parse(uri_sans).map_err(|_| NoIdentity::InvalidSpiffeId)?;
+        let digits = expiry.bytes().all(|b| b.is_ascii_digit()).then_some(expiry);
+        let expires_at = digits.and_then(|digits| digits.parse().ok());
+        let expires_at = expires_at.ok_or(NoIdentity::Malformed)?;
+        let uri_sans = uri_sans.get(1..).unwrap_or_default();
+        // Neither `|` nor `,` is part of any SPIFFE ID, so one look at a good one is enough.
+        let id = SpiffeId::parse(uri_sans).map_err(|_| match uri_sans {
+            sans if sans.contains('|') => NoIdentity::Malformed,
+            "" | ABSENT => NoIdentity::NoUriSan,
+            sans if sans.contains(',') => NoIdentity::SeveralUriSans,
+            _ => NoIdentity::InvalidSpiffeId,
+        })?;
         Ok(Self { id, expires_at })
     }
 

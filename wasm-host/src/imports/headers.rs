@@ -23,12 +23,11 @@ pub(super) fn link(linker: &mut Linker<Envoy>) -> Result<()> {
     )?;
     linker.func_wrap(
         "env",
-        "proxy_replace_header_map_value",
+        "proxy_add_header_map_value",
         |mut guest: Guest<'_>, map: u32, name: u32, name_size: u32, value: u32, value_size: u32| {
             let name = read(&mut guest, name, name_size)?.to_ascii_lowercase();
             let value = read(&mut guest, value, value_size)?;
             Ok(headers(&mut guest, map).map_or(BAD_ARGUMENT, |headers| {
-                headers.retain(|(known, _)| *known != name);
                 headers.push((name, value));
                 OK
             }))

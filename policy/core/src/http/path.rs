@@ -26,6 +26,26 @@ impl<'a> RequestPath<'a> {
     /// # Errors
     /// Names what makes the path ambiguous.
     pub fn parse(target: &'a [u8]) -> Result<Self, Ambiguity> {
+        Self::plain(target).map_or_else(|| Self::parse_whatever(target), Ok)
+    }
+
+    /// Most paths at one glance: without a query, each segment begins with a letter, a digit, `-`, `_` or `~`, and goes
+    /// on with these and dots. Nothing in them has a second reading.
+    fn plain(target: &'a [u8]) -> Option<Self> {
+        let path = target.strip_prefix(b"/")?;
+        let mut begins = true;
+        for &byte in path {
+            begins = match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' => false,
+                b'.' if !begins => false,
+                b'/' if !begins => true,
+                _ => return None,
+            };
+        }
+        Some(Self { segments: path.strip_suffix(b"/").unwrap_or(path) })
+    }
+
+    fn parse_whatever(target: &'a [u8]) -> Result<Self, Ambiguity> {
         if target.iter().any(|&b| b <= b' ' || b == 0x7f) {
             return Err(Ambiguity::ControlByte);
         }
@@ -57,11 +77,15 @@ pub(crate) struct PathSegment<'a>(&'a [u8]);
 impl<'a> PathSegment<'a> {
     /// Whether the decoded octets are those of `literal`.
     pub(crate) fn is(self, literal: &[u8]) -> bool {
-        if self.0.contains(&b'%') {
-            self.decoded().eq(literal.iter().copied())
-        } else {
-            self.0 == literal
+        match self.as_literal() {
+            Some(octets) => octets == literal,
+            None => self.decoded().eq(literal.iter().copied()),
         }
+    }
+
+    /// The octets where nothing is encoded, as nearly always.
+    pub(crate) fn as_literal(self) -> Option<&'a [u8]> {
+        self.0.iter().all(|&b| b != b'%').then_some(self.0)
     }
 
     /// The decoded octets of a segment whose escapes have been checked.

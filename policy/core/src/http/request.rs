@@ -81,13 +81,12 @@ impl<'a> HttpFacts<'a> {
                 b":path" => (&mut path, Ambiguity::NotAbsolute),
                 b":authority" => (&mut authority, Ambiguity::Authority),
                 b":protocol" => (&mut protocol, Ambiguity::Method),
-                name if name.eq_ignore_ascii_case(b"upgrade") => {
-                    upgrades = true;
+                // Asked by their first letter first: it rules out most headers.
+                [b'u' | b'U', ..] => {
+                    upgrades |= name.eq_ignore_ascii_case(b"upgrade");
                     continue;
                 }
-                name if OVERRIDE_HEADERS.iter().any(|header| is_twin(name, header)) => {
-                    return Err(Ambiguity::OverrideHeader);
-                }
+                [b'x' | b'X', ..] if is_override(name) => return Err(Ambiguity::OverrideHeader),
                 _ => continue,
             };
             if slot.replace(value).is_some() {
@@ -129,6 +128,10 @@ impl<'a> HttpFacts<'a> {
             .map(<[u8]>::trim_ascii)
             .chain(self.protocol)
     }
+}
+
+fn is_override(name: &[u8]) -> bool {
+    OVERRIDE_HEADERS.iter().any(|header| is_twin(name, header))
 }
 
 /// Whether two header names differ by case and by `_` for `-` only: some servers take them for one.

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::{ANY, Alternatives, Octets, Trie, is_wide, number};
+use super::{ANY, Alternatives, Hash, Octets, Trie, is_wide, number};
 use crate::http::{HttpFacts, PathSegment, Target};
 use crate::identity::SpiffeId;
 use crate::pattern::PathPattern;
@@ -138,6 +138,13 @@ impl Octets for PathSegment<'_> {
 
     fn is(self, literal: &[u8]) -> bool {
         PathSegment::is(self, literal)
+    }
+
+    fn hashed(self, hash: Hash) -> Hash {
+        match self.as_literal() {
+            Some(literal) => literal.hashed(hash),
+            None => self.octets().fold(hash, Hash::byte),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod table;
 mod trie;
 
 use alternatives::Alternatives;
+use table::Hash;
 use trie::{Octets, Trie};
 
 pub(crate) use http::{Heaviest, HttpRules};

@@ -17,6 +17,11 @@ pub(crate) trait Octets: Copy {
     fn is(self, literal: &[u8]) -> bool {
         self.octets().eq(literal.iter().copied())
     }
+
+    /// The hash with the octets added.
+    fn hashed(self, hash: Hash) -> Hash {
+        self.octets().fold(hash, Hash::byte)
+    }
 }
 
 impl Octets for &str {
@@ -144,7 +149,7 @@ impl Trie {
     }
 
     fn child<T: Octets>(&self, node: u32, segment: T) -> Option<u32> {
-        let hash = hash(node, segment.octets());
+        let hash = hash(node, segment);
         let edge = self.edge_table.find(hash, |edge| {
             self.edge(edge).is_some_and(|edge| {
                 edge.hash == hash && edge.parent == node && segment.is(self.literal(edge))
@@ -157,7 +162,7 @@ impl Trie {
         if let Some(child) = self.child(node, literal) {
             return child;
         }
-        let hash = hash(node, literal.iter().copied());
+        let hash = hash(node, literal);
         let start = super::number(self.literals.len());
         self.literals.extend_from_slice(literal);
         let child = self.new_node();
@@ -211,8 +216,8 @@ impl Node {
     const EMPTY: Self = Self { one: NONE, rest: NONE, end: NONE };
 }
 
-fn hash(node: u32, octets: impl Iterator<Item = u8>) -> u32 {
-    octets.fold(Hash::new(), Hash::byte).number(node).finish()
+fn hash(node: u32, segment: impl Octets) -> u32 {
+    segment.hashed(Hash::new()).number(node).finish()
 }
 
 #[cfg(test)]

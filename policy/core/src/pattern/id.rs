@@ -54,7 +54,7 @@ impl IdPattern {
                     ));
                 }
                 literal => {
-                    check_segment(literal).map_err(|_| {
+                    check_segment(literal.as_bytes()).map_err(|_| {
                         PatternError(
                             "a segment is `*`, a last `**`, or one or more of `A-Z`, `a-z`, \
                              `0-9`, `.`, `-` and `_`, and neither `.` nor `..`",
@@ -74,7 +74,9 @@ impl IdPattern {
 
     /// Whether the pattern holds `id`.
     pub fn matches(&self, id: SpiffeId<'_>) -> bool {
-        segments::matches(&self.segments, id.segments(), |literal, found| literal == found)
+        segments::matches(&self.segments, id.segments(), |literal, found| {
+            literal.as_bytes() == found
+        })
     }
 
     /// Compares the weight of two patterns that match the same ID: the narrower is the greater.

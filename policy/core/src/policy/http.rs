@@ -210,7 +210,7 @@ fn upgrade_matches(rule: &HttpRule, facts: &HttpFacts<'_>) -> bool {
         rule.upgrades.iter().flatten().any(is)
     };
     match rule.effect {
-        Effect::Allow => facts.upgrades().all(listed),
+        Effect::Allow => !facts.is_upgrade() || facts.upgrades().all(listed),
         Effect::Deny => {
             rule.upgrades.is_none() || (facts.is_upgrade() && facts.upgrades().any(listed))
         }

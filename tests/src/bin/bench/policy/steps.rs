@@ -17,7 +17,7 @@ pub(super) enum Step {
     Headers,
     /// Writes four values for the access log.
     Log,
-    /// Removes one header and sets the three that the API is told.
+    /// Removes one header and adds the three that the API is told.
     Told,
 }
 
@@ -46,7 +46,7 @@ impl Step {
             Self::Peer => "… + reads the peer (property)",
             Self::Headers => "… + reads all headers",
             Self::Log => "… + four values for the access log",
-            Self::Told => "… + one header removed, three set",
+            Self::Told => "… + one header removed, three added",
         }
     }
 
@@ -64,9 +64,9 @@ impl Step {
             }
             Self::Told => {
                 "(call $must (call $remove (i32.const 0) (i32.const 96) (i32.const 24)))
-                 (call $must (call $replace (i32.const 0) (i32.const 192) (i32.const 11) (i32.const 240) (i32.const 43)))
-                 (call $must (call $replace (i32.const 0) (i32.const 208) (i32.const 9) (i32.const 160) (i32.const 16)))
-                 (call $must (call $replace (i32.const 0) (i32.const 224) (i32.const 13) (i32.const 144) (i32.const 11)))"
+                 (call $must (call $add (i32.const 0) (i32.const 192) (i32.const 11) (i32.const 240) (i32.const 43)))
+                 (call $must (call $add (i32.const 0) (i32.const 208) (i32.const 9) (i32.const 160) (i32.const 16)))
+                 (call $must (call $add (i32.const 0) (i32.const 224) (i32.const 13) (i32.const 144) (i32.const 11)))"
             }
         }
     }
@@ -93,7 +93,7 @@ impl Step {
               (import "env" "proxy_get_header_map_pairs" (func $pairs (param i32 i32 i32) (result i32)))
               (import "env" "proxy_set_property" (func $set_property (param i32 i32 i32 i32) (result i32)))
               (import "env" "proxy_remove_header_map_value" (func $remove (param i32 i32 i32) (result i32)))
-              (import "env" "proxy_replace_header_map_value" (func $replace (param i32 i32 i32 i32 i32) (result i32)))
+              (import "env" "proxy_add_header_map_value" (func $add (param i32 i32 i32 i32 i32) (result i32)))
               (memory (export "memory") 2)
               (data (i32.const 0) "filter_state\00signet.peer")
               (data (i32.const 32) "signet.decision")
