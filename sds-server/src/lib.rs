@@ -8,6 +8,7 @@
 pub mod admin;
 pub mod check;
 pub mod config;
+mod file_watch;
 mod hardening;
 pub mod herald;
 pub mod logging;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sds_server::config::Config;
+use sds_server::config::{ConfigFile, LIVE_KEYS};
 use sds_server::logging::{self, LogControl, LogFormat};
 use sds_server::server::Server;
 use tokio::signal::unix::{SignalKind, signal};
@@ -111,6 +111,9 @@ When something does not come:
   /logging                    tells what is logged; a POST changes it while the server runs:
                               curl -H 'content-type: application/json' -d '{\"filter\": \"debug\"}' …
   a name nobody can answer    is logged after 10 s; Envoy's listener stays warming until then
+  a changed configuration     counts at once, by file watch or SIGHUP, where only live keys changed
+                              (`sds-server check FILE` lists them); otherwise nothing changes, and
+                              the log and /readyz say why
   a policy with faults        is logged with all of them; the last good one stays in force
 
 Exit codes: 0 stopped as asked, or checked and good; 1 a fault; 2 a wrong command line.";
@@ -122,7 +125,7 @@ fn main() -> ExitCode {
     }
     let served = logging::start(arguments.log_format, &arguments.log).and_then(|log| {
         let file = arguments.config.unwrap_or_default();
-        Config::read(&file).map_err(|e| e.to_string()).and_then(|config| serve(config, log))
+        ConfigFile::read(&file).map_err(|e| e.to_string()).and_then(|file| serve(file, log))
     });
     match served {
         Ok(()) => ExitCode::SUCCESS,
@@ -135,7 +138,7 @@ fn main() -> ExitCode {
 
 /// Runs the server until SIGTERM or SIGINT.
 #[tokio::main]
-async fn serve(config: Config, log: LogControl) -> Result<(), String> {
+async fn serve(file: ConfigFile, log: LogControl) -> Result<(), String> {
     let stop = CancellationToken::new();
     let mut terminate =
         signal(SignalKind::terminate()).map_err(|e| format!("SIGTERM cannot be handled: {e}"))?;
@@ -149,7 +152,7 @@ async fn serve(config: Config, log: LogControl) -> Result<(), String> {
         }
         asked.cancel();
     });
-    let server = Server::build(config, log).await.map_err(|e| e.to_string())?;
+    let server = Server::build(file, log).await.map_err(|e| e.to_string())?;
     server.run(stop).await.map_err(|fault| {
         error!(%fault, "stopped");
         fault.to_string()
@@ -158,12 +161,13 @@ async fn serve(config: Config, log: LogControl) -> Result<(), String> {
 
 /// Prints what is right and what is wrong with a configuration.
 fn check(file: &Path) -> ExitCode {
-    let faults = match Config::read(file) {
-        Ok(config) => sds_server::check::faults(&config),
+    let faults = match ConfigFile::read(file) {
+        Ok(file) => sds_server::check::faults(file.config()),
         Err(fault) => vec![fault.to_string()],
     };
     if faults.is_empty() {
         println!("{}: good", file.display());
+        println!("live (other keys need a restart): {}", LIVE_KEYS.join(", "));
         return ExitCode::SUCCESS;
     }
     for fault in faults {

@@ -39,6 +39,7 @@ pub struct Metrics {
     rejected: Family<ReasonLabel, Counter>,
     policy: Family<DigestLabel, Gauge>,
     policy_loads: Family<ResultLabel, Counter>,
+    config_loads: Family<ResultLabel, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -135,6 +136,10 @@ impl Default for Metrics {
             },
             rejected: add.one("xds_rejected", "Connections and requests refused"),
             policy: add.one("policy_info", "The policy in force"),
+            config_loads: add.one(
+                "config_load",
+                "New versions of the configuration's file: accepted or rejected",
+            ),
             policy_loads: add.one("policy_load", "Policy files read: accepted or rejected"),
             registry: Arc::default(),
         };
@@ -237,6 +242,10 @@ impl Metrics {
 
     pub(crate) fn count_policy_load(&self, result: &'static str) {
         self.policy_loads.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    pub(crate) fn count_config_load(&self, result: &'static str) {
+        self.config_loads.get_or_create(&ResultLabel { result }).inc();
     }
 
     pub(crate) fn show_policy(&self, digest: &str) {

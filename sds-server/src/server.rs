@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::admin::{Admin, AdminListener, Health, SourceReport};
-use crate::config::{Config, Source, UnixAddress};
+use crate::config::{Config, ConfigFile, Reloader, Source, UnixAddress};
 use crate::herald::Herald;
 use crate::logging::LogControl;
 use crate::metrics::Metrics;
@@ -26,7 +26,7 @@ use crate::xds::{
 /// A server that is bound and ready to run.
 #[derive(Debug)]
 pub struct Server {
-    config: Config,
+    file: ConfigFile,
     rules: Arc<ResourceRules>,
     listeners: Listeners,
     admin: Option<AdminListener>,
@@ -54,31 +54,35 @@ pub enum ServerError {
 
 impl Server {
     /// Protects the process and binds the listeners. Port 0 becomes a real one, which is logged.
-    pub async fn build(config: Config, log: LogControl) -> Result<Self, ServerError> {
-        let rules = Arc::new(ResourceRules::of(&config).map_err(ServerError::Configuration)?);
+    pub async fn build(file: ConfigFile, log: LogControl) -> Result<Self, ServerError> {
+        let config = file.config();
+        let rules = Arc::new(ResourceRules::of(config).map_err(ServerError::Configuration)?);
         if config.process.dumpable {
             warn!("process.dumpable is on: others of the same user can read the private keys");
         } else {
             crate::hardening::forbid_dumps()
                 .map_err(|error| ServerError::Hardening(error.into()))?;
         }
-        let listeners = Listeners::bind(&config).await?;
+        let listeners = Listeners::bind(config).await?;
         let mut admin = None;
         if let Some(wanted) = &config.admin {
             let (listener, address) = AdminListener::bind(&wanted.listen).await?;
             info!(address, "serving the admin pages");
             admin = Some(listener);
         }
-        Ok(Self { config, rules, listeners, admin, log })
+        Ok(Self { file, rules, listeners, admin, log })
     }
 
     /// Serves until `stop`, then lets open streams end. A task that ends early is an error.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServerError> {
-        let Self { config, rules, listeners, admin, log } = self;
-        let (_config, live) = watch::channel(Arc::new(config.clone()));
+        let Self { file, rules, listeners, admin, log } = self;
+        let config = Config::clone(file.config());
         let metrics = Metrics::default();
         let registry = Registry::new(metrics.clone());
         let mut tasks = Tasks::new(stop.clone());
+
+        let (reloader, live, configuration) = Reloader::new(file, metrics.clone());
+        tasks.spawn("configuration", reloader.run(stop.clone()));
 
         // Where there is no policy, its state never changes; its writer lives as long as the
         // server.
@@ -108,7 +112,8 @@ impl Server {
         // The admin listener outlives the streams, so that /readyz can say that the server is
         // stopping.
         let end = CancellationToken::new();
-        let health = Health { identities: identities.clone(), policy, stop: stop.clone() };
+        let health =
+            Health { identities: identities.clone(), policy, configuration, stop: stop.clone() };
         if let Some(admin) = admin {
             let pages = Admin {
                 health: health.clone(),
@@ -124,7 +129,7 @@ impl Server {
 
         let identification = Identification::new(identities, live.clone());
         let (incoming, socket) = listeners.open(live.clone(), identification, &registry);
-        let hub = Hub::new(views, registry, live, stop.clone());
+        let hub = Hub::new(views, registry, live.clone(), stop.clone());
         let herald = Herald::new(health, hub.health()).await;
         tasks.spawn("herald", herald.run());
         let streams = TaskTracker::new();
@@ -135,7 +140,8 @@ impl Server {
 
         let ended = tasks.wait_for_stop_or_end().await;
         stop.cancel();
-        drain(&streams, config.drain.duration()).await;
+        let deadline = live.borrow().drain.duration();
+        drain(&streams, deadline).await;
         end.cancel();
         tasks.finish(Duration::from_secs(1)).await;
         drop(socket);

@@ -29,7 +29,7 @@ const GOOD: &str = "source: { workload_api: { socket: unix:///agent.sock } }\nli
 fn check_says_that_a_configuration_is_good() {
     let (code, told) = check(GOOD);
     assert_eq!(code, Some(0), "{told}");
-    assert!(told.contains("good"));
+    assert!(told.contains("good") && told.contains("live") && told.contains("listen.tcp.allow"));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::ConfigFault;
 use crate::policy::PolicyState;
 use crate::sources::Identities;
 
@@ -16,6 +17,8 @@ pub struct Health {
     pub identities: watch::Receiver<Identities>,
     /// The policy that is served.
     pub policy: watch::Receiver<PolicyState>,
+    /// Why a newer configuration is not in force.
+    pub configuration: watch::Receiver<ConfigFault>,
     /// Cancelled when the server begins to stop.
     pub stop: CancellationToken,
 }
@@ -34,7 +37,7 @@ pub struct Readiness {
 /// A guard of readiness and what it says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reason {
-    /// `identity`, `policy` or `stop`.
+    /// `identity`, `policy`, `configuration` or `stop`.
     pub guard: &'static str,
     /// What it found, and what would help.
     pub reason: String,
@@ -55,7 +58,12 @@ impl Health {
         let stale_identity = identities.trouble.clone().filter(|_| no_identity.is_none());
         let stale_policy = policy.rejected().map(str::to_owned).filter(|_| no_policy.is_none());
         let reasons = told([("identity", no_identity), ("policy", no_policy), ("stop", stopping)]);
-        let warnings = told([("identity", stale_identity), ("policy", stale_policy)]);
+        let stale_configuration = self.configuration.borrow().clone();
+        let warnings = told([
+            ("identity", stale_identity),
+            ("policy", stale_policy),
+            ("configuration", stale_configuration),
+        ]);
         Readiness { ready: reasons.is_empty(), reasons, warnings }
     }
 
@@ -65,6 +73,7 @@ impl Health {
             // A writer that has ended changes nothing any more.
             Ok(()) = self.identities.changed() => {}
             Ok(()) = self.policy.changed() => {}
+            Ok(()) = self.configuration.changed() => {}
             () = self.stop.cancelled() => {}
         }
     }

@@ -9,6 +9,7 @@ mod interval;
 mod listen;
 mod name_pattern;
 mod read;
+mod reload;
 mod san_matcher;
 mod values;
 
@@ -25,6 +26,7 @@ pub use interval::Interval;
 pub use listen::{AllowedPeers, Listen, PeerPattern, TcpListen};
 pub use name_pattern::NamePattern;
 pub use read::ConfigError;
+pub use reload::{ConfigFault, ConfigFile, LIVE_KEYS, Reloader};
 pub use san_matcher::SanMatcher;
 pub use values::{ConfiguredId, FileMode, Sha256Digest};
 

@@ -1,6 +1,6 @@
 //! Reading a configuration, and what only the whole of it can show to be wrong.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{Config, Listen, NamePattern};
 
@@ -26,13 +26,6 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Reads and checks a configuration file.
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
-        Self::parse(&text).map_err(|fault| ConfigError::Invalid { path: path.into(), fault })
-    }
-
     /// Checks a configuration's text. The error is meant for people and ends without a line break.
     pub fn parse(text: &str) -> Result<Self, String> {
         let config: Self =

@@ -11,9 +11,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::file_watch::FileWatch;
 use super::{CodeCheck, FilterKind, PolicyState};
 use crate::config::Filters;
+use crate::file_watch::FileWatch;
 use crate::metrics::Metrics;
 
 /// The longest file that is read, in bytes.

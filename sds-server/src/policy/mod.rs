@@ -1,7 +1,6 @@
 //! The mesh policy: one watched file, and the slice of it that the Envoys of this server enforce.
 
 mod code;
-mod file_watch;
 mod keeper;
 
 use std::collections::BTreeMap;

@@ -128,8 +128,16 @@ impl Server {
     }
 
     pub(crate) fn terminate(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    pub(crate) fn hang_up(&self) {
+        self.signal(rustix::process::Signal::HUP);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("alive");
+        rustix::process::kill_process(pid, signal).expect("alive");
     }
 
     pub(crate) async fn wait_for_exit(&mut self) -> ExitStatus {

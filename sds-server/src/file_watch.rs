@@ -27,7 +27,7 @@ const LINKS: usize = 16;
 /// A watch of some files, or of directories of policy files. Directories are watched, not files: a
 /// replaced file is another file.
 #[derive(Debug)]
-pub(super) struct FileWatch {
+pub(crate) struct FileWatch {
     paths: Vec<PathBuf>,
     seen: Vec<Stamp>,
     watcher: Option<RecommendedWatcher>,
@@ -40,7 +40,7 @@ type Stamp = Option<(u64, u64, u64, (i64, i64), (i64, i64))>;
 
 impl FileWatch {
     /// Watches `paths` from their state of now.
-    pub(super) fn new(paths: Vec<PathBuf>) -> Self {
+    pub(crate) fn new(paths: Vec<PathBuf>) -> Self {
         let (notify, notified) = mpsc::channel(1);
         // A full channel means that a notification is pending already.
         let watcher = notify::recommended_watcher(move |_| {
@@ -58,7 +58,7 @@ impl FileWatch {
     }
 
     /// Returns when a file has changed since the last time, and is quiet again.
-    pub(super) async fn changed(&mut self) {
+    pub(crate) async fn changed(&mut self) {
         let look = if self.watcher.is_some() { LOOK } else { LOOK_WITHOUT_NOTIFICATION };
         loop {
             // The end of the wait and the end of the notifications mean the same: look.
