@@ -34,7 +34,8 @@ impl DevAgent {
             .arg("--directory")
             .arg(&directory)
             .args(["--trust-domain", TRUST_DOMAIN])
-            .arg(format!("--svid-ttl={svid_ttl}s"));
+            .arg(format!("--svid-ttl={svid_ttl}s"))
+            .arg(format!("--jwt-ttl={svid_ttl}s"));
         for workload in Workload::ALL {
             launch = launch.arg(format!("--workload={}={}", workload.name(), workload.path()));
         }

@@ -64,6 +64,7 @@ impl Entry {
             "parent_id": parent,
             "spiffe_id": self.spiffe_id,
             "x509_svid_ttl": self.svid_ttl,
+            "jwt_svid_ttl": self.svid_ttl,
             "dns_names": self.dns_names,
             "federates_with": self.federates_with,
             "selectors": [{ "type": "unix", "value": format!("path:{}", self.path) }],

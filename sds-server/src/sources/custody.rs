@@ -100,9 +100,10 @@ impl Custody {
                     {
                         continue;
                     }
-                    let candidate = match before.remove(&id) {
-                        Some(known) if known.leaf.svid.same_as(&svid) => known,
-                        _ => self.candidate(svid, now, &mut findings),
+                    let known = before.remove(&id).filter(|it| it.leaf.svid.same_as(&svid));
+                    let candidate = match known {
+                        Some(known) => self.reconsider(known, now),
+                        None => self.candidate(svid, now, &mut findings),
                     };
                     self.candidates.insert(id, candidate);
                 }
@@ -127,22 +128,47 @@ impl Custody {
         self.offered_bundles.clear();
     }
 
+    /// A candidate of an earlier offer: its authority may have come since.
+    fn reconsider(&self, known: Candidate, now: Moment) -> Candidate {
+        let svid = &known.leaf.svid;
+        match self.issuer(svid, now) {
+            Some(issuer) if known.leaf.issuer.is_none() => Candidate {
+                hold_until: self.hold(svid, Some(issuer), now),
+                leaf: Leaf { svid: Arc::clone(svid), issuer: Some(issuer) },
+                reported: known.reported,
+            },
+            _ => known,
+        }
+    }
+
     fn candidate(&self, svid: Svid, now: Moment, findings: &mut Vec<Finding>) -> Candidate {
-        let issuer = self
-            .offered_bundles
-            .get(svid.id().trust_domain())
-            .and_then(|bundle| issuer(&svid, bundle, now));
+        let issuer = self.issuer(&svid, now);
         if issuer.is_none() {
             findings.push(Finding::UnknownIssuer {
                 id: svid.id().clone(),
                 serial: svid.serial().into(),
             });
         }
-        let hold_until = self.current.get(svid.id()).zip(issuer).and_then(|(old, issuer)| {
-            let remaining = old.value.svid.not_after().duration_since(now.wall).unwrap_or_default();
-            self.authorities.hold_until(issuer, self.settings.hold, remaining, now.steady)
-        });
+        let hold_until = self.hold(&svid, issuer, now);
         Candidate { leaf: Leaf { svid: Arc::new(svid), issuer }, hold_until, reported: false }
+    }
+
+    fn issuer(&self, svid: &Svid, now: Moment) -> Option<AuthorityId> {
+        let bundle = self.offered_bundles.get(svid.id().trust_domain())?;
+        issuer(svid, bundle, now)
+    }
+
+    /// Until when a renewed leaf waits: until every peer can know its authority. Where that is not
+    /// known to us either, for half of what the old one has left.
+    fn hold(&self, svid: &Svid, issuer: Option<AuthorityId>, now: Moment) -> Option<Instant> {
+        let old = self.current.get(svid.id())?;
+        let remaining = old.value.svid.not_after().duration_since(now.wall).unwrap_or_default();
+        match issuer {
+            Some(issuer) => {
+                self.authorities.hold_until(issuer, self.settings.hold, remaining, now.steady)
+            }
+            None => Some(now.steady + remaining / 2),
+        }
     }
 
     /// Brings what is served up to `now`. Call it after every offer and at
@@ -168,6 +194,7 @@ impl Custody {
             if let Some(old) = current {
                 old.leaves_at = None;
                 if old.value.svid.same_as(&candidate.leaf.svid) {
+                    old.value.issuer = candidate.leaf.issuer;
                     continue;
                 }
                 let old_is_good = old.value.svid.check_validity(now.wall).is_ok()

@@ -88,6 +88,43 @@ fn a_leaf_of_a_new_authority_waits_until_its_peers_can_know_it() {
 }
 
 #[test]
+fn a_leaf_that_comes_before_its_authority_waits_for_it() {
+    let (old, new) = (Authority::new("example.org"), Authority::new("example.org"));
+    let mut keeper = Keeper::new();
+    keeper.offer(&Authority::context(&[&old.svid("/a", HOUR)], &[&old]));
+    let first = keeper.serial();
+
+    let renewed = new.svid("/a", HOUR);
+    let findings = keeper.offer(&Authority::context(&[&renewed], &[&old]));
+    assert!(
+        matches!(&findings[..], [Finding::UnknownIssuer { .. }, Finding::Held { .. }]),
+        "{findings:?}"
+    );
+    keeper.wait(20 * SECOND);
+    assert_eq!(keeper.serial(), first);
+    keeper.offer(&Authority::context(&[&renewed], &[&old, &new]));
+    keeper.wait(9 * SECOND);
+    assert_eq!(keeper.serial(), first, "its peers can have known it for 9 s");
+    keeper.wait(SECOND);
+    assert_ne!(keeper.serial(), first);
+}
+
+#[test]
+fn a_leaf_of_an_authority_that_never_comes_is_served_before_the_old_one_ends() {
+    let (old, new) = (Authority::new("example.org"), Authority::new("example.org"));
+    let mut keeper = Keeper::new();
+    keeper.offer(&Authority::context(&[&old.svid("/a", 40 * SECOND)], &[&old]));
+    let first = keeper.serial();
+    let context = Authority::context(&[&new.svid("/a", HOUR)], &[&old]);
+    keeper.offer(&context);
+    keeper.wait(19 * SECOND);
+    keeper.offer(&context);
+    assert_eq!(keeper.serial(), first);
+    keeper.wait(SECOND);
+    assert_ne!(keeper.serial(), first);
+}
+
+#[test]
 fn a_hold_takes_at_most_half_of_the_old_leafs_life() {
     let (old, new) = (Authority::new("example.org"), Authority::new("example.org"));
     let mut keeper = Keeper::new();
