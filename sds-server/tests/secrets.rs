@@ -4,6 +4,9 @@ mod support;
 
 use std::time::Duration;
 
+use envoy_types::pb::envoy::config::core::v3::Node;
+use envoy_types::pb::google::protobuf::{Struct, Value, value::Kind};
+
 use support::{
     Agent, Authority, Client, HOUR, Identity, Server, accepted, certificate, eventually, key,
     plain_authority, trust_domains,
@@ -93,6 +96,33 @@ async fn names_beyond_spires_are_answered_each_as_it_says() {
     let told = r#"signet_xds_unanswered_names_total{type="secret",reason="several_trust_domains"}"#;
     eventually("both are counted", async || (server.metric(told)? == 2).then_some(())).await;
     assert!(server.log().contains("one trust domain only"));
+}
+
+#[tokio::test]
+async fn a_node_that_disables_the_spiffe_validator_gets_plain_lists_as_from_spire() {
+    let server = Server::start("").await;
+    let agent = Agent::serve(&server.at("agent.sock"));
+    let [ours, theirs] = ["example.org", "a.example"].map(Authority::new);
+    agent.issue(&[&Identity::new(&ours, "/a", HOUR)], &[&theirs]);
+    server.wait_for_readiness(200, "").await;
+    let flag = Value { kind: Some(Kind::BoolValue(true)) };
+    let fields = [("disable_spiffe_cert_validation".to_owned(), flag)].into();
+    let node = Node { metadata: Some(Struct { fields }), ..Default::default() };
+    let client = server.client().await;
+    let fetch = async |names: &[&str]| client.fetch_as(node.clone(), names).await;
+
+    for (name, expected) in
+        [("ROOTCA", &ours), ("spiffe://example.org", &ours), ("spiffe://a.example", &theirs)]
+    {
+        let secret = fetch(&[name]).await.expect(name).remove(0);
+        assert_eq!(plain_authority(&secret), expected.certificate, "{name}");
+    }
+    let everything = fetch(&[]).await.expect("everything");
+    let bundles = everything.iter().filter(|secret| !secret.name.ends_with("/a"));
+    assert_eq!(bundles.map(plain_authority).count(), 2);
+    assert!(fetch(&["ALL"]).await.is_err(), "as SPIRE's agent, and never merged");
+    let named = fetch(&["ALL.spiffe"]).await.expect("its name says how").remove(0);
+    assert_eq!(trust_domains(&named).len(), 2);
 }
 
 #[tokio::test]

@@ -86,9 +86,13 @@ impl Catalogue {
     }
 
     /// All resources of a kind, each under its own name only.
-    pub(super) fn canonical(&self, kind: Kind) -> impl Iterator<Item = Arc<Resource>> {
+    pub(super) fn canonical(
+        &self,
+        kind: Kind,
+        form: ValidationForm,
+    ) -> impl Iterator<Item = Arc<Resource>> {
         let names = self.canonical.get(&kind).map(Vec::as_slice).unwrap_or_default();
-        names.iter().filter_map(move |name| self.find(kind, name))
+        names.iter().filter_map(move |name| self.resolve(kind, name, form).ok())
     }
 
     /// Whether the same resources are served by both.
@@ -220,8 +224,10 @@ mod tests {
 
     #[test]
     fn all_are_each_thing_once() {
-        let names: Vec<String> =
-            catalogue().canonical(Kind::Secret).map(|resource| resource.name.clone()).collect();
+        let names: Vec<String> = catalogue()
+            .canonical(Kind::Secret, Plain)
+            .map(|resource| resource.name.clone())
+            .collect();
         assert_eq!(
             names,
             [

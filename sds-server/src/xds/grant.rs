@@ -92,7 +92,7 @@ impl Permitted {
     /// All resources of a kind that the peer may have: each under its own name, and under every
     /// other that was granted by name.
     pub(super) fn all(&self, kind: Kind) -> Vec<Arc<Resource>> {
-        let canonical = self.catalogue.canonical(kind);
+        let canonical = self.catalogue.canonical(kind, self.form);
         let Grant::Listed(patterns) = &*self.grant else { return canonical.collect() };
         let permitted = canonical.filter(|resource| self.grant.permits(&resource.name));
         let named = patterns.iter().filter_map(|pattern| self.find(kind, pattern.only()?));

@@ -122,7 +122,12 @@ impl Client {
     }
 
     pub(crate) async fn fetch(&self, names: &[&str]) -> Result<Vec<Secret>, Status> {
+        self.fetch_as(Node::default(), names).await
+    }
+
+    pub(crate) async fn fetch_as(&self, node: Node, names: &[&str]) -> Result<Vec<Secret>, Status> {
         let request = DiscoveryRequest {
+            node: Some(node),
             resource_names: owned(names),
             type_url: Secret::type_url(),
             ..Default::default()
