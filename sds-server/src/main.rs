@@ -47,6 +47,8 @@ enum Command {
         /// The configuration file
         file: PathBuf,
     },
+    /// Prints the JSON Schema of the configuration, for editors
+    Schema,
 }
 
 const TEACHING: &str = "\
@@ -120,8 +122,13 @@ Exit codes: 0 stopped as asked, or checked and good; 1 a fault; 2 a wrong comman
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(Command::Check { file }) = &arguments.command {
-        return check(file);
+    match &arguments.command {
+        Some(Command::Check { file }) => return check(file),
+        Some(Command::Schema) => {
+            println!("{:#}", sds_server::config::schema());
+            return ExitCode::SUCCESS;
+        }
+        None => {}
     }
     let served = logging::start(arguments.log_format, &arguments.log).and_then(|log| {
         let file = arguments.config.unwrap_or_default();

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// A length of time: a whole number and its unit, as in `500ms`, `10s`, `5m`, `1h`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
 pub struct Interval(Duration);
 
 impl Interval {
@@ -18,6 +20,18 @@ impl Interval {
     /// The same as the standard library counts it.
     pub const fn duration(self) -> Duration {
         self.0
+    }
+}
+
+impl From<Interval> for String {
+    fn from(interval: Interval) -> Self {
+        match interval.0.as_millis() {
+            millis if millis % 1_000 != 0 => format!("{millis}ms"),
+            millis if millis % 60_000 != 0 => format!("{}s", millis / 1_000),
+            millis if millis % 3_600_000 != 0 => format!("{}m", millis / 60_000),
+            0 => "0s".into(),
+            millis => format!("{}h", millis / 3_600_000),
+        }
     }
 }
 
@@ -55,6 +69,10 @@ mod tests {
                 Interval::try_from(text.to_owned()).expect(text).duration().as_millis(),
                 millis
             );
+        }
+        for text in ["0s", "500ms", "1500ms", "10s", "90s", "2m", "1h"] {
+            let interval = Interval::try_from(text.to_owned()).expect(text);
+            assert_eq!(String::from(interval), text);
         }
         for text in ["", "5", "s", "-1s", "1.5s", "1 s", "1d", "99999999999h", "é"] {
             assert!(Interval::try_from(text.to_owned()).is_err(), "{text}");

@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use signet_policy::IdPattern;
 
 use super::{FileMode, NamePattern, defaults};
 
 /// The sockets of SDS and ECDS: a Unix socket, a TCP socket, or both.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Listen {
     /// Absolute path of the Unix socket. A stale socket there is replaced, anything else is not. A
@@ -28,7 +29,7 @@ pub struct Listen {
 }
 
 /// A TCP socket with mutual TLS: the server shows its default SVID, and every peer must show one.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TcpListen {
     /// `10.0.0.1:8443`. Port 0 takes a free one, which is logged.
@@ -42,7 +43,7 @@ pub struct TcpListen {
 
 /// Peers and the names that they may have. A peer that several entries match may have the names of
 /// all of them.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AllowedPeers {
     /// A SPIFFE ID, in which a segment `*` is any one segment and a last segment `**` is the rest.
@@ -53,8 +54,9 @@ pub struct AllowedPeers {
 }
 
 /// SPIFFE IDs of one trust domain.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
+#[schemars(with = "String")]
 pub struct PeerPattern(IdPattern);
 
 impl PeerPattern {

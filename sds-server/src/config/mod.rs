@@ -11,13 +11,15 @@ mod name_pattern;
 mod read;
 mod reload;
 mod san_matcher;
+mod schema;
 mod values;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use signet_policy::{DenialDetail, HeaderNames, PayloadName};
 use tokio::sync::watch;
 
@@ -28,10 +30,11 @@ pub use name_pattern::NamePattern;
 pub use read::ConfigError;
 pub use reload::{ConfigFault, ConfigFile, LIVE_KEYS, Reloader};
 pub use san_matcher::SanMatcher;
+pub use schema::schema;
 pub use values::{ConfiguredId, FileMode, Sha256Digest};
 
 /// The whole configuration of a server.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where SVIDs and bundles come from.
@@ -81,7 +84,7 @@ pub struct Config {
 pub type LiveConfig = watch::Receiver<Arc<Config>>;
 
 /// The place that issues identities.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// The SPIFFE Workload API: the server's own identities, for a sidecar in the same pod.
@@ -102,7 +105,7 @@ impl Source {
 }
 
 /// The Workload API's address.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WorkloadApi {
     /// `unix:///run/spire/agent.sock`. It need not exist yet: the server waits for it.
@@ -110,7 +113,7 @@ pub struct WorkloadApi {
 }
 
 /// The Broker API's address, and who is who on its channel.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Broker {
     /// The agent's broker socket, `unix:///run/spire/broker/broker.sock`. It need not exist yet.
@@ -126,7 +129,7 @@ pub struct Broker {
 }
 
 /// The Delegated Identity API's address.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Delegated {
     /// The agent's admin socket, `unix:///run/spire/admin/admin.sock`. It need not exist yet.
@@ -134,7 +137,7 @@ pub struct Delegated {
 }
 
 /// The listener of `/livez`, `/readyz` and `/metrics`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Admin {
     /// `127.0.0.1:9902`, or `unix:///path`. Port 0 takes a free one, which is logged.
@@ -142,7 +145,7 @@ pub struct Admin {
 }
 
 /// Secret names, those of SPIRE's agent by default.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Names {
     /// The default SVID. Default `default`.
@@ -155,7 +158,7 @@ pub struct Names {
 
 /// The operator's choice among several SVIDs. With neither key: the one chosen first while it
 /// lives, else the smallest SPIFFE ID. With either: that SVID or none.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DefaultSvid {
     /// This SPIFFE ID.
@@ -172,7 +175,7 @@ impl DefaultSvid {
 }
 
 /// Make before break.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rotation {
     /// How long a certificate authority must have been in the bundle before a renewed leaf of its
@@ -185,7 +188,7 @@ pub struct Rotation {
 }
 
 /// Where the mesh policy is written.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyFile {
     /// Path of the document, or of a directory whose `*.yaml` are one policy. It is watched: a new
@@ -194,7 +197,7 @@ pub struct PolicyFile {
 }
 
 /// The filters that the server configures by ECDS.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Filters {
     /// `signet.http`, the HTTP filter `spiffe_authz.wasm`.
@@ -204,7 +207,7 @@ pub struct Filters {
 }
 
 /// One Wasm filter.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
     /// The code's path as Envoy sees it.
@@ -215,19 +218,22 @@ pub struct Filter {
     /// What a denied peer is told: `class` (default), or `rule` for demonstrations. Logs have the
     /// rule always.
     #[serde(default)]
+    #[schemars(with = "schema::DenialDetailWords")]
     pub denial_detail: DenialDetail,
     /// Names of the headers that tell the API who called. Default `x-spiffe-id`, `x-db-role`,
     /// `x-signet-rule`.
     #[serde(default)]
+    #[schemars(with = "schema::HeaderNameWords")]
     pub headers: HeaderNames,
     /// Where Envoy's `jwt_authn` leaves the claims that it verified: its provider's
     /// `payload_in_metadata`. Default `jwt_payload`.
     #[serde(default)]
+    #[schemars(with = "String")]
     pub jwt_payload: PayloadName,
 }
 
 /// Bounds on peers.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Open connections of one user ID. Default 16.
@@ -251,7 +257,7 @@ pub struct Limits {
 }
 
 /// What the process forbids itself.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Process {
     /// Whether others of the same user may read the process's memory and whether it may leave core

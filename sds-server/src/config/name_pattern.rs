@@ -1,11 +1,13 @@
 //! Names that operators describe by one of their ends.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// A name of a secret or an extension configuration, or all that begin (`spiffe://a/*`) or end
 /// (`*.example.org`) alike, or all (`*`).
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
+#[schemars(with = "String")]
 pub enum NamePattern {
     /// This name.
     Exactly(String),

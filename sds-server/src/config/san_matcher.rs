@@ -1,11 +1,13 @@
 //! Whom a validation context accepts.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// A URI SAN, or the beginning of one: `{ exact: spiffe://example.org/ns/a/sa/db }`,
 /// `{ prefix: spiffe://example.org/ns/a/ }`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "Written")]
+#[schemars(with = "Written")]
 pub enum SanMatcher {
     /// This URI.
     Exact(String),
@@ -13,7 +15,7 @@ pub enum SanMatcher {
     Prefix(String),
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Written {
     exact: Option<String>,

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// A SPIFFE ID written in the configuration.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
+#[schemars(with = "String")]
 pub struct ConfiguredId(pub spiffe::SpiffeId);
 
 impl TryFrom<String> for ConfiguredId {
@@ -20,8 +22,9 @@ impl TryFrom<String> for ConfiguredId {
 }
 
 /// Permissions of a socket: four octal digits in quotes, as in `"0660"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
 pub struct FileMode(u32);
 
 impl FileMode {
@@ -31,6 +34,12 @@ impl FileMode {
     /// The permission bits.
     pub const fn bits(self) -> u32 {
         self.0
+    }
+}
+
+impl From<FileMode> for String {
+    fn from(mode: FileMode) -> Self {
+        format!("{:04o}", mode.0)
     }
 }
 
@@ -47,8 +56,9 @@ impl TryFrom<String> for FileMode {
 }
 
 /// A SHA-256 digest in 64 hex digits.
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
+#[schemars(with = "String")]
 pub struct Sha256Digest([u8; 32]);
 
 impl From<[u8; 32]> for Sha256Digest {
