@@ -20,7 +20,7 @@ use crate::{
     Bootstrap, Envoy, PATIENCE, Stage, TRUST_DOMAIN, Workload,
     fetched::Leaf,
     http::{Ask, Reply},
-    tls::presented_by,
+    tls::{TlsCaller, presented_by},
     until,
 };
 
@@ -157,6 +157,11 @@ impl Pair {
     /// The certificate that the server shows.
     pub async fn presented(&self) -> Result<Leaf> {
         presented_by(self.address).await
+    }
+
+    /// The same to a caller that names the server (SNI).
+    pub async fn presented_to(&self, server: &str) -> Result<Leaf> {
+        Ok(TlsCaller::new(None, "h2")?.connect_to(self.address, server).await?.server)
     }
 
     /// Waits until the server shows another certificate than that, and returns it.

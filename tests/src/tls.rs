@@ -63,9 +63,14 @@ impl TlsCaller {
 
     /// Connects and shakes hands.
     pub async fn connect(&self, address: SocketAddr) -> Result<Handshake> {
+        self.connect_to(address, "signet.test").await
+    }
+
+    /// The same, and names this server (SNI).
+    pub async fn connect_to(&self, address: SocketAddr, server: &str) -> Result<Handshake> {
         let stream = TcpStream::connect(address).await.context("cannot connect")?;
         stream.set_nodelay(true)?;
-        let name = ServerName::try_from("signet.test")?;
+        let name = ServerName::try_from(server.to_owned())?;
         let connector = TlsConnector::from(self.config.clone());
         let stream = connector.connect(name, stream).await.context("the handshake failed")?;
         let (_, session) = stream.get_ref();

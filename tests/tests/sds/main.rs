@@ -7,6 +7,7 @@ mod faults;
 mod federation;
 mod ground;
 mod many;
+mod on_demand;
 mod refused;
 mod rollover;
 mod transports;

@@ -54,17 +54,26 @@ async fn two_hundred_listeners_have_a_certificate_each() {
     assert_eq!(pair.ask("default").await.unwrap().status, 200);
 }
 
-/// A listener that echoes whatever comes over TLS.
-pub(crate) fn listener(secret: &str) -> Value {
-    let sds_config = json!({
+/// A listener that echoes whatever comes over TLS. Its secret comes as the pair's own do.
+fn listener(secret: &str) -> Value {
+    listener_by(secret, &config_source("GRPC"))
+}
+
+/// Where secrets come from, with a stream for each.
+pub(crate) fn config_source(api_type: &str) -> Value {
+    json!({
         "resource_api_version": "V3",
         "initial_fetch_timeout": "0s",
         "api_config_source": {
-            "api_type": "GRPC",
+            "api_type": api_type,
             "transport_api_version": "V3",
             "grpc_services": [{ "envoy_grpc": { "cluster_name": "sds" } }],
         },
-    });
+    })
+}
+
+/// The same with a secret that comes from elsewhere.
+pub(crate) fn listener_by(secret: &str, sds_config: &Value) -> Value {
     json!({
         "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
         "name": secret,

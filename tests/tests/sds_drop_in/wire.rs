@@ -3,7 +3,7 @@
 use anyhow::Result;
 use e2e::{
     SdsServer, TRUST_DOMAIN, Workload,
-    sds::{Heard, SdsClient, has_key, names},
+    sds::{Heard, SdsClient, has_key, names, validator},
 };
 
 use crate::{
@@ -12,6 +12,9 @@ use crate::{
 };
 
 const LONG: u32 = 600;
+
+/// The validator that trusts each bundle for its own trust domain only.
+const SPIFFE: &str = "envoy.tls.cert_validator.spiffe";
 
 pub(crate) async fn rows(scene: &mut Scene, table: &mut Table) -> Result<()> {
     strangers(scene, table).await?;
@@ -36,6 +39,10 @@ pub(crate) async fn rows(scene: &mut Scene, table: &mut Table) -> Result<()> {
         [renewed(scene, spire, "wire-1.test").await?, renewed(scene, ours, "wire-2.test").await?],
     );
     table.row("a secret is refused", each(&clients, refused).await?);
+    table.row(
+        "the node's metadata say `disable_spiffe_cert_validation: true`",
+        each(&clients, plain).await?,
+    );
     table.row("`FetchSecrets`", each(&clients, async |client| Ok(fetched(client).await)).await?);
     table
         .row("`DeltaSecrets`", each(&clients, async |client| Ok(incremental(client).await)).await?);
@@ -187,6 +194,17 @@ async fn refused(client: &SdsClient) -> Result<Verdict> {
         Heard::Silence => Verdict::Good("it is not sent again until it changes".into()),
         other => Verdict::Poor(format!("{other:?}")),
     })
+}
+
+async fn plain(client: &SdsClient) -> Result<Verdict> {
+    let mut kinds = Vec::new();
+    let plainly = client.open_with("disable_spiffe_cert_validation", &["ROOTCA"]);
+    for mut stream in [plainly, client.open(&["ROOTCA"])] {
+        kinds.push(validator(&stream.next().await?[0]));
+    }
+    let good = kinds == ["plain", SPIFFE];
+    let seen = "`ROOTCA` is a plain CA file; without, it is for the SPIFFE validator";
+    Ok(Verdict::of(good, if good { seen.to_owned() } else { format!("{kinds:?}") }))
 }
 
 async fn fetched(client: &SdsClient) -> Verdict {
