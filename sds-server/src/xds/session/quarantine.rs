@@ -5,15 +5,17 @@
 //! remembered across reconnects: they are not sent again, and that version is not believed.
 //!
 //! While an Envoy has refused bytes stored, it may refuse another secret that is good: it tries
-//! both together. So what it refuses then is only a suspect. The culprit's good bytes heal it, and
-//! the suspects are tried once more.
+//! both together, a certificate and the bundle beside it. So what it refuses then is only a
+//! suspect. The culprit's good bytes heal it, and the suspects are tried once more. What holds the
+//! same as the culprit is no suspect: the same bad certificate has several names, and sent once
+//! more Envoy would ACK it.
 
 use std::collections::HashMap;
 
 use tokio::time::Instant;
 
 use super::super::peer::Account;
-use super::super::resource::{Kind, Version};
+use super::super::resource::{Content, Kind, Version};
 
 /// One Envoy, as far as it can be told from others of the same account.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -35,6 +37,7 @@ pub(crate) struct Quarantine {
 struct Refused {
     kind: Kind,
     name: String,
+    content: Content,
     version: Version,
     at: Instant,
     times: u8,
@@ -43,7 +46,7 @@ struct Refused {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
-    /// Refused while the Envoy had nothing else stored that it had refused. `heal`: since then it
+    /// Refused while the Envoy had nothing of other content stored that it had refused. `heal`: since then it
     /// refused something else.
     Culprit { heal: bool },
     /// Refused while a culprit was stored.
@@ -63,7 +66,7 @@ impl Quarantine {
         envoy: &EnvoyId,
         kind: Kind,
         name: &str,
-        version: &Version,
+        (content, version): (Content, &Version),
         now: Instant,
     ) {
         if self.count >= Self::CAPACITY {
@@ -74,7 +77,9 @@ impl Quarantine {
         let mut standing = Standing::Culprit { heal: false };
         refusals.retain_mut(|refused| {
             if !refused.is_of(kind, name) {
-                if let Standing::Culprit { heal } = &mut refused.standing {
+                if let Standing::Culprit { heal } = &mut refused.standing
+                    && refused.content != content
+                {
                     standing = Standing::Suspect;
                     self.news |= !*heal;
                     *heal = true;
@@ -90,7 +95,7 @@ impl Quarantine {
             !again
         });
         let (name, version) = (name.to_owned(), version.clone());
-        refusals.push(Refused { kind, name, version, at: now, times, standing });
+        refusals.push(Refused { kind, name, content, version, at: now, times, standing });
         self.count += 1;
     }
 
@@ -200,7 +205,7 @@ mod tests {
 
     use super::{EnvoyId, Quarantine};
     use crate::xds::peer::Account;
-    use crate::xds::resource::{Kind, Version};
+    use crate::xds::resource::{Content, Kind, Version};
 
     const KIND: Kind = Kind::Secret;
 
@@ -216,7 +221,7 @@ mod tests {
     fn refused_bytes_are_not_believed_until_others_are_accepted() {
         let (envoy, (bad, good)) = (envoy(), versions());
         let mut quarantine = Quarantine::default();
-        quarantine.record(&envoy, KIND, "default", &bad, Instant::now());
+        quarantine.record(&envoy, KIND, "default", (Content::Certificate, &bad), Instant::now());
         assert!(!quarantine.accept(&envoy, KIND, "default", &bad, false));
         assert!(quarantine.holds(&envoy, KIND, "default", &bad));
         assert!(!quarantine.holds(&envoy, KIND, "other", &bad));
@@ -231,7 +236,13 @@ mod tests {
         let mut quarantine = Quarantine::default();
         for _ in 0..Quarantine::TRIES {
             assert!(quarantine.may_try(&envoy, KIND, "default", &bad));
-            quarantine.record(&envoy, KIND, "default", &bad, Instant::now());
+            quarantine.record(
+                &envoy,
+                KIND,
+                "default",
+                (Content::Certificate, &bad),
+                Instant::now(),
+            );
         }
         assert!(!quarantine.may_try(&envoy, KIND, "default", &bad));
         assert_eq!(quarantine.count, 1);
@@ -241,10 +252,10 @@ mod tests {
     fn the_culprit_is_healed_and_suspects_are_cleared_but_the_culprit_is_not() {
         let (envoy, (bad, good)) = (envoy(), versions());
         let mut quarantine = Quarantine::default();
-        quarantine.record(&envoy, KIND, "default", &bad, Instant::now());
+        quarantine.record(&envoy, KIND, "default", (Content::Certificate, &bad), Instant::now());
         assert!(!quarantine.take_news());
         assert!(!quarantine.needs_healing(&envoy, KIND, "default", &bad));
-        quarantine.record(&envoy, KIND, "ROOTCA", &good, Instant::now());
+        quarantine.record(&envoy, KIND, "ROOTCA", (Content::Bundle, &good), Instant::now());
         assert!(quarantine.take_news());
         assert!(quarantine.needs_healing(&envoy, KIND, "default", &bad));
         assert!(!quarantine.needs_healing(&envoy, KIND, "ROOTCA", &good), "only a suspect");
@@ -257,12 +268,32 @@ mod tests {
     }
 
     #[test]
+    fn the_same_certificate_by_another_name_is_no_suspect() {
+        let (envoy, (bad, good)) = (envoy(), versions());
+        let mut quarantine = Quarantine::default();
+        for name in ["default", "spiffe://example.org/api"] {
+            let refused = (Content::Certificate, &bad);
+            quarantine.record(&envoy, KIND, name, refused, Instant::now());
+        }
+        assert!(!quarantine.take_news());
+        assert!(!quarantine.needs_healing(&envoy, KIND, "default", &bad));
+        assert!(quarantine.accept(&envoy, KIND, "default", &good, true));
+        assert!(quarantine.holds(&envoy, KIND, "spiffe://example.org/api", &bad));
+    }
+
+    #[test]
     fn it_does_not_grow_without_bounds() {
         let mut quarantine = Quarantine::default();
         let (version, _) = versions();
         for node in 0..=Quarantine::CAPACITY {
             let envoy = EnvoyId { account: Account::User(7), node: node.to_string() };
-            quarantine.record(&envoy, KIND, "default", &version, Instant::now());
+            quarantine.record(
+                &envoy,
+                KIND,
+                "default",
+                (Content::Certificate, &version),
+                Instant::now(),
+            );
         }
         assert_eq!(quarantine.refusals.len(), Quarantine::CAPACITY);
         assert_eq!(quarantine.count, Quarantine::CAPACITY);

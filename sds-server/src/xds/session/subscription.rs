@@ -50,7 +50,7 @@ struct InFlight {
     nonce: u64,
     name: Arc<str>,
     /// `None` where the name was said to be gone.
-    version: Option<Version>,
+    sent_as: Option<(Content, Version)>,
     sent: Instant,
     why: Why,
 }
@@ -153,19 +153,19 @@ impl Subscription {
             }
             return Heard { events: vec![Event::StaleNonce { kind }], changed: false };
         };
-        let Some(InFlight { name, version, sent, why, .. }) = self.in_flight.remove(position)
+        let Some(InFlight { name, sent_as, sent, why, .. }) = self.in_flight.remove(position)
         else {
             return Heard::default();
         };
         let entry = self.position(&name).ok();
-        let Some(version) = version else {
+        let Some((content, version)) = sent_as else {
             let refused = request.refusal.clone();
             let event = Event::GoneAnswered { kind, name: name.to_string(), refused };
             return Heard { events: vec![event], changed: false };
         };
         // Only the presence of an error makes a NACK; versions say nothing.
         if let Some(reason) = &request.refusal {
-            quarantine.record(envoy, kind, &name, &version, now.steady);
+            quarantine.record(envoy, kind, &name, (content, &version), now.steady);
             if let Some(entry) = entry.map(|position| &mut self.entries[position]) {
                 entry.refused(&version);
             }
@@ -414,17 +414,18 @@ impl Subscription {
             entry.sent(why, of.now.steady);
             self.deadline = self.deadline.into_iter().chain(entry.deadline(of.now.steady)).min();
             let name = Arc::clone(&entry.name);
-            let version = match &says {
-                Says::Have(resource) => Some(resource.version.clone()),
+            let sent_as = match &says {
+                Says::Have(resource) => Some((resource.content, resource.version.clone())),
                 Says::Gone(_) => None,
             };
-            self.hold(position, version.clone().map_or(Held::Gone, Held::Version));
+            let held = sent_as.as_ref().map(|(_, version)| Held::Version(version.clone()));
+            self.hold(position, held.unwrap_or(Held::Gone));
             self.claimed = None;
             self.last_nonce = nonce;
             if self.in_flight.len() >= IN_FLIGHT + self.entries.len() {
                 self.in_flight.pop_front();
             }
-            self.in_flight.push_back(InFlight { nonce, name, version, sent: of.now.steady, why });
+            self.in_flight.push_back(InFlight { nonce, name, sent_as, sent: of.now.steady, why });
             return Some(Response {
                 kind: self.kind,
                 nonce,
