@@ -12,8 +12,15 @@ use crate::{
 };
 
 /// What must never be compiled into a filter: readers of YAML, printers of errors, schemas.
-const NEVER_IN_A_FILTER: [&str; 6] =
-    ["serde-saphyr", "miette", "schemars", "signet-policy-document", "tokio", "regex"];
+const NEVER_IN_A_FILTER: [&str; 6] = [
+    "granit-parser",
+    "serde-saphyr",
+    "miette",
+    "schemars",
+    "signet-policy-document",
+    "tokio",
+    "regex",
+];
 
 /// A filter larger than this is refused. Unit: bytes.
 const LARGEST_FILTER: u64 = 200 * 1024;

@@ -110,7 +110,7 @@ impl PolicyDocument {
         }
     }
 
-    fn read(reader: &mut Reader<'_>, roots: &[(usize, Node)]) -> Option<Self> {
+    fn read(reader: &mut Reader<'_>, roots: &[(usize, Node<'_>)]) -> Option<Self> {
         let mut files = Vec::with_capacity(roots.len());
         for (file, root) in roots {
             reader.turn_to(*file);
@@ -301,7 +301,7 @@ impl PolicyDocument {
 fn read_text<T>(
     name: &str,
     text: &str,
-    read: impl FnOnce(&mut Reader<'_>, &Node) -> Option<T>,
+    read: impl FnOnce(&mut Reader<'_>, &Node<'_>) -> Option<T>,
 ) -> Result<T, Faults> {
     let sources = [source(name, text.to_owned())];
     let mut reader = Reader::new(&sources);
@@ -340,8 +340,9 @@ impl Reader<'_> {
         for (file, keys) in files {
             self.turn_to(*file);
             let Some(node) = keys.get("trust_domain_aliases") else { continue };
-            let read =
-                |reader: &mut Self, item: &Node| reader.trust_domain(item, "trust_domain_aliases");
+            let read = |reader: &mut Self, item: &Node<'_>| {
+                reader.trust_domain(item, "trust_domain_aliases")
+            };
             let Some(mut found) = self.list(node, "trust_domain_aliases", read) else { continue };
             for alias in &found {
                 if names.trust_domains.contains(alias) {
@@ -367,7 +368,7 @@ impl Reader<'_> {
     fn agreed<T: PartialEq>(
         &mut self,
         first: &mut Option<(T, Place)>,
-        node: &Node,
+        node: &Node<'_>,
         what: &str,
         found: T,
     ) {
@@ -401,7 +402,7 @@ impl Reader<'_> {
         seconds.map_or(default, |(seconds, _)| seconds)
     }
 
-    fn trust_domain(&mut self, node: &Node, what: &str) -> Option<String> {
+    fn trust_domain(&mut self, node: &Node<'_>, what: &str) -> Option<String> {
         self.parsed(node, what, |text| match SpiffeId::parse(&format!("spiffe://{text}/x")) {
             Ok(id) if id.trust_domain() == text => Ok(text),
             _ => Err("a trust domain is 1 to 255 of the characters `a-z`, `0-9`, `.`, `-` and `_`, such as \
@@ -412,10 +413,10 @@ impl Reader<'_> {
     /// Reads a list of rules; the faulty ones are left out.
     fn rules<R>(
         &mut self,
-        node: Option<&Node>,
+        node: Option<&Node<'_>>,
         what: &str,
         names: &Names,
-        read: fn(&mut Self, &Node, &Names) -> Option<Addressed<R>>,
+        read: fn(&mut Self, &Node<'_>, &Names) -> Option<Addressed<R>>,
     ) -> Vec<Addressed<R>> {
         let Some(node) = node else { return Vec::new() };
         let Value::List(items) = &node.value else {

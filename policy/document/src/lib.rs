@@ -28,6 +28,7 @@ mod fault;
 mod files;
 mod node;
 mod read;
+mod scalar;
 mod schema;
 mod space;
 

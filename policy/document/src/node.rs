@@ -1,12 +1,13 @@
 //! YAML as nodes that know where they stand, so that every fault has its span.
 
-use std::fmt;
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::ops::Range;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{DuplicateKeyPolicy, Location, MergeKeyPolicy, Spanned};
+use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput};
 
 use crate::fault::Fault;
+use crate::scalar::plain;
 
 /// Largest document in bytes. A hundred thousand rules fit.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
@@ -14,22 +15,30 @@ const MAX_BYTES: usize = 32 * 1024 * 1024;
 /// Deepest nesting. A policy needs six; sixty overflow the stack of a thread in a build without optimization.
 const MAX_DEPTH: usize = 16;
 
+/// How many nodes aliases may stand for. A list of callers that all rules share stays far below; a bomb
+/// doesn't.
+const MAX_COPIES: usize = 1_000_000;
+
 /// A value and where it stands.
-pub(crate) type Node = Spanned<Value>;
+#[derive(Clone, Debug)]
+pub(crate) struct Node<'t> {
+    pub(crate) value: Value<'t>,
+    span: Range<usize>,
+}
 
 /// A YAML value. Duplicate keys are kept: they are faults, to be told with all others.
-#[derive(Debug)]
-pub(crate) enum Value {
+#[derive(Clone, Debug)]
+pub(crate) enum Value<'t> {
     Null,
     Boolean(bool),
     Integer(i128),
     Float,
-    Text(String),
-    List(Vec<Node>),
-    Map(Vec<(Node, Node)>),
+    Text(Cow<'t, str>),
+    List(Vec<Node<'t>>),
+    Map(Vec<(Node<'t>, Node<'t>)>),
 }
 
-impl Value {
+impl Value<'_> {
     /// What this is, with its article.
     pub(crate) const fn kind(&self) -> &'static str {
         match self {
@@ -44,24 +53,16 @@ impl Value {
     }
 }
 
-/// Where a node stands, in bytes.
-pub(crate) fn span_of(node: &Node) -> Range<usize> {
-    // Byte offsets are always known of text input.
-    byte_span(node.referenced).unwrap_or_default()
-}
-
-fn byte_span(location: Location) -> Option<Range<usize>> {
-    let span = location.span();
-    let start = usize::try_from(span.byte_offset()?).ok()?;
-    let length = usize::try_from(span.byte_len()?).ok()?;
-    Some(start..start.checked_add(length)?)
+/// Where a node stands, in bytes. What an alias stands for stands where it is written.
+pub(crate) fn span_of(node: &Node<'_>) -> Range<usize> {
+    node.span.clone()
 }
 
 /// Reads a whole document.
 ///
 /// # Errors
 /// The one fault after which nothing more can be read.
-pub(crate) fn parse(text: &str) -> Result<Node, Box<Fault>> {
+pub(crate) fn parse(text: &str) -> Result<Node<'_>, Box<Fault>> {
     if text.len() > MAX_BYTES {
         let found = text.len();
         return Err(Box::new(Fault::new(
@@ -71,98 +72,204 @@ pub(crate) fn parse(text: &str) -> Result<Node, Box<Fault>> {
             format!("a policy has at most {MAX_BYTES} bytes"),
         )));
     }
-    let options = serde_saphyr::options! {
-        duplicate_keys: DuplicateKeyPolicy::PassThrough,
-        merge_keys: MergeKeyPolicy::Error,
-        emit_comments: false,
-        budget: serde_saphyr::budget! { max_depth: MAX_DEPTH },
-    };
-    serde_saphyr::from_str_with_options(text, options)
-        .map_err(|error| Box::new(unreadable(text, &error)))
+    Tree::new(text).document()
 }
 
-/// What the YAML parser says, at its place.
-fn unreadable(text: &str, error: &serde_saphyr::Error) -> Fault {
-    let location = error.location();
-    // Faults of syntax are located in characters only.
-    let in_characters = |location: Location| {
-        let at = usize::try_from(location.span().offset()).ok()?;
-        let (start, found) = text.char_indices().nth(at)?;
-        Some(start..start + found.len_utf8())
-    };
-    let span =
-        location.and_then(|location| byte_span(location).or_else(|| in_characters(location)));
-    let message = error.without_snippet().to_string();
-    // The place is shown by the span.
-    let message = message.split(" at line ").next().unwrap_or_default();
-    Fault::new(
-        span.unwrap_or_default(),
+/// The fault after which nothing more can be read.
+fn unreadable(span: Range<usize>, message: &str) -> Box<Fault> {
+    Box::new(Fault::new(
+        span,
         format!("the document is no YAML that can be read: {message}"),
         "reading stopped here",
         "other faults can be found once this one is repaired",
-    )
+    ))
 }
 
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor)
-    }
+/// Makes a tree of the parser's events.
+struct Tree<'t> {
+    text: &'t str,
+    events: Parser<'t, StrInput<'t>>,
+    /// What anchors stand for, by the parser's numbers.
+    anchored: HashMap<usize, Node<'t>>,
+    copies: usize,
 }
 
-struct ValueVisitor;
-
-impl<'de> Visitor<'de> for ValueVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text, a number, a boolean, a list or a mapping")
+impl<'t> Tree<'t> {
+    fn new(text: &'t str) -> Self {
+        let options = granit_parser::options! { emit_comments: false };
+        let events = Parser::new_from_str_with_options(text, options);
+        Self { text, events, anchored: HashMap::new(), copies: 0 }
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    /// The one document of the text.
+    fn document(mut self) -> Result<Node<'t>, Box<Fault>> {
+        let mut root = None;
+        loop {
+            match self.next()? {
+                (Event::StreamStart | Event::DocumentEnd, _) => {}
+                (Event::StreamEnd, _) => break,
+                (Event::DocumentStart(..), span) if root.is_some() => {
+                    return Err(unreadable(span, "multiple YAML documents, and one is read"));
+                }
+                (Event::DocumentStart(..), _) => {
+                    let (event, span) = self.next()?;
+                    root = Some(self.node(event, span, 0)?);
+                }
+                (_, span) => return Err(unreadable(span, "something outside of the document")),
+            }
+        }
+        Ok(root.unwrap_or(Node { value: Value::Null, span: 0..0 }))
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Boolean(value))
+    fn next(&mut self) -> Result<(Event<'t>, Range<usize>), Box<Fault>> {
+        match self.events.next_event() {
+            Some(Ok((event, span))) => Ok((event, byte_span(&span))),
+            Some(Err(error)) => Err(self.broken(&error)),
+            None => Err(unreadable(self.text.len()..self.text.len(), "it ends early")),
+        }
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Integer(value.into()))
+    /// What the parser says, at its place.
+    fn broken(&self, error: &ScanError) -> Box<Fault> {
+        let at = error.marker().byte_offset().unwrap_or_default();
+        let length =
+            self.text.get(at..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
+        unreadable(at..at + length, &error.info())
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Integer(value.into()))
+    /// The node that begins with an event.
+    fn node(
+        &mut self,
+        event: Event<'t>,
+        span: Range<usize>,
+        depth: usize,
+    ) -> Result<Node<'t>, Box<Fault>> {
+        if event.tag().is_some() {
+            return Err(unreadable(span, "a value has a tag, and a policy needs none"));
+        }
+        if depth > MAX_DEPTH {
+            return Err(unreadable(span, "it is nested too deep"));
+        }
+        let (value, anchor) = match event {
+            Event::Scalar(text, ScalarStyle::Plain, anchor, _) => (plain(text), anchor),
+            Event::Scalar(text, _, anchor, _) => (Value::Text(text), anchor),
+            Event::SequenceStart(_, anchor, _) => (self.list(depth)?, anchor),
+            Event::MappingStart(_, anchor, _) => (self.map(depth)?, anchor),
+            Event::Alias(anchor) => {
+                let Some(node) = self.anchored.remove(&anchor) else {
+                    return Err(unreadable(span, "an alias stands inside of what it stands for"));
+                };
+                let copy = self.copy(&node, &span, depth);
+                self.anchored.insert(anchor, node);
+                return copy;
+            }
+            _ => return Err(unreadable(span, "a value is missing")),
+        };
+        let node = Node { value, span };
+        if anchor != 0 {
+            let copy = self.copy(&node, &node.span, depth)?;
+            self.anchored.insert(anchor, copy);
+        }
+        Ok(node)
     }
 
-    fn visit_i128<E>(self, value: i128) -> Result<Value, E> {
-        Ok(Value::Integer(value))
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
-        Ok(Value::Float)
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::Text(value.to_owned()))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::Text(value))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+    fn list(&mut self, depth: usize) -> Result<Value<'t>, Box<Fault>> {
         let mut list = Vec::new();
-        while let Some(item) = items.next_element()? {
-            list.push(item);
+        loop {
+            let (event, span) = self.next()?;
+            if event == Event::SequenceEnd {
+                return Ok(Value::List(list));
+            }
+            list.push(self.node(event, span, depth + 1)?);
         }
-        Ok(Value::List(list))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+    fn map(&mut self, depth: usize) -> Result<Value<'t>, Box<Fault>> {
         let mut map = Vec::new();
-        while let Some(entry) = entries.next_entry()? {
-            map.push(entry);
+        loop {
+            let (event, span) = self.next()?;
+            if event == Event::MappingEnd {
+                return Ok(Value::Map(map));
+            }
+            if matches!(&event, Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<") {
+                return Err(unreadable(span, "`<<` is a merge key, and a policy has none"));
+            }
+            let key = self.node(event, span, depth + 1)?;
+            let (event, span) = self.next()?;
+            map.push((key, self.node(event, span, depth + 1)?));
         }
-        Ok(Value::Map(map))
+    }
+
+    /// A copy of what an anchor stands for, wanted at `at`.
+    fn copy(
+        &mut self,
+        node: &Node<'t>,
+        at: &Range<usize>,
+        depth: usize,
+    ) -> Result<Node<'t>, Box<Fault>> {
+        self.copies += 1;
+        if self.copies > MAX_COPIES {
+            return Err(unreadable(at.clone(), "its aliases stand for too much"));
+        }
+        if depth > MAX_DEPTH {
+            return Err(unreadable(at.clone(), "it is nested too deep"));
+        }
+        let mut copy = |node| self.copy(node, at, depth + 1);
+        let value = match &node.value {
+            Value::List(list) => Value::List(list.iter().map(copy).collect::<Result<_, _>>()?),
+            Value::Map(map) => {
+                let mut pairs = Vec::with_capacity(map.len());
+                for (key, value) in map {
+                    pairs.push((copy(key)?, copy(value)?));
+                }
+                Value::Map(pairs)
+            }
+            scalar => scalar.clone(),
+        };
+        Ok(Node { value, span: node.span.clone() })
+    }
+}
+
+/// Of a text all byte offsets are known.
+fn byte_span(span: &Span) -> Range<usize> {
+    span.byte_range().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Value, parse};
+
+    /// What aliases stand for is what a text without them says, and faults stand where it is written.
+    #[test]
+    fn aliases() {
+        let text = "a: &a [x, 5]\nb: [*a, &b w, *b]\n";
+        let root = parse(text).unwrap();
+        let Value::Map(map) = &root.value else { panic!("{root:?}") };
+        let Value::List(b) = &map[1].1.value else { panic!("{root:?}") };
+        let Value::List(a) = &b[0].value else { panic!("{root:?}") };
+        assert!(
+            matches!((&a[0].value, &a[1].value), (Value::Text(x), Value::Integer(5)) if x == "x")
+        );
+        assert_eq!(&text[a[1].span.clone()], "5");
+        assert!(matches!(&b[2].value, Value::Text(w) if w == "w"));
+    }
+
+    #[test]
+    fn what_cannot_be_read() {
+        for (text, place, message) in [
+            ("a: &a [*a]", "*a", "inside of what it stands for"),
+            ("a: *b", "*", "nknown anchor"),
+            ("a: !!str 5", "5", "a tag"),
+            ("a: !x {}", "{", "a tag"),
+            ("{ <<: a }", "<<", "merge key"),
+            ("a\n---\nb", "---", "multiple YAML documents"),
+            ("[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]", "[", "nested too deep"),
+            ("a: 'b", "'", ""),
+            ("é: [", "[", "unclosed bracket"),
+        ] {
+            let fault = parse(text).unwrap_err();
+            assert!(fault.message.contains(message), "{text}: {fault}");
+            assert!(text[fault.at.0.clone()].starts_with(place), "{text}: {fault:?}");
+        }
     }
 }

@@ -27,7 +27,7 @@ pub(crate) const KEYS: &[&str] = &[
 ];
 
 /// Reads a list of cases; the faulty ones are left out.
-pub(crate) fn cases(reader: &mut Reader<'_>, node: &Node, names: &Names) -> Vec<Case> {
+pub(crate) fn cases(reader: &mut Reader<'_>, node: &Node<'_>, names: &Names) -> Vec<Case> {
     let Value::List(items) = &node.value else {
         reader.wrong_kind(node, "tests", "a list", "a list of test cases is accepted");
         return Vec::new();
@@ -36,7 +36,7 @@ pub(crate) fn cases(reader: &mut Reader<'_>, node: &Node, names: &Names) -> Vec<
 }
 
 /// Reads one case that says what it expects.
-fn test(reader: &mut Reader<'_>, node: &Node, names: &Names) -> Option<Case> {
+fn test(reader: &mut Reader<'_>, node: &Node<'_>, names: &Names) -> Option<Case> {
     let case = case(reader, node, names)?;
     if case.expect.is_none() {
         reader.fault(Fault::new(
@@ -50,13 +50,13 @@ fn test(reader: &mut Reader<'_>, node: &Node, names: &Names) -> Option<Case> {
 }
 
 /// Reads one case. `None` where it is faulty.
-pub(crate) fn case(reader: &mut Reader<'_>, node: &Node, names: &Names) -> Option<Case> {
+pub(crate) fn case(reader: &mut Reader<'_>, node: &Node<'_>, names: &Names) -> Option<Case> {
     let keys = reader.keys(node, CASE, KEYS)?;
     let before = reader.fault_count();
     let from = reader.require(&keys, "from");
     let to = reader.require(&keys, "to");
-    let written = |node: Option<&Node>| match node.map(|node| &node.value) {
-        Some(Value::Text(text)) => text.clone(),
+    let written = |node: Option<&Node<'_>>| match node.map(|node| &node.value) {
+        Some(Value::Text(text)) => text.clone().into_owned(),
         _ => String::new(),
     };
     let who = format!("{} → {}", written(from), written(to));
@@ -119,7 +119,7 @@ fn in_words(ask: &Ask) -> String {
 }
 
 impl Reader<'_> {
-    fn http_ask(&mut self, request: &Node, keys: &Keys<'_>) -> Option<Ask> {
+    fn http_ask(&mut self, request: &Node<'_>, keys: &Keys<'_>) -> Option<Ask> {
         self.misplaced(keys, &["user", "parameters", "role"], "request");
         let text = self.text(request, "request")?;
         let Some(mut ask) = HttpAsk::of_request(text) else {
@@ -155,7 +155,7 @@ impl Reader<'_> {
         Some(Ask::Http(ask))
     }
 
-    fn postgres_ask(&mut self, database: &Node, keys: &Keys<'_>) -> Option<Ask> {
+    fn postgres_ask(&mut self, database: &Node<'_>, keys: &Keys<'_>) -> Option<Ask> {
         self.misplaced(keys, &["host", "headers", "jwt", "port", "upgrade", "db_role"], "database");
         let database = self.plain(database, "database")?;
         let user = keys.get("user").and_then(|node| self.plain(node, "user"));
@@ -179,7 +179,7 @@ impl Reader<'_> {
         })
     }
 
-    fn or_null(&mut self, node: &Node, what: &str) -> Option<String> {
+    fn or_null(&mut self, node: &Node<'_>, what: &str) -> Option<String> {
         match node.value {
             Value::Null => None,
             _ => self.text(node, what).map(str::to_owned),
@@ -187,7 +187,7 @@ impl Reader<'_> {
     }
 
     /// Names and values; a list of values is a line for each.
-    fn pairs(&mut self, node: &Node, what: &str) -> Vec<(String, String)> {
+    fn pairs(&mut self, node: &Node<'_>, what: &str) -> Vec<(String, String)> {
         let Value::Map(map) = &node.value else {
             self.wrong_kind(node, what, "a mapping", "names and their values are accepted");
             return Vec::new();

@@ -14,7 +14,7 @@ impl Reader<'_> {
     /// Reads names and a condition for each. `what` is the key: `headers` or `jwt`.
     pub(crate) fn conditions<N: Ord + Display + TryFrom<String, Error = NameError>>(
         &mut self,
-        node: &Node,
+        node: &Node<'_>,
         what: &str,
     ) -> BTreeMap<N, HeaderCondition> {
         let mut conditions = BTreeMap::new();
@@ -50,7 +50,7 @@ impl Reader<'_> {
     }
 
     /// One condition: a value, a list of values, or a mapping that says which kind.
-    fn condition(&mut self, node: &Node, what: &str) -> Option<HeaderCondition> {
+    fn condition(&mut self, node: &Node<'_>, what: &str) -> Option<HeaderCondition> {
         const CONDITION: &str = "a condition on a header or claim";
         match &node.value {
             Value::Map(_) => {}

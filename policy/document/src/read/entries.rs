@@ -78,7 +78,7 @@ const ENTRY: &str =
 
 impl Reader<'_> {
     /// Reads `workloads:` into `names`.
-    pub(crate) fn workloads(&mut self, node: &Node, names: &mut Names) {
+    pub(crate) fn workloads(&mut self, node: &Node<'_>, names: &mut Names) {
         let Value::Map(map) = &node.value else {
             let help = "accepted: names and their SPIFFE IDs, such as `api: /ns/shop/sa/api`";
             self.wrong_kind(node, "workloads", "a mapping", help);
@@ -104,7 +104,7 @@ impl Reader<'_> {
     }
 
     /// Reads the identity that a workload's name stands for.
-    fn identity(&mut self, node: &Node, names: &Names) -> Option<String> {
+    fn identity(&mut self, node: &Node<'_>, names: &Names) -> Option<String> {
         let identity = self.text(node, "workloads")?;
         let help = "accepted: `/…` in this trust domain, or `spiffe://…`, where a segment may be `*` \
                     and the last `**`";
@@ -131,7 +131,7 @@ impl Reader<'_> {
     /// Reads the entries of `from` or `to`, each expanded to absolute patterns. Sorted.
     pub(crate) fn entries(
         &mut self,
-        node: &Node,
+        node: &Node<'_>,
         what: &str,
         names: &Names,
     ) -> Option<Vec<IdPattern>> {
@@ -144,14 +144,14 @@ impl Reader<'_> {
     }
 
     /// Where a list of entries says `**`.
-    pub(crate) fn anyone(&self, node: &Node) -> Option<Place> {
+    pub(crate) fn anyone(&self, node: &Node<'_>) -> Option<Place> {
         let Value::List(items) = &node.value else { return None };
         let item =
             items.iter().find(|item| matches!(&item.value, Value::Text(text) if text == "**"));
         item.map(|item| self.place_of(item))
     }
 
-    fn entry(&mut self, node: &Node, what: &str, names: &Names) -> Option<Vec<IdPattern>> {
+    fn entry(&mut self, node: &Node<'_>, what: &str, names: &Names) -> Option<Vec<IdPattern>> {
         let entry = self.text(node, what)?;
         let identity =
             if is_workload_name(entry) { self.named(node, entry, names)? } else { entry };
@@ -176,7 +176,7 @@ impl Reader<'_> {
     }
 
     /// The identity that a workload's name stands for.
-    fn named<'d>(&mut self, node: &Node, name: &str, names: &'d Names) -> Option<&'d str> {
+    fn named<'d>(&mut self, node: &Node<'_>, name: &str, names: &'d Names) -> Option<&'d str> {
         self.used_workloads.insert(name.to_owned());
         match names.named(name) {
             Ok(identity) => identity,
@@ -193,7 +193,12 @@ impl Reader<'_> {
     }
 
     /// Reads the one identity of a test case: a workload's name, `/…` or `spiffe://…`, no pattern.
-    pub(crate) fn concrete(&mut self, node: &Node, what: &str, names: &Names) -> Option<String> {
+    pub(crate) fn concrete(
+        &mut self,
+        node: &Node<'_>,
+        what: &str,
+        names: &Names,
+    ) -> Option<String> {
         let entry = self.text(node, what)?;
         self.used_workloads.insert(entry.to_owned());
         match names.concrete(entry) {

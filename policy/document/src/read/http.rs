@@ -68,7 +68,7 @@ const METHODS: &[&str] = &[
 /// Reads one rule. `None` where it is faulty.
 pub(crate) fn http_rule(
     reader: &mut Reader<'_>,
-    node: &Node,
+    node: &Node<'_>,
     names: &Names,
 ) -> Option<Addressed<HttpRule>> {
     let keys = reader.keys(node, RULE, KEYS)?;
@@ -146,7 +146,7 @@ pub(crate) fn http_rule(
 impl Reader<'_> {
     /// Conditions on headers, but for those that tell the API who called: until the filter has
     /// decided, they are the client's own words.
-    fn header_conditions(&mut self, node: &Node) -> BTreeMap<HeaderName, HeaderCondition> {
+    fn header_conditions(&mut self, node: &Node<'_>) -> BTreeMap<HeaderName, HeaderCondition> {
         let conditions = self.conditions(node, "headers");
         let HeaderNames { db_role, rule, spiffe_id } = HeaderNames::default();
         for told in [&spiffe_id, &db_role, &rule] {
@@ -162,7 +162,7 @@ impl Reader<'_> {
         conditions
     }
 
-    fn method(&mut self, node: &Node) -> Option<Method> {
+    fn method(&mut self, node: &Node<'_>) -> Option<Method> {
         let words: Vec<_> = METHODS.iter().map(|method| (*method, *method)).collect();
         let method = self.word(node, "method", &words)?;
         Method::try_from(method.to_owned()).ok()

@@ -7,13 +7,13 @@ use crate::node::{Node, Value, span_of};
 /// The keys of one mapping, each there once at most.
 pub(crate) struct Keys<'n> {
     of: &'static str,
-    node: &'n Node,
-    entries: Vec<(&'static str, &'n Node)>,
+    node: &'n Node<'n>,
+    entries: Vec<(&'static str, &'n Node<'n>)>,
 }
 
 impl<'n> Keys<'n> {
     /// The value of a key, if it is there.
-    pub(crate) fn get(&self, key: &str) -> Option<&'n Node> {
+    pub(crate) fn get(&self, key: &str) -> Option<&'n Node<'n>> {
         self.entries.iter().find(|(name, _)| *name == key).map(|(_, node)| *node)
     }
 }
@@ -22,7 +22,7 @@ impl Reader<'_> {
     /// Reads a mapping that may have the keys `known`. `of` says what it is, with its article.
     pub(crate) fn keys<'n>(
         &mut self,
-        node: &'n Node,
+        node: &'n Node<'n>,
         of: &'static str,
         known: &'static [&'static str],
     ) -> Option<Keys<'n>> {
@@ -39,7 +39,7 @@ impl Reader<'_> {
             ));
             return None;
         };
-        let mut entries: Vec<(&'static str, &Node)> = Vec::new();
+        let mut entries: Vec<(&'static str, &Node<'_>)> = Vec::new();
         for (key, value) in map {
             let Value::Text(name) = &key.value else {
                 let kind = key.value.kind();
@@ -73,7 +73,11 @@ impl Reader<'_> {
     }
 
     /// The value of a key that must be there.
-    pub(crate) fn require<'n>(&mut self, keys: &Keys<'n>, key: &'static str) -> Option<&'n Node> {
+    pub(crate) fn require<'n>(
+        &mut self,
+        keys: &Keys<'n>,
+        key: &'static str,
+    ) -> Option<&'n Node<'n>> {
         let found = keys.get(key);
         if found.is_none() {
             let mut span = span_of(keys.node);

@@ -79,7 +79,7 @@ impl<'t> Reader<'t> {
     }
 
     /// Where a node of the text that is read stands.
-    pub(crate) fn place_of(&self, node: &Node) -> Place {
+    pub(crate) fn place_of(&self, node: &Node<'_>) -> Place {
         Place { file: self.file, span: span_of(node) }
     }
 
@@ -104,7 +104,7 @@ impl<'t> Reader<'t> {
 
     /// A rule's name, which no other rule of the document has: logs, metrics and tests call rules by
     /// it.
-    fn rule_name(&mut self, node: &Node) -> Option<RuleName> {
+    fn rule_name(&mut self, node: &Node<'_>) -> Option<RuleName> {
         let name = self.parsed(node, "name", RuleName::try_from)?;
         let place = self.place_of(node);
         if let Some(first) = self.rule_names.get(&name) {

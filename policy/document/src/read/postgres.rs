@@ -27,7 +27,7 @@ pub(crate) const KEYS: &[&str] = &[
 /// Reads one rule. `None` where it is faulty.
 pub(crate) fn postgres_rule(
     reader: &mut Reader<'_>,
-    node: &Node,
+    node: &Node<'_>,
     names: &Names,
 ) -> Option<Addressed<PostgresRule>> {
     let keys = reader.keys(node, RULE, KEYS)?;
@@ -93,7 +93,12 @@ impl Reader<'_> {
     }
 
     /// A Postgres role, which mustn't be a privileged one unless the rule says that it means it.
-    pub(crate) fn role(&mut self, node: &Node, what: &str, privileged: bool) -> Option<RoleName> {
+    pub(crate) fn role(
+        &mut self,
+        node: &Node<'_>,
+        what: &str,
+        privileged: bool,
+    ) -> Option<RoleName> {
         let role = self.parsed(node, what, RoleName::try_from)?;
         let text = role.as_str();
         if !privileged && (text == "postgres" || text.starts_with("pg_")) {
@@ -108,7 +113,7 @@ impl Reader<'_> {
         Some(role)
     }
 
-    fn settings(&mut self, node: &Node) -> BTreeMap<ParameterName, String> {
+    fn settings(&mut self, node: &Node<'_>) -> BTreeMap<ParameterName, String> {
         let mut settings = BTreeMap::new();
         let Value::Map(map) = &node.value else {
             let help = "accepted: settings and their values, such as `statement_timeout: 5s`";

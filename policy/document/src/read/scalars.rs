@@ -8,7 +8,7 @@ use crate::node::{Node, Value, span_of};
 
 impl Reader<'_> {
     /// A text. `what` names the key.
-    pub(crate) fn text<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
+    pub(crate) fn text<'n>(&mut self, node: &'n Node<'n>, what: &str) -> Option<&'n str> {
         match &node.value {
             Value::Text(text) => Some(text),
             Value::Integer(_) | Value::Float | Value::Boolean(_) => {
@@ -25,7 +25,7 @@ impl Reader<'_> {
     }
 
     /// A text, or a number or boolean as it is written.
-    pub(crate) fn plain(&mut self, node: &Node, what: &str) -> Option<String> {
+    pub(crate) fn plain(&mut self, node: &Node<'_>, what: &str) -> Option<String> {
         match &node.value {
             Value::Integer(_) | Value::Float | Value::Boolean(_) => {
                 Some(self.source(node).to_owned())
@@ -37,7 +37,7 @@ impl Reader<'_> {
     /// A text that is parsed.
     pub(crate) fn parsed<T, E: Display>(
         &mut self,
-        node: &Node,
+        node: &Node<'_>,
         what: &str,
         parse: impl FnOnce(String) -> Result<T, E>,
     ) -> Option<T> {
@@ -55,7 +55,7 @@ impl Reader<'_> {
     /// One of some words.
     pub(crate) fn word<T: Copy>(
         &mut self,
-        node: &Node,
+        node: &Node<'_>,
         what: &str,
         words: &[(&str, T)],
     ) -> Option<T> {
@@ -76,7 +76,7 @@ impl Reader<'_> {
     }
 
     /// `true` or `false`.
-    pub(crate) fn boolean(&mut self, node: &Node, what: &str) -> Option<bool> {
+    pub(crate) fn boolean(&mut self, node: &Node<'_>, what: &str) -> Option<bool> {
         if let Value::Boolean(value) = node.value {
             return Some(value);
         }
@@ -87,7 +87,7 @@ impl Reader<'_> {
     /// A whole number from `least` to `most`.
     pub(crate) fn integer(
         &mut self,
-        node: &Node,
+        node: &Node<'_>,
         what: &str,
         least: u64,
         most: u64,
@@ -107,7 +107,7 @@ impl Reader<'_> {
     }
 
     /// A span of time in seconds: a whole number and `s`, `m`, `h` or `d`.
-    pub(crate) fn duration(&mut self, node: &Node, what: &str, least: u64) -> Option<u64> {
+    pub(crate) fn duration(&mut self, node: &Node<'_>, what: &str, least: u64) -> Option<u64> {
         let text = self.plain(node, what)?;
         let unit = |unit: char| match unit {
             's' => Some(1),
@@ -138,9 +138,9 @@ impl Reader<'_> {
     /// A list that isn't empty and has no duplicates.
     pub(crate) fn list<T: PartialEq>(
         &mut self,
-        node: &Node,
+        node: &Node<'_>,
         what: &str,
-        mut item: impl FnMut(&mut Self, &Node) -> Option<T>,
+        mut item: impl FnMut(&mut Self, &Node<'_>) -> Option<T>,
     ) -> Option<Vec<T>> {
         let Value::List(items) = &node.value else {
             let help = match &node.value {
@@ -173,14 +173,14 @@ impl Reader<'_> {
     }
 
     /// What the document says at a node.
-    pub(crate) fn source(&self, node: &Node) -> &str {
+    pub(crate) fn source(&self, node: &Node<'_>) -> &str {
         self.text.get(span_of(node)).unwrap_or_default()
     }
 
     /// Notes that a value is of another kind than accepted.
     pub(crate) fn wrong_kind(
         &mut self,
-        node: &Node,
+        node: &Node<'_>,
         what: &str,
         should: &str,
         help: impl Into<String>,
