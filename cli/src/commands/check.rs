@@ -120,21 +120,28 @@ impl Shown {
 /// The warnings of a policy, each witness decided by the filter before it is shown. Without the
 /// filters there are warnings, and no witnesses.
 fn replayed(arguments: &Arguments, document: &PolicyDocument) -> Result<Vec<Shown>, Error> {
-    let enforced = document.with_shadow_enforced();
-    let mut filters = Filters::new(&arguments.filters, document);
-    let mut shadow_filters = Filters::new(&arguments.filters, &enforced);
+    let warnings = document.warnings();
+    let shows = |shadow| {
+        move |warning: &Warning| warning.witness.as_ref().is_some_and(|w| w.shadow == shadow)
+    };
+    // Both cost more than all the rest where there are many rules and no warnings.
+    let enforced = warnings.iter().any(shows(true)).then(|| document.with_shadow_enforced());
+    let of = |document| Filters::new(&arguments.filters, document);
+    let mut shadow_filters = enforced.as_ref().map(of);
+    let mut filters = warnings.iter().any(shows(false)).then(|| of(document));
     let mut shown = Vec::new();
     let mut missing = None;
-    for warning in document.warnings() {
+    for warning in warnings {
         let decision = match &warning.witness {
             Some(witness) => {
                 let filters = if witness.shadow { &mut shadow_filters } else { &mut filters };
-                match filters.decide(&witness.case) {
-                    Err(error @ Error::NoFilter { .. }) => {
+                match filters.as_mut().map(|filters| filters.decide(&witness.case)) {
+                    Some(Err(error @ Error::NoFilter { .. })) => {
                         missing = Some(error);
                         None
                     }
-                    decision => Some(must_show(&warning, witness, decision?)?),
+                    Some(decision) => Some(must_show(&warning, witness, decision?)?),
+                    None => None,
                 }
             }
             None => None,

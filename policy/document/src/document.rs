@@ -9,11 +9,12 @@ use signet_policy::{
 
 use crate::analysis::{http_ties, postgres_ties};
 use crate::case::Case;
-use crate::fault::{Fault, Faults, Located, Place, Source, position, source};
+use crate::fault::{Fault, Faults, Located};
 use crate::node::{self, Node, Value, span_of};
 use crate::read::{
     Addressed, IdentityError, Keys, Names, Reader, case, cases, http_rule, postgres_rule,
 };
+use crate::source::{Place, Source, Text};
 
 /// The newest version of the document that this build reads.
 const VERSION: u64 = 1;
@@ -50,7 +51,7 @@ impl PolicyDocument {
     /// # Errors
     /// All faults at once, each with where it stands, what was found and what would be accepted.
     pub fn parse(name: &str, text: &str) -> Result<Self, Faults> {
-        Self::parse_sources(name, vec![source(name, text.to_owned())])
+        Self::parse_sources(name, vec![Text::shared(name, text.to_owned())])
     }
 
     /// Reads a document that should be UTF-8.
@@ -82,12 +83,12 @@ impl PolicyDocument {
                 let readable = error.as_bytes().get(..at).unwrap_or_default();
                 String::from_utf8_lossy(readable).into_owned()
             });
-            sources.push(source(&name, text));
+            sources.push(Text::shared(&name, text));
         }
         if faults.is_empty() {
             return Self::parse_sources(name, sources);
         }
-        Err(Faults::new(name, &sources, faults))
+        Err(Faults::new(name, &sources, faults, 0))
     }
 
     fn parse_sources(name: &str, sources: Vec<Source>) -> Result<Self, Faults> {
@@ -95,7 +96,7 @@ impl PolicyDocument {
         let mut roots = Vec::with_capacity(sources.len());
         for (file, source) in sources.iter().enumerate() {
             reader.turn_to(file);
-            match node::parse(source.inner()) {
+            match node::parse(source.text()) {
                 Ok(root) => roots.push((file, root)),
                 Err(fault) => reader.fault(*fault),
             }
@@ -103,10 +104,10 @@ impl PolicyDocument {
         // One that can't be read may have the names that the others use.
         let found =
             (roots.len() == sources.len()).then(|| Self::read(&mut reader, &roots)).flatten();
-        let faults = reader.into_faults();
+        let (faults, more) = reader.into_faults();
         match found {
             Some(found) if faults.is_empty() => Ok(Self { sources, ..found }),
-            _ => Err(Faults::new(name, &sources, faults)),
+            _ => Err(Faults::new(name, &sources, faults, more)),
         }
     }
 
@@ -198,7 +199,7 @@ impl PolicyDocument {
     pub fn position(&self, place: &Place) -> (&str, usize) {
         self.sources
             .get(place.file)
-            .map_or(("", 0), |source| (source.name(), position(source.inner(), place.span.start).0))
+            .map_or(("", 0), |source| (source.name(), source.position(place.span.start).0))
     }
 
     /// Workloads that no rule and no test names, and where they stand.
@@ -303,7 +304,7 @@ fn read_text<T>(
     text: &str,
     read: impl FnOnce(&mut Reader<'_>, &Node<'_>) -> Option<T>,
 ) -> Result<T, Faults> {
-    let sources = [source(name, text.to_owned())];
+    let sources = [Text::shared(name, text.to_owned())];
     let mut reader = Reader::new(&sources);
     let found = match node::parse(text) {
         Ok(root) => read(&mut reader, &root),
@@ -312,10 +313,10 @@ fn read_text<T>(
             None
         }
     };
-    let faults = reader.into_faults();
+    let (faults, more) = reader.into_faults();
     match found {
         Some(found) if faults.is_empty() => Ok(found),
-        _ => Err(Faults::new(name, &sources, faults)),
+        _ => Err(Faults::new(name, &sources, faults, more)),
     }
 }
 

@@ -4,22 +4,9 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use miette::{Diagnostic, LabeledSpan, NamedSource, Severity, SourceCode};
+use miette::{Diagnostic, LabeledSpan, Severity, SourceCode};
 
-/// Where something stands: in which of the texts, and its bytes there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    pub(crate) file: usize,
-    pub(crate) span: Range<usize>,
-}
-
-/// One text of a policy: its name, and what it says.
-pub(crate) type Source = Arc<NamedSource<String>>;
-
-/// A text that faults can show.
-pub(crate) fn source(name: &str, text: String) -> Source {
-    Arc::new(NamedSource::new(name, text).with_language("yaml"))
-}
+use crate::source::{Place, Source};
 
 /// One fault: what was found and where, what would be accepted, and a likely repair.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +60,7 @@ impl Fault {
     fn tell_other_files(&mut self, sources: &[Source]) {
         if let Some((place, label)) = self.also.take_if(|(place, _)| place.file != self.file) {
             let source = &sources[place.file];
-            let (line, column) = position(source.inner(), place.span.start);
+            let (line, column) = source.position(place.span.start);
             self.help = format!("{} ({label}: {}:{line}:{column})", self.help, source.name());
         }
     }
@@ -124,7 +111,7 @@ impl Located {
 
     /// The name of the text, the line and the column, both counted from 1.
     pub fn position(&self) -> (&str, usize, usize) {
-        let (line, column) = position(self.source.inner(), self.fault.at.0.start);
+        let (line, column) = self.source.position(self.fault.at.0.start);
         (self.source.name(), line, column)
     }
 }
@@ -155,33 +142,35 @@ impl Diagnostic for Located {
     }
 }
 
-/// All faults of a policy, in the order of its texts. Never empty.
+/// All faults of a policy, in the order of its texts; of thousands the first. Never empty.
 #[derive(Debug)]
 pub struct Faults {
     name: String,
-    faults: Vec<Located>,
+    told: Vec<Located>,
+    /// How many more there are than are told.
+    more: usize,
 }
 
 impl Faults {
-    pub(crate) fn new(name: &str, sources: &[Source], mut faults: Vec<Fault>) -> Self {
+    pub(crate) fn new(name: &str, sources: &[Source], mut faults: Vec<Fault>, more: usize) -> Self {
         faults.sort_by_key(|fault| (fault.file, fault.at.0.start));
         let located = faults.into_iter().map(|fault| Located::new(fault, sources));
-        Self { name: name.to_owned(), faults: located.collect() }
+        Self { name: name.to_owned(), told: located.collect(), more }
     }
 
     /// The faults, in the order of the texts.
     pub fn iter(&self) -> impl Iterator<Item = &Fault> {
-        self.faults.iter().map(|located| &located.fault)
+        self.told.iter().map(|located| &located.fault)
     }
 
-    /// How many there are.
+    /// How many are told.
     pub fn count(&self) -> usize {
-        self.faults.len()
+        self.told.len()
     }
 
     /// Each fault with the name of its text, its line and its column, both counted from 1.
     pub fn positions(&self) -> impl Iterator<Item = (&Fault, &str, usize, usize)> {
-        self.faults.iter().map(|located| {
+        self.told.iter().map(|located| {
             let (name, line, column) = located.position();
             (&located.fault, name, line, column)
         })
@@ -195,18 +184,12 @@ impl Faults {
     }
 }
 
-/// The line and the column of a byte, both counted from 1.
-pub(crate) fn position(text: &str, at: usize) -> (usize, usize) {
-    let before = text.get(..at).unwrap_or(text);
-    let start_of_line = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let column = before.get(start_of_line..).unwrap_or_default().chars().count();
-    (before.matches('\n').count() + 1, column + 1)
-}
-
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (count, name) = (self.faults.len(), &self.name);
-        write!(f, "{count} fault{} in {name}", if count == 1 { "" } else { "s" })
+        let (told, name) = (self.told.len(), &self.name);
+        let count = told + self.more;
+        write!(f, "{count} fault{} in {name}", if count == 1 { "" } else { "s" })?;
+        if self.more > 0 { write!(f, ", of which {told} are told") } else { Ok(()) }
     }
 }
 
@@ -214,7 +197,7 @@ impl std::error::Error for Faults {}
 
 impl Diagnostic for Faults {
     fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
-        Some(Box::new(self.faults.iter().map(|fault| fault as &dyn Diagnostic)))
+        Some(Box::new(self.told.iter().map(|fault| fault as &dyn Diagnostic)))
     }
 }
 
@@ -234,7 +217,7 @@ pub(crate) fn did_you_mean<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::{did_you_mean, position};
+    use super::did_you_mean;
 
     #[test]
     fn likely_repairs() {
@@ -249,14 +232,5 @@ mod tests {
         ] {
             assert_eq!(did_you_mean(found, keys), expected, "{found}");
         }
-    }
-
-    #[test]
-    fn positions() {
-        let text = "a\né: b\n";
-        assert_eq!(position(text, 0), (1, 1));
-        assert_eq!(position(text, 2), (2, 1));
-        assert_eq!(position(text, 6), (2, 4));
-        assert_eq!(position(text, 99), (3, 1));
     }
 }

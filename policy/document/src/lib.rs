@@ -30,12 +30,14 @@ mod node;
 mod read;
 mod scalar;
 mod schema;
+mod source;
 mod space;
 
 pub use analysis::{Access, Change, Difference, Outcome, Warning, Witness};
 pub use case::{Ask, Case, Expectation, HttpAsk, PostgresAsk, Verdict};
 pub use document::PolicyDocument;
-pub use fault::{Fault, Faults, Located, Place};
+pub use fault::{Fault, Faults, Located};
 pub use files::files_of;
 pub use read::{Addressed, IdentityError};
 pub use schema::SCHEMA;
+pub use source::Place;

@@ -421,6 +421,14 @@ fn hostile_documents_are_refused() {
     );
 }
 
+#[test]
+fn of_thousands_of_faults_the_first_are_told() {
+    let text = format!("{HEAD}http: [{}]\n", "5, ".repeat(3000));
+    let faults = PolicyDocument::parse("p.yaml", &text).unwrap_err();
+    assert_eq!(faults.count(), 1000);
+    assert_eq!(faults.to_string(), "3000 faults in p.yaml, of which 1000 are told");
+}
+
 /// Half a file is told as such, or is a policy of what was read: never a panic.
 #[test]
 fn files_that_end_early_or_are_one_long_text() {

@@ -1,9 +1,8 @@
 //! Which rule decides about a point: the same order as in the filters.
 
-use std::collections::{BTreeSet, HashMap};
-
 use signet_policy::{Effect, Mode};
 
+use super::nearby::Nearby;
 use crate::document::PolicyDocument;
 use crate::space::{Point, Region, Rule};
 
@@ -11,44 +10,6 @@ use crate::space::{Point, Region, Rule};
 pub(crate) struct Rules<'d> {
     pub(crate) http: Vec<Rule<'d>>,
     pub(crate) postgres: Vec<Rule<'d>>,
-    http_by_destination: Destinations,
-    postgres_by_destination: Destinations,
-}
-
-/// Rules by the one destination that an entry of `to` names.
-#[derive(Default)]
-struct Destinations {
-    exact: HashMap<String, Vec<usize>>,
-    /// Rules that are for a pattern of destinations.
-    patterns: Vec<usize>,
-}
-
-impl Destinations {
-    fn of(rules: &[Rule<'_>]) -> Self {
-        let mut destinations = Self::default();
-        for rule in rules {
-            let exact: Option<Vec<String>> =
-                rule.to.iter().map(crate::space::Segments::only).collect();
-            match exact {
-                Some(exact) => {
-                    for id in exact {
-                        destinations.exact.entry(id).or_default().push(rule.index);
-                    }
-                }
-                None => destinations.patterns.push(rule.index),
-            }
-        }
-        destinations
-    }
-
-    /// The rules that may be for a destination of `rule`, in order.
-    fn near(&self, rule: &Rule<'_>, count: usize) -> Vec<usize> {
-        let exact: Option<Vec<String>> = rule.to.iter().map(crate::space::Segments::only).collect();
-        let Some(exact) = exact else { return (0..count).collect() };
-        let mut near: BTreeSet<usize> = self.patterns.iter().copied().collect();
-        near.extend(exact.iter().filter_map(|id| self.exact.get(id)).flatten());
-        near.into_iter().collect()
-    }
 }
 
 /// Who decides about a point.
@@ -70,33 +31,38 @@ impl<'d> Decider<'d> {
 
 impl<'d> Rules<'d> {
     pub(crate) fn of(document: &'d PolicyDocument) -> Self {
-        let http: Vec<_> =
-            document.http_rules().iter().enumerate().map(|(i, r)| Rule::http(i, r)).collect();
-        let postgres: Vec<_> = document
-            .postgres_rules()
-            .iter()
-            .enumerate()
-            .map(|(i, r)| Rule::postgres(i, r))
-            .collect();
+        let http = document.http_rules().iter().enumerate();
+        let postgres = document.postgres_rules().iter().enumerate();
         Self {
-            http_by_destination: Destinations::of(&http),
-            postgres_by_destination: Destinations::of(&postgres),
-            http,
-            postgres,
+            http: http.map(|(index, rule)| Rule::http(index, rule)).collect(),
+            postgres: postgres.map(|(index, rule)| Rule::postgres(index, rule)).collect(),
         }
+    }
+}
+
+/// The rules of a policy by what they may have in common.
+pub(crate) struct Neighbours<'d> {
+    rules: &'d Rules<'d>,
+    http: Nearby<'d>,
+    postgres: Nearby<'d>,
+}
+
+impl<'d> Neighbours<'d> {
+    pub(crate) fn of(rules: &'d Rules<'d>) -> Self {
+        Self { rules, http: Nearby::of(&rules.http), postgres: Nearby::of(&rules.postgres) }
     }
 
     /// The rules, `rule` among them if it is of this policy, that may match what `rule` matches.
     /// Shadow rules only with `shadow`.
-    pub(crate) fn near(&'d self, rule: &Rule<'_>, shadow: bool) -> Vec<&'d Rule<'d>> {
-        let (all, by_destination) = if rule.databases.is_some() {
-            (&self.postgres, &self.postgres_by_destination)
+    pub(crate) fn near(&self, rule: &Rule<'_>, shadow: bool) -> Vec<&'d Rule<'d>> {
+        let (all, nearby) = if rule.databases.is_some() {
+            (&self.rules.postgres, &self.postgres)
         } else {
-            (&self.http, &self.http_by_destination)
+            (&self.rules.http, &self.http)
         };
         let region = Region::whole(rule);
-        by_destination
-            .near(rule, all.len())
+        nearby
+            .near(rule)
             .into_iter()
             .map(|index| &all[index])
             .filter(|other| shadow || other.mode == Mode::Enforce)

@@ -2,7 +2,7 @@
 
 use signet_policy::{Effect, Mode, PostgresRule};
 
-use super::decider::{Decider, Rules, decider};
+use super::decider::{Decider, Neighbours, Rules, decider};
 use crate::case::{Case, Verdict};
 use crate::document::PolicyDocument;
 use crate::space::{GaveUp, Point, Region, Rule, Search, Step};
@@ -63,9 +63,10 @@ impl PolicyDocument {
     /// What `new` decides differently. Exact: each way of each rule that differs is searched in the
     /// whole space of requests and connections. Shadow rules decide nothing, so they don't count.
     pub fn difference(&self, new: &Self) -> Difference {
-        let (old, new) = (Side::of(self), Side::of(new));
         let mut difference =
-            Difference { settings: self.changed_settings(new.document), ..Difference::default() };
+            Difference { settings: self.changed_settings(new), ..Difference::default() };
+        let (old_rules, new_rules) = (Rules::of(self), Rules::of(new));
+        let (old, new) = (Side::of(self, &old_rules), Side::of(new, &new_rules));
         for (side, other) in [(&old, &new), (&new, &old)] {
             for rule in side.rules.http.iter().chain(&side.rules.postgres) {
                 if rule.mode == Mode::Shadow || other.has_same(side, rule) {
@@ -109,12 +110,13 @@ impl Difference {
 /// One of the two policies.
 struct Side<'d> {
     document: &'d PolicyDocument,
-    rules: Rules<'d>,
+    rules: &'d Rules<'d>,
+    neighbours: Neighbours<'d>,
 }
 
 impl<'d> Side<'d> {
-    fn of(document: &'d PolicyDocument) -> Self {
-        Self { document, rules: Rules::of(document) }
+    fn of(document: &'d PolicyDocument, rules: &'d Rules<'d>) -> Self {
+        Self { document, rules, neighbours: Neighbours::of(rules) }
     }
 
     /// Whether this policy has a rule that says the same as one of the other policy.
@@ -204,8 +206,8 @@ fn find<'d>(
     rule: &'d Rule<'d>,
     way: Way,
 ) -> Result<Option<Change>, GaveUp> {
-    let before = old.rules.near(rule, false);
-    let after = new.rules.near(rule, false);
+    let before = old.neighbours.near(rule, false);
+    let after = new.neighbours.near(rule, false);
     let outcomes = |point: &Point| {
         let (was, is) = (decider(&before, point), decider(&after, point));
         (old.outcome(&was), new.outcome(&is), was, is)

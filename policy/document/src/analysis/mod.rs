@@ -2,6 +2,7 @@
 
 mod decider;
 mod diff;
+mod nearby;
 mod reach;
 mod roles;
 mod ties;
@@ -16,7 +17,7 @@ use crate::case::{Case, Expectation, Verdict};
 use crate::document::PolicyDocument;
 use crate::fault::Fault;
 use crate::space::Point;
-use decider::Rules;
+use decider::{Neighbours, Rules};
 
 /// What can't be meant, though it can be read.
 #[derive(Clone, Debug)]
@@ -51,9 +52,10 @@ impl PolicyDocument {
     /// here each has its witness.
     pub fn warnings(&self) -> Vec<Warning> {
         let rules = Rules::of(self);
-        let mut warnings = reach::unreachable(self, &rules);
-        warnings.extend(reach::wide(self, &rules));
-        warnings.extend(roles::unusable(self, &rules));
+        let neighbours = Neighbours::of(&rules);
+        let mut warnings = reach::unreachable(self, &rules, &neighbours);
+        warnings.extend(reach::wide(self, &rules, &neighbours));
+        warnings.extend(roles::unusable(self, &rules, &neighbours));
         warnings.extend(self.unused_workloads().iter().map(|(name, place)| Warning {
             fault: Fault::at_place(
                 place,

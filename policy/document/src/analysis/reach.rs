@@ -4,21 +4,26 @@ use std::collections::BTreeSet;
 
 use signet_policy::{Effect, Mode};
 
-use super::decider::{Decider, Rules, decider, reported_deny};
+use super::decider::{Decider, Neighbours, Rules, decider, reported_deny};
 use super::{Warning, Witness};
 use crate::case::Verdict;
 use crate::document::PolicyDocument;
-use crate::fault::{Fault, Place};
+use crate::fault::Fault;
+use crate::source::Place;
 use crate::space::{GaveUp, Point, Region, Rule, Search, Step};
 
 /// Rules that decide nothing, since others always do before them.
-pub(super) fn unreachable<'d>(document: &'d PolicyDocument, rules: &'d Rules<'d>) -> Vec<Warning> {
+pub(super) fn unreachable<'d>(
+    document: &'d PolicyDocument,
+    rules: &'d Rules<'d>,
+    neighbours: &Neighbours<'d>,
+) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let mut idle_denies = BTreeSet::new();
     // From the last to the first, so that of two denies that say the same the later is told.
     for rule in rules.http.iter().rev() {
         let shadow = rule.mode == Mode::Shadow;
-        let near = rules.near(rule, shadow);
+        let near = neighbours.near(rule, shadow);
         let place = &document.http_rules()[rule.index].place;
         if rule.effect == Effect::Deny {
             let others: Vec<_> = near
@@ -30,33 +35,63 @@ pub(super) fn unreachable<'d>(document: &'d PolicyDocument, rules: &'d Rules<'d>
                         && !idle_denies.contains(&r.index)
                 })
                 .collect();
-            if let Some(blockers) = blocked([Region::whole(rule)].into_iter(), rule, &others) {
+            let found = blocked([Region::whole(rule)].into_iter(), rule, &others);
+            if let Ok(Some(_)) = found {
                 idle_denies.insert(rule.index);
-                warnings.push(idle(rule, place, &near, &blockers, shadow));
             }
-        } else if let Some(blockers) = blocked(Region::alternatives(rule), rule, &near) {
-            warnings.push(idle(rule, place, &near, &blockers, shadow));
+            warnings.extend(told(found, rule, place, &near, shadow));
+        } else {
+            let found = blocked(Region::alternatives(rule), rule, &near);
+            warnings.extend(told(found, rule, place, &near, shadow));
         }
     }
     for rule in &rules.postgres {
-        let near = rules.near(rule, false);
+        let near = neighbours.near(rule, false);
         let place = &document.postgres_rules()[rule.index].place;
-        if let Some(blockers) = blocked(Region::alternatives(rule), rule, &near) {
-            warnings.push(idle(rule, place, &near, &blockers, false));
-        }
+        let found = blocked(Region::alternatives(rule), rule, &near);
+        warnings.extend(told(found, rule, place, &near, false));
     }
     warnings
 }
 
+/// What is said of a rule whose blockers were searched.
+fn told(
+    found: Result<Option<BTreeSet<usize>>, GaveUp>,
+    rule: &Rule<'_>,
+    place: &Place,
+    near: &[&Rule<'_>],
+    shadow: bool,
+) -> Option<Warning> {
+    match found {
+        Ok(blockers) => Some(idle(rule, place, near, &blockers?, shadow)),
+        Err(GaveUp) => Some(unknown(rule, place, "ever decides")),
+    }
+}
+
+/// Says that a search ended without an answer, so that nobody takes silence for proof.
+fn unknown(rule: &Rule<'_>, place: &Place, what: &str) -> Warning {
+    let fault = Fault::at_place(
+        place,
+        format!(
+            "whether rule `{}` {what} isn't known: it overlaps others in too many ways",
+            rule.name
+        ),
+        "searched in vain",
+        "shorten its lists and theirs, or write a rule for each path or caller, and check again",
+    );
+    Warning { fault, witness: None }
+}
+
 /// The rules that decide about all that `rule` matches; nothing where it decides about something
-/// itself, or that isn't known.
+/// itself.
 fn blocked<'d>(
-    mut alternatives: impl Iterator<Item = Region<'d>>,
+    alternatives: impl Iterator<Item = Region<'d>>,
     rule: &Rule<'_>,
     near: &[&'d Rule<'d>],
-) -> Option<BTreeSet<usize>> {
+) -> Result<Option<BTreeSet<usize>>, GaveUp> {
     let mut blockers = BTreeSet::new();
-    let idle = alternatives.all(|alternative| {
+    let mut gave_up = Ok(());
+    for alternative in alternatives {
         let found = Search::find(&[alternative], |point| match decider(near, point).region() {
             Some(region) if region.rule.index != rule.index => {
                 blockers.insert(region.rule.index);
@@ -64,9 +99,14 @@ fn blocked<'d>(
             }
             _ => Step::Found,
         });
-        matches!(found, Ok(None))
-    });
-    idle.then_some(blockers)
+        match found {
+            Ok(Some(_)) => return Ok(None),
+            Ok(None) => {}
+            // Another alternative may still show that the rule decides.
+            Err(GaveUp) => gave_up = Err(GaveUp),
+        }
+    }
+    gave_up.map(|()| Some(blockers))
 }
 
 fn idle(
@@ -130,7 +170,11 @@ fn idle(
 }
 
 /// Allows for `**`, which lets in workloads of every trust domain that the Envoy trusts.
-pub(super) fn wide<'d>(document: &'d PolicyDocument, rules: &'d Rules<'d>) -> Vec<Warning> {
+pub(super) fn wide<'d>(
+    document: &'d PolicyDocument,
+    rules: &'d Rules<'d>,
+    neighbours: &Neighbours<'d>,
+) -> Vec<Warning> {
     let http = document.http_rules().iter().map(|rule| rule.anyone.as_ref()).zip(&rules.http);
     let postgres =
         document.postgres_rules().iter().map(|rule| rule.anyone.as_ref()).zip(&rules.postgres);
@@ -138,7 +182,12 @@ pub(super) fn wide<'d>(document: &'d PolicyDocument, rules: &'d Rules<'d>) -> Ve
         .filter(|(_, rule)| rule.effect == Effect::Allow)
         .filter_map(|(place, rule)| {
             let place = place?;
-            let point = stranger(document, rules, rule).ok().flatten()?;
+            let point = match stranger(document, neighbours, rule) {
+                Ok(point) => point?,
+                Err(GaveUp) => {
+                    return Some(unknown(rule, place, "lets in workloads of every trust domain"));
+                }
+            };
             let fault = Fault::at_place(
                 place,
                 format!("rule `{}` lets in workloads of every trust domain", rule.name),
@@ -155,10 +204,10 @@ pub(super) fn wide<'d>(document: &'d PolicyDocument, rules: &'d Rules<'d>) -> Ve
 /// A request of another trust domain that the rule allows.
 fn stranger<'d>(
     document: &PolicyDocument,
-    rules: &'d Rules<'d>,
+    neighbours: &Neighbours<'d>,
     rule: &'d Rule<'d>,
 ) -> Result<Option<Point>, GaveUp> {
-    let near = rules.near(rule, rule.mode == Mode::Shadow);
+    let near = neighbours.near(rule, rule.mode == Mode::Shadow);
     for alternative in Region::alternatives(rule).filter(Region::is_of_anyone) {
         let found = Search::find(&[alternative], |point| {
             let ours =

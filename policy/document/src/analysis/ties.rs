@@ -1,8 +1,8 @@
 //! Rules of equal weight that may both match, and differ in what they say.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use signet_policy::{Effect, HttpRule, IdPattern, PostgresRule, RuleName};
+use signet_policy::{Effect, HttpRule, IdPattern, PathPattern, PostgresRule, RuleName};
 
 use crate::fault::Fault;
 use crate::read::Addressed;
@@ -15,15 +15,14 @@ use crate::space::{GaveUp, Point, Region, Rule, Search, Step};
 /// caller that both rules list, and rules can be sorted by these instead of being compared each with
 /// each. Whether the two meet with these is then decided exactly.
 pub(crate) fn http_ties(rules: &[Addressed<HttpRule>]) -> Vec<Fault> {
+    let contested = contested(rules);
     let prepared: Vec<Rule<'_>> =
-        rules.iter().enumerate().map(|(index, rule)| Rule::http(index, rule)).collect();
+        contested.into_iter().map(|index| Rule::http(index, &rules[index])).collect();
     let mut faults = Vec::new();
     let mut seen: HashMap<_, Vec<(usize, Region<'_>)>> = HashMap::new();
-    for (later, prepared) in prepared.iter().enumerate() {
+    for prepared in &prepared {
+        let later = prepared.index;
         let rule = &rules[later].rule;
-        if rule.effect == Effect::Deny {
-            continue;
-        }
         let mut told: Vec<usize> = Vec::new();
         for region in Region::alternatives(prepared) {
             let path = region.path.and_then(|at| rule.paths.as_ref()?.get(at));
@@ -44,6 +43,26 @@ pub(crate) fn http_ties(rules: &[Addressed<HttpRule>]) -> Vec<Fault> {
         }
     }
     faults
+}
+
+/// The allows that share a path and a caller with one that tells another role, in order.
+fn contested(rules: &[Addressed<HttpRule>]) -> BTreeSet<usize> {
+    let mut sharing: HashMap<(Option<&PathPattern>, &IdPattern), Vec<usize>> = HashMap::new();
+    for (index, Addressed { rule, .. }) in rules.iter().enumerate() {
+        if rule.effect == Effect::Deny {
+            continue;
+        }
+        let paths: Vec<Option<&PathPattern>> =
+            rule.paths.as_ref().map_or(vec![None], |list| list.iter().map(Some).collect());
+        for path in paths {
+            for from in &rule.from {
+                sharing.entry((path, from)).or_default().push(index);
+            }
+        }
+    }
+    let role = |index: &usize| &rules[*index].rule.db_role;
+    let differ = |group: &Vec<usize>| group.iter().any(|index| role(index) != role(&group[0]));
+    sharing.into_values().filter(differ).flatten().collect()
 }
 
 /// A request that two alternatives of equal weight both decide, if there is one.

@@ -2,7 +2,7 @@
 
 use signet_policy::{Effect, IdPattern, Mode};
 
-use super::decider::{Rules, decider};
+use super::decider::{Neighbours, Rules, decider};
 use crate::document::PolicyDocument;
 use crate::space::{Region, Rule, Search, Segments, Step};
 
@@ -26,6 +26,7 @@ impl PolicyDocument {
     /// `role`, or as any. Callers whom a rule names and others always decide about are left out.
     pub fn who(&self, to: Option<&str>, role: Option<&str>) -> Vec<Access> {
         let rules = Rules::of(self);
+        let neighbours = Neighbours::of(&rules);
         let http = self.http_rules().iter().zip(&rules.http).map(|(addressed, rule)| Candidate {
             rule,
             callers: &addressed.rule.from,
@@ -58,7 +59,7 @@ impl PolicyDocument {
                         None => rule.to[place].clone(),
                     };
                     if !rule.to[place].meets(&bounds)
-                        || !decides(&rules, rule, at, &rule.only_to(bounds))
+                        || !decides(&neighbours, rule, at, &rule.only_to(bounds))
                     {
                         continue;
                     }
@@ -88,8 +89,8 @@ struct Candidate<'d> {
 
 /// Whether a rule decides about something of one of its callers within `bounds`. Where the search
 /// took too many steps it may: who isn't told of can't reach it.
-fn decides(rules: &Rules<'_>, rule: &Rule<'_>, from: usize, bounds: &Rule<'_>) -> bool {
-    let near = rules.near(rule, false);
+fn decides(neighbours: &Neighbours<'_>, rule: &Rule<'_>, from: usize, bounds: &Rule<'_>) -> bool {
+    let near = neighbours.near(rule, false);
     Region::alternatives(rule).filter(|alternative| alternative.from == Some(from)).any(
         |alternative| {
             let found =

@@ -4,7 +4,7 @@ use signet_policy::ClaimName;
 
 use super::{Keys, Names, Reader};
 use crate::case::{Ask, Case, Expectation, HttpAsk, PostgresAsk, Verdict};
-use crate::fault::{Fault, position};
+use crate::fault::Fault;
 use crate::node::{Node, Value, span_of};
 
 const CASE: &str = "a test case";
@@ -85,7 +85,7 @@ pub(crate) fn case(reader: &mut Reader<'_>, node: &Node<'_>, names: &Names) -> O
     }
     let (from, to, ask) = (from?, to?, ask?);
     let what = in_words(&ask);
-    let (line, _) = position(reader.text, span_of(node).start);
+    let line = reader.line_of(node);
     let file = reader.name().to_owned();
     Some(Case {
         from,

@@ -6,8 +6,9 @@ use std::fmt;
 use signet_policy::{IdPattern, PatternError, SpiffeId};
 
 use super::Reader;
-use crate::fault::{Fault, Place, did_you_mean};
+use crate::fault::{Fault, did_you_mean};
 use crate::node::{Node, Value, span_of};
+use crate::source::Place;
 
 /// What `/…` and workload names mean in one document.
 #[derive(Clone, Debug, Default)]

@@ -19,12 +19,16 @@ pub(crate) use {
     case::KEYS as CASE_KEYS, http::KEYS as HTTP_KEYS, postgres::KEYS as POSTGRES_KEYS,
 };
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 
 use signet_policy::{IdPattern, RuleName};
 
-use crate::fault::{Fault, Place, Source};
+use crate::fault::Fault;
 use crate::node::{Node, span_of};
+use crate::source::{Place, Source};
+
+/// Most faults that are told: whoever meets more has given something else for a policy.
+const MAX_TOLD: usize = 1000;
 
 /// A rule, whom it is for, and where its name stands.
 #[derive(Clone, Debug)]
@@ -48,21 +52,24 @@ pub(crate) struct Reader<'t> {
     file: usize,
     text: &'t str,
     faults: Vec<Fault>,
+    /// How many more there are than are kept.
+    more: usize,
     /// The names of the rules so far, and where they stand.
-    rule_names: BTreeMap<RuleName, Place>,
+    rule_names: HashMap<RuleName, Place>,
     /// The names of workloads that something uses.
     pub(crate) used_workloads: BTreeSet<String>,
 }
 
 impl<'t> Reader<'t> {
     pub(crate) fn new(sources: &'t [Source]) -> Self {
-        let text = sources.first().map_or("", |source| source.inner());
+        let text = sources.first().map_or("", |source| source.text());
         Self {
             sources,
             file: 0,
             text,
             faults: Vec::new(),
-            rule_names: BTreeMap::new(),
+            more: 0,
+            rule_names: HashMap::new(),
             used_workloads: BTreeSet::new(),
         }
     }
@@ -70,7 +77,7 @@ impl<'t> Reader<'t> {
     /// Turns to another of the texts.
     pub(crate) fn turn_to(&mut self, file: usize) {
         self.file = file;
-        self.text = self.sources.get(file).map_or("", |source| source.inner());
+        self.text = self.sources.get(file).map_or("", |source| source.text());
     }
 
     /// What the text that is read is called.
@@ -83,23 +90,33 @@ impl<'t> Reader<'t> {
         Place { file: self.file, span: span_of(node) }
     }
 
+    /// The line of the text that is read in which a node stands, from 1.
+    fn line_of(&self, node: &Node<'_>) -> usize {
+        self.sources.get(self.file).map_or(0, |source| source.position(span_of(node).start).0)
+    }
+
     /// Notes a fault of the text that is read.
     pub(crate) fn fault(&mut self, fault: Fault) {
-        self.faults.push(Fault { file: self.file, ..fault });
+        self.later_fault(Fault { file: self.file, ..fault });
     }
 
     /// Notes a fault of something read before.
     pub(crate) fn later_fault(&mut self, fault: Fault) {
-        self.faults.push(fault);
+        if self.faults.len() < MAX_TOLD {
+            self.faults.push(fault);
+        } else {
+            self.more += 1;
+        }
     }
 
-    pub(crate) fn into_faults(self) -> Vec<Fault> {
-        self.faults
+    /// The faults that are told, and how many more there are.
+    pub(crate) fn into_faults(self) -> (Vec<Fault>, usize) {
+        (self.faults, self.more)
     }
 
     /// How many faults were noted so far.
     pub(crate) const fn fault_count(&self) -> usize {
-        self.faults.len()
+        self.faults.len() + self.more
     }
 
     /// A rule's name, which no other rule of the document has: logs, metrics and tests call rules by
@@ -114,7 +131,7 @@ impl<'t> Reader<'t> {
                 "here again",
                 "each rule has a name of its own, over HTTP and Postgres",
             );
-            self.faults.push(fault.also(first, "first here"));
+            self.later_fault(fault.also(first, "first here"));
             return None;
         }
         self.rule_names.insert(name.clone(), place);

@@ -14,6 +14,6 @@ mod search;
 mod segments;
 
 pub(crate) use point::Point;
-pub(crate) use rule::{Region, Rule};
+pub(crate) use rule::{Paths, Region, Rule};
 pub(crate) use search::{GaveUp, Search, Step};
 pub(crate) use segments::Segments;

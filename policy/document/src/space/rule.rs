@@ -166,6 +166,14 @@ impl Paths {
             _ => false,
         }
     }
+
+    /// The literals with which the paths begin.
+    pub(crate) fn beginning(&self) -> Vec<&str> {
+        match self {
+            Self::Asterisk => Vec::new(),
+            Self::Path(pattern) => pattern.beginning(),
+        }
+    }
 }
 
 /// A rule, or one of its alternatives.

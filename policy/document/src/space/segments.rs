@@ -24,10 +24,9 @@ impl Segments {
         Self { fixed, rest: None }
     }
 
-    /// The one list that the pattern holds, if it holds one only.
-    pub(crate) fn only(&self) -> Option<String> {
-        let literals: Option<Vec<&str>> = self.fixed.iter().map(Option::as_deref).collect();
-        literals.filter(|_| self.rest.is_none()).map(|literals| literals.join("/"))
+    /// The literals with which the pattern begins.
+    pub(crate) fn beginning(&self) -> Vec<&str> {
+        self.fixed.iter().map_while(Option::as_deref).collect()
     }
 
     pub(crate) fn holds(&self, list: &[String]) -> bool {
