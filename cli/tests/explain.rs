@@ -100,12 +100,12 @@ fn answers() {
 ",
         ),
         (
-            [http("GET /chat"), vec!["--upgrade", "h2c"]].concat(),
+            [http("GET /chat"), vec!["--upgrade", "tls/1.3"]].concat(),
             1,
             "deny  client → api: GET /chat
   why      no rule allows it
   nearest  chat (standard input:9)
-    ✗ upgrades: h2c, and the rule has websocket
+    ✗ upgrades: tls/1.3, and the rule has websocket
     ✓ to: spiffe://example.org/api fits spiffe://example.org/api
     ✓ from: spiffe://example.org/client fits spiffe://example.org/client
     ✓ paths: /chat fits /chat

@@ -80,7 +80,7 @@ fn each_with_its_example() {
                 "7:13: rule `b` matches nothing: its clauses contradict each other; no example".to_owned(),
             ],
         ),
-        ("  - { name: a, from: [client], to: [api], methods: [CONNECT], upgrades: [websocket], paths: [/a] }\n  - { name: b, from: [client], to: [api], methods: [OPTIONS], paths: ['*'] }\n", vec![]),
+        ("  - { name: a, from: [client], to: [api], methods: [GET], upgrades: [websocket], paths: [/a] }\n  - { name: b, from: [client], to: [api], methods: [OPTIONS], paths: ['*'] }\n", vec![]),
         // In shadow mode
         (
             "  - { name: a, mode: shadow, from: [client], to: [api], paths: [/a] }\n  - { name: d, mode: shadow, effect: deny, from: [client], to: [api] }\n",

@@ -14,6 +14,7 @@ mod envoy;
 mod fetched;
 pub mod http;
 mod identity;
+pub mod jwt;
 mod mesh;
 mod pair;
 mod policy;

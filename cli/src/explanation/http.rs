@@ -119,6 +119,12 @@ impl Question<'_> {
         (summary, Some(RuleText::new(document, rule, &rule.rule.name, clauses)))
     }
 
+    /// A header as it reaches the filter.
+    fn header(&self, name: &str) -> Option<String> {
+        let found = self.headers.iter().find(|(found, _)| *found == name.as_bytes());
+        found.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+    }
+
     /// How many leading segments of the request's path a pattern of the rule shares.
     fn common_segments(&self, rule: &HttpRule) -> usize {
         let path = self.ask.path.split('?').next().unwrap_or_default();
@@ -152,7 +158,8 @@ impl Question<'_> {
         }
         if let Some(methods) = &rule.methods {
             let holds = self.plain(HttpRule { methods: Some(methods.clone()), ..anyone() });
-            clause("methods", 3, listed(methods), &self.ask.method, holds);
+            let method = self.header(":method").unwrap_or_default();
+            clause("methods", 3, listed(methods), &method, holds);
         }
         if let Some(ports) = &rule.ports {
             let holds = self.other(HttpRule { ports: Some(ports.clone()), ..anyone() });
@@ -178,11 +185,12 @@ impl Question<'_> {
             let wants = format!("{name} {}", condition_text(condition));
             clause("jwt", 2, wants, &values_text(name.as_str(), &values), holds);
         }
-        if rule.upgrades.is_some() || self.ask.upgrade.is_some() {
+        let upgrade = self.header("upgrade");
+        if rule.upgrades.is_some() || upgrade.is_some() {
             let holds = self.upgrade_holds(rule);
             let wants =
                 rule.upgrades.as_ref().map_or("no upgrades".to_owned(), |list| listed(list));
-            clause("upgrades", 2, wants, self.ask.upgrade.as_deref().unwrap_or("none"), holds);
+            clause("upgrades", 2, wants, upgrade.as_deref().unwrap_or("none"), holds);
         }
         if rule.mode == Mode::Shadow {
             clause(

@@ -7,6 +7,7 @@
 //! The way of a request: bytes from Envoy → facts ([`HttpRequest`], [`StartupRequest`], [`Peer`]) →
 //! [`Policy`] → [`HttpDecision`] or [`PostgresDecision`] → one action of the filter.
 
+mod address;
 mod http;
 mod identity;
 mod index;

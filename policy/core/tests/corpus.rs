@@ -35,6 +35,26 @@ fn header_lines(case: &Value) -> Vec<(Vec<u8>, Vec<u8>)> {
         // Envoy shows names in lower case.
         lines.push((octets(&pair[0]).to_ascii_lowercase(), octets(&pair[1])));
     }
+    arrived(lines)
+}
+
+/// What Envoy passes on to its filters: an extended CONNECT as a GET that asks for the upgrade, and a request
+/// that asks for none (`Connection` must say so, and h2c is none) without both headers.
+fn arrived(mut lines: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    if let Some(at) = lines.iter().position(|(name, _)| name == b":protocol") {
+        let (_, protocol) = lines.remove(at);
+        lines.retain(|(name, _)| name != b":method");
+        lines.insert(0, (b":method".into(), b"GET".into()));
+        lines.extend([(b"connection".into(), b"upgrade".into()), (b"upgrade".into(), protocol)]);
+    }
+    let has = |wanted: &[u8], test: fn(&str) -> bool| {
+        let mut values = lines.iter().filter(|(name, _)| name == wanted);
+        values.any(|(_, value)| test(&String::from_utf8_lossy(value).to_lowercase()))
+    };
+    let named = |value: &str| value.split(',').any(|option| option.trim() == "upgrade");
+    if !(has(b"connection", named) && has(b"upgrade", |value| value != "h2c")) {
+        lines.retain(|(name, _)| name != b"connection" && name != b"upgrade");
+    }
     lines
 }
 

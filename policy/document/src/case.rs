@@ -57,25 +57,43 @@ impl HttpAsk {
         valid.then(|| Self { method: method.to_owned(), path: path.to_owned(), ..Self::default() })
     }
 
-    /// All header lines of the request, with its pseudo-headers.
+    /// All header lines of the request with its pseudo-headers, as Envoy shows them to its filters.
     pub fn header_lines(&self) -> Vec<(&str, &str)> {
-        let mut lines = vec![(":method", self.method.as_str())];
-        // The target of a plain CONNECT is its authority.
-        if self.method == "CONNECT" && self.upgrade.is_none() {
+        let mut lines = Vec::new();
+        // The extended CONNECT of HTTP/2 and HTTP/3 (RFC 8441) reaches filters as the GET that it is in
+        // HTTP/1.1. The target of a plain one is its authority.
+        let plain_connect = self.method == "CONNECT" && self.upgrade.is_none();
+        let extended_connect = self.method == "CONNECT" && !plain_connect;
+        lines.push((":method", if extended_connect { "GET" } else { &self.method }));
+        if plain_connect {
             lines.push((":authority", self.host.as_deref().unwrap_or(&self.path)));
         } else {
             lines.push((":path", &self.path));
             lines.extend(self.host.as_deref().map(|host| (":authority", host)));
         }
-        match &self.upgrade {
-            // The extended CONNECT of HTTP/2 and HTTP/3 (RFC 8441).
-            Some(protocol) if self.method == "CONNECT" => lines.push((":protocol", protocol)),
-            Some(protocol) => lines.extend([("connection", "upgrade"), ("upgrade", protocol)]),
-            None => {}
+        if let Some(protocol) = &self.upgrade {
+            lines.extend([("connection", "upgrade"), ("upgrade", protocol)]);
         }
         lines.extend(self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        if !asks_for_upgrade(&lines) {
+            lines.retain(|line| !is(line, "upgrade") && !is(line, "connection"));
+        }
         lines
     }
+}
+
+/// Whether Envoy takes a request for an upgrade: `Connection` must name it (RFC 9110 §7.8), and h2c is
+/// never one. It takes both headers off all others.
+fn asks_for_upgrade(lines: &[(&str, &str)]) -> bool {
+    let values = |name| lines.iter().filter(move |line| is(line, name)).map(|(_, value)| *value);
+    let named =
+        |value: &str| value.split(',').any(|option| option.trim().eq_ignore_ascii_case("upgrade"));
+    values("connection").any(named)
+        && values("upgrade").any(|value| !value.eq_ignore_ascii_case("h2c"))
+}
+
+fn is((name, _): &(&str, &str), wanted: &str) -> bool {
+    name.eq_ignore_ascii_case(wanted)
 }
 
 /// A connection to Postgres.

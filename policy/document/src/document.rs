@@ -7,7 +7,7 @@ use signet_policy::{
     SpiffeId,
 };
 
-use crate::analysis::{http_ties, postgres_ties};
+use crate::analysis::{http_ties, postgres_ties, too_many_claims};
 use crate::case::Case;
 use crate::fault::{Fault, Faults, Located};
 use crate::node::{self, Node, Value, span_of};
@@ -141,7 +141,7 @@ impl PolicyDocument {
         let unused = document.names.places.iter().filter(unused);
         document.unused_workloads = unused.map(|(n, place)| (n.clone(), place.clone())).collect();
         let ties = http_ties(&document.http).into_iter().chain(postgres_ties(&document.postgres));
-        ties.for_each(|fault| reader.later_fault(fault));
+        ties.chain(too_many_claims(&document.http)).for_each(|fault| reader.later_fault(fault));
         Some(document)
     }
 

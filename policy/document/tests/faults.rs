@@ -179,6 +179,8 @@ fn faults() {
         (http("paths: [/a/**/b]"), "/a/**/b", "`paths` is", "stands last"),
         (http("paths: [/%61]"), "/%61", "`paths` is", "decoded"),
         (http("hosts: [API.example.org]"), "API.example.org", "`hosts` is", "lower case"),
+        (http("hosts: ['[0:0::1]']"), "'[0:0::1]'", "`hosts` is `[0:0::1]`", "RFC 5952"),
+        (http("hosts: [10.0.0.01]"), "10.0.0.01", "`hosts` is `10.0.0.01`", "one spelling"),
         (http("ports: [0]"), "0", "`ports` is 0", "1 to 65535"),
         (http("upgrades: [WebSocket]"), "WebSocket", "`upgrades` is", "lower case"),
         (http("headers: { X-Tenant: a }"), "X-Tenant", "`headers` is `X-Tenant`", "lower case"),
@@ -394,6 +396,27 @@ fn ties() {
         assert_ne!(text, tied);
         postgres(&text).expect(&text);
     }
+}
+
+#[test]
+fn claims_of_one_destination() {
+    let rule = |i: usize, to: &str| {
+        format!("  - {{ name: r{i}, from: [client], to: [{to}], jwt: {{ a{i}: x, b{i}: x }} }}\n")
+    };
+    let rules = |count, to: fn(usize) -> &'static str| -> String {
+        format!("{HEAD}http:\n") + &(0..count).map(|i| rule(i, to(i))).collect::<String>()
+    };
+    PolicyDocument::parse("p.yaml", &rules(32, |_| "api")).unwrap();
+    PolicyDocument::parse("p.yaml", &rules(64, |i| if i % 2 == 0 { "api" } else { "db" })).unwrap();
+    let told = |to| PolicyDocument::parse("p.yaml", &rules(40, to)).unwrap_err();
+    assert_eq!(
+        told(|_| "api").lines().collect::<Vec<_>>(),
+        [
+            "p.yaml:37:13: with rule `r32` 66 JWT claims decide at `spiffe://example.org/api`; the rules for one \
+          destination look at 64 claims at most: each is asked for at every request"
+        ]
+    );
+    assert_eq!(told(|i| if i % 2 == 0 { "api" } else { "/**" }).count(), 1);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a runner found out about a case, and how it differs from what the case says.
 
 use serde_json::Value;
-use wasm_host::{Exchange, HttpFilter, HttpOutcome, HttpRequest};
+use wasm_host::{Exchange, Headers, HttpFilter, HttpOutcome, HttpRequest};
 
 use e2e::wire::Answer;
 
@@ -113,7 +113,27 @@ pub(crate) fn request(case: &Case) -> HttpRequest {
     };
     HttpRequest {
         peer: Some(state.into()),
-        headers: case.lines().into_iter().map(lower).collect(),
+        headers: arrived(case.lines().into_iter().map(lower).collect()),
         ..HttpRequest::default()
     }
+}
+
+/// What Envoy passes on to its filters: an extended CONNECT as a GET that asks for the upgrade, and a request
+/// that asks for none (`Connection` must say so, and h2c is none) without both headers.
+fn arrived(mut lines: Headers) -> Headers {
+    if let Some(at) = lines.iter().position(|(name, _)| name == b":protocol") {
+        let (_, protocol) = lines.remove(at);
+        lines.retain(|(name, _)| name != b":method");
+        lines.insert(0, (b":method".into(), b"GET".into()));
+        lines.extend([(b"connection".into(), b"upgrade".into()), (b"upgrade".into(), protocol)]);
+    }
+    let has = |wanted: &[u8], test: fn(&str) -> bool| {
+        let mut values = lines.iter().filter(|(name, _)| name == wanted);
+        values.any(|(_, value)| test(&String::from_utf8_lossy(value).to_lowercase()))
+    };
+    let named = |value: &str| value.split(',').any(|option| option.trim() == "upgrade");
+    if !(has(b"connection", named) && has(b"upgrade", |value| value != "h2c")) {
+        lines.retain(|(name, _)| name != b"connection" && name != b"upgrade");
+    }
+    lines
 }

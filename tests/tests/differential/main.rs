@@ -3,11 +3,15 @@
 //!
 //! CI takes some policies; `SIGNET_DIFFERENTIAL_POLICIES=250` makes it 10,000 requests for each.
 
+mod postgres;
+mod postgres_random;
+mod postgres_reference;
 mod random;
 mod reference;
 
 use e2e::{
     Programs,
+    jwt::JwtIssuer,
     wire::{Answer, Caller, Ingress, Lines, Protocol},
 };
 use proptest::{
@@ -15,7 +19,7 @@ use proptest::{
     test_runner::{Config, TestCaseError, TestRunner},
 };
 use reference::{Decision, Request, Rule};
-use serde_json::Value;
+use serde_json::{Value, json};
 use wasm_host::{FilterModule, HttpFilter, HttpOutcome, HttpRequest};
 
 /// Requests to each policy.
@@ -48,10 +52,8 @@ fn lines(request: &Request) -> Lines {
 fn the_filter_in_wasmtime_decides_as_the_reference_does() {
     let file = Programs::locate().unwrap().filter("spiffe_authz").unwrap();
     let module = FilterModule::load(&file).unwrap();
-    let run = runner(policies(60)).run(
-        &random::policy_and_requests(REQUESTS),
-        |(mut rules, mut requests)| {
-            random::without_claims(&mut rules, &mut requests);
+    let run =
+        runner(policies(60)).run(&random::policy_and_requests(REQUESTS), |(rules, requests)| {
             let slice = random::slice(&rules).to_string();
             let failed = |error| TestCaseError::fail(format!("{error}: {slice}"));
             let mut filter = HttpFilter::start(&module, slice.as_bytes()).map_err(failed)?;
@@ -66,14 +68,18 @@ fn the_filter_in_wasmtime_decides_as_the_reference_does() {
                 );
             }
             Ok(())
-        },
-    );
+        });
     run.unwrap();
 }
 
 fn in_wasmtime(filter: &mut HttpFilter, request: &Request) -> Decision {
     let peer = format!("{}|{}", u64::MAX, request.from).into_bytes();
-    let asked = HttpRequest { peer: Some(peer), headers: lines(request), ..HttpRequest::default() };
+    let mut asked =
+        HttpRequest { peer: Some(peer), headers: lines(request), ..HttpRequest::default() };
+    if !request.claims.is_empty() {
+        let verified = json!({ "jwt_payload": random::payload(request) });
+        asked.metadata.insert("envoy.filters.http.jwt_authn".to_owned(), verified);
+    }
     let exchange = filter.exchange(&asked).unwrap();
     let noted = |key: &str| {
         let value = exchange.filter_state.get(&format!("wasm.signet.{key}"))?;
@@ -94,7 +100,11 @@ fn in_wasmtime(filter: &mut HttpFilter, request: &Request) -> Decision {
 #[tokio::test(flavor = "multi_thread")]
 async fn envoy_decides_as_the_reference_does() {
     let mut runner = runner(1);
-    let ingress = Ingress::start(&random::document(&[], 0), |_| {}).await.unwrap();
+    let issuer = JwtIssuer::new().unwrap();
+    let ingress =
+        Ingress::start(&random::document(&[], 0), |bootstrap| issuer.verify_in(bootstrap))
+            .await
+            .unwrap();
     let mut callers: Vec<[Caller; 2]> = random::CALLERS
         .iter()
         .map(|id| {
@@ -103,9 +113,8 @@ async fn envoy_decides_as_the_reference_does() {
         .collect();
     let mut forwarded = 0;
     for generation in 1..=policies(12) as usize {
-        let (mut rules, mut requests) =
+        let (mut rules, requests) =
             random::policy_and_requests(REQUESTS).new_tree(&mut runner).unwrap().current();
-        random::without_claims(&mut rules, &mut requests);
         random::spare_the_marker(&mut rules);
         ingress.write_policy(&random::document(&rules, generation)).unwrap();
         for caller in &mut callers {
@@ -113,7 +122,12 @@ async fn envoy_decides_as_the_reference_does() {
         }
         for request in &requests {
             let caller = random::CALLERS.iter().position(|id| *id == request.from).unwrap();
-            let answer = callers[caller][generation % 2].ask(&lines(request)).await.unwrap();
+            let mut lines = lines(request);
+            if !request.claims.is_empty() {
+                let token = issuer.sign(&random::payload(request)).unwrap();
+                lines.push((b"authorization".to_vec(), format!("Bearer {token}").into_bytes()));
+            }
+            let answer = callers[caller][generation % 2].ask(&lines).await.unwrap();
             forwarded += usize::from(matches!(answer, Answer::Forwarded(_)));
             let expected = reference::decide(&rules, request);
             assert!(

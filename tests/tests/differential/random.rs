@@ -78,7 +78,7 @@ fn rule() -> impl Strategy<Value = Rule> {
         option::weighted(0.4, some).prop_map(Option::unwrap_or_default)
     };
     let headers = conditions(&["x-a", "x-b"]);
-    let jwt = conditions(&["sub", "realm.roles"]);
+    let jwt = conditions(&["groups", "realm.roles"]);
     let lists = (
         from,
         option::of(texts(METHODS, 2)),
@@ -164,7 +164,7 @@ fn request() -> impl Strategy<Value = Request> {
         vec(line, 0..4)
     };
     let headers = lines(&["x-a", "x-b"]);
-    let claims = lines(&["sub", "realm.roles"]);
+    let claims = lines(&["groups", "realm.roles"]);
     (select(CALLERS), select(METHODS), path, host, headers, claims).prop_map(
         |(from, method, path, authority, headers, claims)| Request {
             from: from.to_owned(),
@@ -182,14 +182,23 @@ pub(crate) fn slice(rules: &[Rule]) -> Value {
     json!({ "format": 1, "workload": DESTINATION, "http": rules.iter().map(wire).collect::<Vec<_>>() })
 }
 
-/// The same without conditions on claims, which no JWT filter verifies before this Envoy's.
-pub(crate) fn without_claims(rules: &mut [Rule], requests: &mut [Request]) {
-    for rule in rules {
-        rule.jwt.clear();
+/// The payload of a token with the request's claims: a claim of several lines is a list, and a `.` in its name leads
+/// to a key inside.
+pub(crate) fn payload(request: &Request) -> Value {
+    let mut payload = json!({});
+    for (name, _) in &request.claims {
+        let lines = request.claims.iter().filter(|(known, _)| known == name);
+        let lines: Vec<&str> = lines.map(|(_, value)| value.as_str()).collect();
+        let mut at = &mut payload;
+        for key in name.split('.') {
+            at = &mut at[key];
+        }
+        *at = match lines.as_slice() {
+            [one] => json!(one),
+            several => json!(several),
+        };
     }
-    for request in requests {
-        request.claims.clear();
-    }
+    payload
 }
 
 /// Keeps the denies from the request that asks which policy is in force: its method is none of these.
@@ -204,10 +213,12 @@ pub(crate) fn document(rules: &[Rule], generation: usize) -> String {
     let of_document = |rule: &Rule| {
         let mut value = wire(rule);
         value["to"] = json!(["api"]);
-        let conditions = value.get_mut("headers").and_then(Value::as_object_mut);
-        for condition in conditions.into_iter().flat_map(|map| map.values_mut()) {
-            if let Some(word) = condition.as_str() {
-                *condition = json!({ word: true });
+        for key in ["headers", "jwt"] {
+            let conditions = value.get_mut(key).and_then(Value::as_object_mut);
+            for condition in conditions.into_iter().flat_map(|map| map.values_mut()) {
+                if let Some(word) = condition.as_str() {
+                    *condition = json!({ word: true });
+                }
             }
         }
         value

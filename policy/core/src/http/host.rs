@@ -1,20 +1,27 @@
 //! The host that a request asks for.
 
 use super::Ambiguity;
+use crate::address::{ends_in_number, is_ipv4, is_ipv6};
 
 /// The host of an `:authority`: without port and one trailing dot. `None` where it is empty.
 ///
 /// # Errors
-/// [`Ambiguity::Authority`] where it has user info or isn't a host with an optional port.
+/// [`Ambiguity::Authority`] where it has user info, isn't a host with an optional port, or is an address
+/// in another spelling than its one.
 pub(super) fn host_of(authority: &[u8]) -> Result<Option<&str>, Ambiguity> {
     let authority = std::str::from_utf8(authority).map_err(|_| Ambiguity::Authority)?;
     if authority.is_empty() {
         return Ok(None);
     }
-    split_port(authority)
-        .filter(|host| is_address(host) || host.split('.').all(is_label))
-        .map(Some)
-        .ok_or(Ambiguity::Authority)
+    split_port(authority).filter(|host| is_host(host)).map(Some).ok_or(Ambiguity::Authority)
+}
+
+fn is_host(host: &str) -> bool {
+    match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => is_ipv6(address),
+        None if ends_in_number(host) => is_ipv4(host),
+        None => host.split('.').all(is_label),
+    }
 }
 
 /// The host before the port, without one trailing dot; nothing where the port isn't a number.
@@ -26,15 +33,6 @@ fn split_port(authority: &str) -> Option<&str> {
     };
     let port_is_number = port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit());
     port_is_number.then(|| host.strip_suffix('.').unwrap_or(host))
-}
-
-/// Whether this is an IPv6 address in brackets.
-fn is_address(host: &str) -> bool {
-    let inside = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    inside.is_some_and(|address| {
-        address.contains(':')
-            && address.bytes().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'))
-    })
 }
 
 fn is_label(label: &str) -> bool {
@@ -60,6 +58,7 @@ mod tests {
             ("10.0.0.1:80", Some("10.0.0.1")),
             ("[::1]", Some("[::1]")),
             ("[::1]:80", Some("[::1]")),
+            ("[2001:DB8::1]", Some("[2001:DB8::1]")),
             ("api:", Some("api")),
         ] {
             assert_eq!(host_of(authority.as_bytes()), Ok(host), "{authority}");
@@ -86,6 +85,13 @@ mod tests {
             "::1",
             "[::1",
             "[x:]",
+            "[0:0::1]",
+            "[::0001]:80",
+            "[::ffff:a00:1]",
+            "[::1%25lo]",
+            "127.1",
+            "0x7f000001:80",
+            "10.0.0.01",
             "é",
             ":80",
             "a,b",

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::PatternError;
 use super::segments::Part;
+use crate::address::{ends_in_number, is_ipv4, is_ipv6};
 
 /// A set of hosts: an exact name or address, or `*.example.org`: one or more labels before a name.
 /// Compared in lower case, without port and without one trailing dot.
@@ -29,11 +30,16 @@ impl HostPattern {
             None => (false, text),
         };
         let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        let valid = match address {
-            Some(address) => !wildcard && is_ipv6(address),
-            None => name.split('.').all(is_label),
-        };
-        if !valid {
+        let lower = !name.bytes().any(|b| b.is_ascii_uppercase());
+        if address.is_some() || ends_in_number(name) {
+            let one_spelling = address.map_or_else(|| is_ipv4(name), is_ipv6);
+            if wildcard || !lower || !one_spelling {
+                return Err(PatternError(
+                    "an address has one spelling: four decimal numbers, or IPv6 as in RFC 5952 in `[]`, such \
+                     as `[2001:db8::1]`",
+                ));
+            }
+        } else if !name.split('.').all(is_label) {
             return Err(PatternError(
                 "a host is a name in lower case without port and trailing dot, an address (IPv6 in \
                  `[]`), or `*.` and a name",
@@ -91,11 +97,6 @@ fn is_label(label: &str) -> bool {
         && label.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
 }
 
-fn is_ipv6(address: &str) -> bool {
-    address.contains(':')
-        && address.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b':' | b'.'))
-}
-
 impl TryFrom<String> for HostPattern {
     type Error = PatternError;
 
@@ -148,8 +149,30 @@ mod tests {
     #[test]
     fn refused() {
         for text in [
-            "", "*", "*.", "a.", ".a", "a..b", "A.b", "a:80", "a.*.b", "*a.b", "[::1", "[x]",
-            "*.[::1]", "a/b", "u@a",
+            "",
+            "*",
+            "*.",
+            "a.",
+            ".a",
+            "a..b",
+            "A.b",
+            "a:80",
+            "a.*.b",
+            "*a.b",
+            "[::1",
+            "[x]",
+            "*.[::1]",
+            "a/b",
+            "u@a",
+            "[0:0::1]",
+            "[::0]",
+            "[2001:DB8::1]",
+            "[::1%25lo]",
+            "10.0.0.01",
+            "127.1",
+            "a.1",
+            "*.0.0.1",
+            "0x7f.1",
         ] {
             assert!(HostPattern::parse(text).is_err(), "{text:?}");
         }

@@ -2,6 +2,7 @@
 
 use super::Session;
 use super::request::{Parameter, StartupRequest};
+use crate::names::DatabaseName;
 use crate::slice::PostgresRule;
 
 /// Settings that any client may start its session with: what drivers send, and limits that bind
@@ -36,12 +37,12 @@ enum Place {
     Options,
 }
 
-fn judge<'a>(rule: &'a PostgresRule, place: Place, name: &'a [u8]) -> Verdict<'a> {
+fn judge<'a>(rule: &'a PostgresRule, place: Place, (name, value): Parameter<'a>) -> Verdict<'a> {
     if place == Place::Packet {
         // Postgres compares these exactly, and reads them itself.
         match name {
             b"user" | b"database" | b"options" => return Verdict::Drop,
-            b"replication" if rule.replication => return Verdict::Keep(name),
+            b"replication" if may_replicate(rule, value) => return Verdict::Keep(name),
             _ if name.starts_with(b"_pq_.") => return Verdict::Keep(name),
             _ => {}
         }
@@ -53,6 +54,13 @@ fn judge<'a>(rule: &'a PostgresRule, place: Place, name: &'a [u8]) -> Verdict<'a
     let known =
         FREE_SETTINGS.into_iter().chain(chosen).find(|known| is_setting(known, place, name));
     known.map_or(Verdict::Refuse, |known| Verdict::Keep(known.as_bytes()))
+}
+
+/// Whether the rule lets a connection be one for replication. Logical replication reads the database that
+/// it names. Every other value asks for the physical one, which reads all databases of the server and needs
+/// a rule for all of them.
+fn may_replicate(rule: &PostgresRule, value: &[u8]) -> bool {
+    rule.replication && (value == b"database" || rule.databases.iter().any(DatabaseName::is_any))
 }
 
 /// Whether `name` spells the setting `known`: in any case, and in `options` with `-` for `_`, as
@@ -77,8 +85,8 @@ pub(crate) fn refused_parameter<'a>(
     rule: &'a PostgresRule,
     request: &StartupRequest<'a>,
 ) -> Option<&'a [u8]> {
-    let refused = |place, name| matches!(judge(rule, place, name), Verdict::Refuse);
-    placed(*request).find(|(place, (name, _))| refused(*place, name)).map(|(_, (name, _))| name)
+    let refused = |place, pair| matches!(judge(rule, place, pair), Verdict::Refuse);
+    placed(*request).find(|(place, pair)| refused(*place, *pair)).map(|(_, (name, _))| name)
 }
 
 impl<'a> Session<'a> {
@@ -90,11 +98,9 @@ impl<'a> Session<'a> {
     pub fn startup_parameters(&self) -> impl Iterator<Item = Parameter<'a>> {
         let Self { rule, role, database, spiffe_id, request } = *self;
         let kept = move || {
-            placed(request).filter_map(move |(place, (name, value))| {
-                match judge(rule, place, name) {
-                    Verdict::Keep(name) => Some((name, value)),
-                    Verdict::Drop | Verdict::Refuse => None,
-                }
+            placed(request).filter_map(move |(place, pair)| match judge(rule, place, pair) {
+                Verdict::Keep(name) => Some((name, pair.1)),
+                Verdict::Drop | Verdict::Refuse => None,
             })
         };
         let last_of_each = kept().enumerate().filter(move |(i, (name, _))| {

@@ -1,5 +1,6 @@
 //! What rules mean together: ties, which are faults, and what can't be meant, which are warnings.
 
+mod claims;
 mod decider;
 mod diff;
 mod nearby;
@@ -11,6 +12,7 @@ mod who;
 pub use diff::{Change, Difference, Outcome};
 pub use who::Access;
 
+pub(crate) use claims::too_many_claims;
 pub(crate) use ties::{http_ties, postgres_ties};
 
 use crate::case::{Case, Expectation, Verdict};

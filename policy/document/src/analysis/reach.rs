@@ -124,7 +124,7 @@ fn idle(
                 place,
                 format!("rule `{name}` matches nothing: its clauses contradict each other"),
                 "never decides",
-                "`*` goes with OPTIONS, and CONNECT with `upgrades`",
+                "`*` goes with OPTIONS; a plain CONNECT is always denied, and an extended one is a GET with `upgrades`",
             ),
             witness: None,
         };

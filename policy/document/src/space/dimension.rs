@@ -34,8 +34,6 @@ pub(crate) enum Sort {
     Path,
     /// `OPTIONS *`.
     Asterisk,
-    /// An extended CONNECT (RFC 8441), which names one protocol.
-    Connect,
     /// A connection to Postgres.
     Postgres,
 }
@@ -181,11 +179,11 @@ impl<'d> Bounds<'_, 'd> {
         let other = fresh("X", |text| methods.contains(text));
         let methods: Vec<String> = match self.sort {
             Sort::Asterisk => vec!["OPTIONS".to_owned()],
-            Sort::Connect => vec!["CONNECT".to_owned()],
             _ => METHODS
                 .into_iter()
                 .chain(methods)
                 .chain([other.as_str()])
+                // A plain one is always denied, and an extended one (RFC 8441) arrives as GET.
                 .filter(|method| *method != "CONNECT")
                 .map(str::to_owned)
                 .collect(),
@@ -333,9 +331,6 @@ impl<'d> Bounds<'_, 'd> {
         let everything: Vec<String> =
             named.into_iter().chain([other.as_str()]).map(str::to_owned).collect();
         let one_each = everything.iter().map(|protocol| vec![protocol.clone()]);
-        if self.sort == Sort::Connect {
-            return one_each.collect();
-        }
         let may = |protocol: &String| {
             let with = |region: &Region<'d>| {
                 region.rule.upgrades.unwrap_or_default().iter().any(|u| u.as_str() == protocol)

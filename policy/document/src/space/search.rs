@@ -35,7 +35,7 @@ impl<'d> Search<'d> {
     ) -> Result<Option<Point>, GaveUp> {
         let postgres = regions.iter().any(|region| region.rule.databases.is_some());
         let sorts: &[Sort] =
-            if postgres { &[Sort::Postgres] } else { &[Sort::Path, Sort::Connect, Sort::Asterisk] };
+            if postgres { &[Sort::Postgres] } else { &[Sort::Path, Sort::Asterisk] };
         for sort in sorts {
             let all = regions.to_vec();
             let mut search = Self { sort: *sort, all, none: Vec::new(), left: MOST_POINTS };

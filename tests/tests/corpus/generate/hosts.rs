@@ -50,6 +50,11 @@ const INSIDE: &[&str] = &[
     "internal.example.org:443",
     "internal.example.org.:443",
     "iNTERNAL.eXAMPLE.oRG.:1",
+    "[2001:db8::1]",
+    "[2001:DB8::1]:443",
+    "10.9.8.7",
+    "10.9.8.7:443",
+    "10.9.8.7.",
 ];
 
 /// No host with an optional port.
@@ -83,6 +88,21 @@ const AMBIGUOUS: &[&str] = &[
     "api.example.org;x",
     "api.example.org|x",
     "a\tb",
+    // Addresses in another spelling: each would be another host to whoever compares texts.
+    "[2001:db8:0::1]",
+    "[2001:0db8::1]:443",
+    "[2001:db8::0001]",
+    "[2001:db8:0:0:0:0:0:1]",
+    "[0:0::1]",
+    "[::ffff:a09:807]",
+    "[::1%25lo]",
+    "[2001:db8::1",
+    "10.9.8.07",
+    "10.9.2055",
+    "0x0a.9.8.7",
+    "0xa090807:80",
+    "168364039",
+    "012.011.010.07",
 ];
 
 pub(super) fn cases() -> Vec<Case> {

@@ -1,4 +1,4 @@
-//! Targets that are no plain path: `*`, CONNECT, upgrades, the absolute form, missing slashes; and gRPC.
+//! Targets that are no plain path: `*`, CONNECT, upgrades by both protocols, the absolute form, missing slashes; and gRPC.
 
 use super::KNOWN;
 use crate::case::Case;
@@ -29,15 +29,25 @@ pub(super) fn cases() -> Vec<Case> {
             cases.push(known.decide(grpc));
         }
         // Who asks for another protocol needs a rule that lists it; a deny needs none.
-        for protocol in ["websocket", "h2c", "tls/1.0", "WebSocket", "websocket, h2c"] {
+        for protocol in ["websocket", "tls/1.0", "WebSocket", "websocket, h2c", ""] {
             let upgrade = case(&format!("to {protocol}"), format!("/{path}"));
-            let upgrade = upgrade.header("upgrade", protocol).over("filter");
+            let upgrade = upgrade.header("connection", "Upgrade").header("upgrade", protocol);
             let stays = matches!(known.decision, super::Decision::Deny(_));
+            let upgrade = upgrade.over("h1");
             cases.push(if stays { known.decide(upgrade) } else { upgrade });
         }
+        // Envoy takes these for no upgrade.
+        for (connection, protocol) in
+            [("", "websocket"), ("keep-alive", "websocket"), ("Upgrade", "h2c")]
+        {
+            let id = format!("to {protocol:?} by connection {connection:?}");
+            let plain = case(&id, format!("/{path}")).header("upgrade", protocol);
+            cases.push(known.decide(plain.header("connection", connection).over("h1")));
+        }
+        // An extended CONNECT is that GET, whatever the method was of what is known about the path.
         let mut connect = case("extended CONNECT", format!("/{path}"));
         connect.method = b"CONNECT".to_vec();
-        let connect = connect.header(":protocol", "websocket").over("filter");
+        let connect = connect.header(":protocol", "websocket").over("h2");
         cases.push(match path {
             "files/secret/keys" => connect.denied("no-secret-files"),
             _ => connect,
@@ -78,23 +88,22 @@ pub(super) fn cases() -> Vec<Case> {
         let case = Case::new(format!("CONNECT {authority}"), "CONNECT", "").authority(authority);
         cases.push(Case { path: None, ..case });
     }
-    for (id, method, header) in [
-        ("chat", "CONNECT", (":protocol", "websocket")),
-        ("chat by upgrade", "GET", ("upgrade", "websocket")),
-        ("chat in capitals", "GET", ("upgrade", "WebSocket")),
-    ] {
-        // These bootstraps configure no upgrades: Envoy passes none on.
-        let case = Case::new(id, method, "/chat").header(header.0, header.1).over("filter");
-        cases.push(case.allowed("chat", None));
-    }
-    cases.push(Case::new("chat without upgrade", "GET", "/chat").allowed("chat", None));
-    for (id, method, header) in [
-        ("chat by another protocol", "GET", ("upgrade", "h2c")),
-        ("chat by two protocols", "GET", ("upgrade", "websocket, h2c")),
-        ("chat by connect-udp", "CONNECT", (":protocol", "connect-udp")),
-        ("chat by nothing", "GET", ("upgrade", "")),
-    ] {
-        cases.push(Case::new(id, method, "/chat").header(header.0, header.1).over("filter"));
-    }
+    let chat = |id: &str| Case::new(id, "GET", "/chat");
+    let upgrade = |id: &str, protocol: &str| {
+        chat(id).header("connection", "upgrade").header("upgrade", protocol).over("h1")
+    };
+    let connect = |id: &str, protocol: &str| {
+        let case = Case::new(id, "CONNECT", "/chat").header(":protocol", protocol);
+        case.over("h2")
+    };
+    let allowed = |case: Case| case.allowed("chat", None);
+    cases.push(allowed(connect("chat", "websocket")));
+    cases.push(allowed(upgrade("chat by upgrade", "websocket")));
+    cases.push(allowed(upgrade("chat in capitals", "WebSocket")));
+    cases.push(allowed(chat("chat without upgrade")));
+    cases.push(allowed(upgrade("chat by h2c, which is none", "h2c")));
+    cases.push(upgrade("chat by another protocol", "tls/1.0"));
+    cases.push(upgrade("chat by two protocols", "websocket, h2c"));
+    cases.push(connect("chat by connect-udp", "connect-udp"));
     cases
 }

@@ -132,7 +132,7 @@ fn only_listed_settings_may_be_chosen() {
         ("Signet.Rule", allowed, allowed, allowed, allowed),
         ("search_path", refused, refused, allowed, allowed),
         ("Search_Path", refused, refused, allowed, allowed),
-        ("replication", refused, refused, allowed, refused),
+        ("replication", refused, refused, refused, refused),
         ("Replication", refused, refused, refused, refused),
         ("role", refused, refused, refused, refused),
         ("ROLE", refused, refused, refused, refused),
@@ -159,6 +159,41 @@ fn only_listed_settings_may_be_chosen() {
     for name in ["user", "database", "options"] {
         assert_eq!(decide(&plain, API, &user, &[(name, "postgres")]), refused, "{name} in options");
     }
+}
+
+/// Physical replication has no database: it reads them all.
+#[test]
+fn replication_reaches_no_further_than_the_databases() {
+    let rule = |databases: &[&str], replication| {
+        policy(json!([{
+            "name": "r", "from": [API], "databases": databases, "login_role": "api",
+            "replication": replication,
+        }]))
+    };
+    let (allowed, refused) = ("allow api r", "deny parameter_not_allowed 42501");
+    let (none, listed, any) =
+        (rule(&["*"], false), rule(&["customers"], true), rule(&["*", "customers"], true));
+    for (value, in_none, in_listed, in_any) in [
+        ("database", refused, allowed, allowed),
+        ("true", refused, refused, allowed),
+        ("on", refused, refused, allowed),
+        ("1", refused, refused, allowed),
+        ("DATABASE", refused, refused, allowed),
+        ("", refused, refused, allowed),
+    ] {
+        let asked = [("user", "api"), ("database", "customers"), ("replication", value)];
+        assert_eq!(decide(&none, API, &asked, &[]), in_none, "{value}");
+        assert_eq!(decide(&listed, API, &asked, &[]), in_listed, "{value}");
+        assert_eq!(decide(&any, API, &asked, &[]), in_any, "{value}");
+    }
+    // Of two values the last would count, and the first is judged all the same.
+    let twice = [
+        ("user", "api"),
+        ("database", "customers"),
+        ("replication", "true"),
+        ("replication", "database"),
+    ];
+    assert_eq!(decide(&listed, API, &twice, &[]), refused);
 }
 
 #[test]
