@@ -319,37 +319,6 @@ async fn the_server_stops_as_asked_and_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn keys_are_in_no_log_and_no_page_and_no_core_file() {
-    let server = Server::start("").await;
-    let agent = Agent::serve(&server.at("agent.sock"));
-    let authority = Authority::new("example.org");
-    let identity = Identity::new(&authority, "/a", HOUR);
-    agent.issue(&[&identity], &[]);
-    let client = server.client().await;
-    let mut stream = client.secrets(&["default"], "").await;
-    let pushed = stream.next().await;
-    stream.answer(&pushed, Some("so that it is logged"));
-    eventually("the refusal is logged", async || {
-        server.log().contains("so that it is logged").then_some(())
-    })
-    .await;
-
-    let pem = pem_rfc7468::encode_string("PRIVATE KEY", pem_rfc7468::LineEnding::LF, &identity.key)
-        .expect("PEM");
-    let secret = &identity.key[identity.key.len() - 16..];
-    let decimal: Vec<String> = secret.iter().map(u8::to_string).collect();
-    let line = pem.lines().nth(1).expect("a line");
-    let shown = [server.log(), server.get("/metrics").1, server.get("/readyz").1].concat();
-    for canary in [line, &hex::encode(secret), &decimal.join(", "), "PRIVATE KEY"] {
-        assert!(!shown.contains(canary), "`{canary}` is shown");
-    }
-    let limits =
-        std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).expect("readable");
-    let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("listed");
-    assert_eq!(core.split_whitespace().filter(|word| *word == "0").count(), 2, "{core}");
-}
-
-#[tokio::test]
 async fn connections_beyond_the_limit_are_closed_and_counted() {
     let server = Server::start("limits: { connections_per_peer: 2 }").await;
     let agent = Agent::serve(&server.at("agent.sock"));

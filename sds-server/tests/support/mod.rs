@@ -6,6 +6,7 @@ mod agent;
 mod authority;
 mod client;
 pub(crate) mod hostile;
+mod other_user;
 mod server;
 mod token;
 
@@ -18,7 +19,8 @@ pub(crate) use client::{
     Client, Discovery, Pushed, accepted, certificate, generic, key, plain_authority, tls,
     trust_domains,
 };
-pub(crate) use server::Server;
+pub(crate) use other_user::{NOBODY, as_user};
+pub(crate) use server::{Launch, Server};
 pub(crate) use token::token;
 
 pub(crate) const HOUR: Duration = Duration::from_hours(1);

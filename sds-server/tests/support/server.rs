@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -17,6 +18,25 @@ pub(crate) struct Server {
     pub(crate) directory: TempDir,
 }
 
+/// How a server is started.
+pub(crate) struct Launch<'a> {
+    pub(crate) directory: TempDir,
+    /// More keys of `listen`.
+    pub(crate) listen: &'a str,
+    /// More keys.
+    pub(crate) addition: &'a str,
+    pub(crate) log: &'a str,
+    /// The user and the group; those of the test where that is nothing.
+    pub(crate) user: Option<(u32, u32)>,
+}
+
+impl Default for Launch<'_> {
+    fn default() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        Self { directory, listen: "", addition: "", log: "trace", user: None }
+    }
+}
+
 impl Server {
     /// Starts the program with this configuration added to the listeners' and the source's.
     pub(crate) async fn start(addition: &str) -> Self {
@@ -29,20 +49,36 @@ impl Server {
 
     /// The same, with more keys of `listen`.
     pub(crate) async fn start_listening(directory: TempDir, listen: &str, addition: &str) -> Self {
+        Self::launch(Launch { directory, listen, addition, ..Launch::default() }).await
+    }
+
+    /// Starts the program.
+    pub(crate) async fn launch(launch: Launch<'_>) -> Self {
+        let Launch { directory, listen, addition, log, user } = launch;
         let at = |name: &str| directory.path().join(name).display().to_string();
         let addition = addition.replace("$DIRECTORY", &directory.path().display().to_string());
         std::fs::write(at("config.yaml"), config(&directory, listen, &addition)).expect("written");
-        let log = std::fs::File::create(at("log")).expect("a log");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sds-server"));
+        let written = std::fs::File::create(at("log")).expect("a log");
+        let mut command = match user {
+            None => Command::new(env!("CARGO_BIN_EXE_sds-server")),
+            Some((uid, gid)) => {
+                // Where the program lies, that user may not look.
+                std::fs::copy(env!("CARGO_BIN_EXE_sds-server"), at("sds-server")).expect("copied");
+                std::os::unix::fs::chown(directory.path(), Some(uid), Some(gid)).expect("root");
+                let mut command = Command::new(at("sds-server"));
+                command.uid(uid).gid(gid).current_dir(directory.path());
+                command
+            }
+        };
         // A test that plays systemd has made its socket.
         if directory.path().join("notify.sock").exists() {
             command.env("NOTIFY_SOCKET", at("notify.sock")).env("WATCHDOG_USEC", "1000000");
         }
         let child = command
-            .args(["--config", &at("config.yaml"), "--log", "trace", "--log-format", "json"])
+            .args(["--config", &at("config.yaml"), "--log", log, "--log-format", "json"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
+            .stderr(written)
             .spawn()
             .expect("the program starts");
         let server = Self { child, directory };
@@ -133,6 +169,19 @@ impl Server {
 
     pub(crate) fn hang_up(&self) {
         self.signal(rustix::process::Signal::HUP);
+    }
+
+    /// Makes it end as a fault in it would.
+    pub(crate) fn crash(&self) {
+        self.signal(rustix::process::Signal::ABORT);
+    }
+
+    /// Memory that it holds now, in KiB.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("a number")
     }
 
     fn signal(&self, signal: rustix::process::Signal) {
