@@ -63,6 +63,9 @@ impl Server {
             crate::hardening::forbid_dumps()
                 .map_err(|error| ServerError::Hardening(error.into()))?;
         }
+        if let Err(error) = crate::hardening::raise_open_files() {
+            warn!(%error, "the limit of open files stays as it is");
+        }
         let listeners = Listeners::bind(config).await?;
         let mut admin = None;
         if let Some(wanted) = &config.admin {

@@ -236,11 +236,13 @@ pub struct Filter {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Open connections of one user ID. Default 16.
+    /// Open connections of one peer: of a user, of a process where processes are attested, of a
+    /// SPIFFE ID over TCP. Default 16.
     pub connections_per_peer: usize,
     /// Open connections in all. Default 1,024.
     pub connections: usize,
-    /// Connections accepted per second in the long run. Default 50.
+    /// Connections that each socket accepts per second in the long run, before any handshake.
+    /// Default 50.
     pub opens_per_second: u32,
     /// Connections accepted at once after a quiet time. Default 200.
     pub opens_burst: u32,

@@ -68,6 +68,9 @@ impl Config {
                     "listen: accepted are a `path`, a `tcp` with its address, or both".into()
                 );
             }
+            Listen { tcp: Some(_), .. } if self.source.is_per_process() => {
+                return Err("listen.tcp: this source serves processes of this node only".into());
+            }
             Listen { path: Some(path), .. } if !path.is_absolute() => {
                 let path = path.display();
                 return Err(format!("listen.path `{path}`: a socket needs an absolute path"));

@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 
 /// The keys that may change while the server runs, with all below them. What a list of peers, users
 /// or groups no longer lets in is disconnected; limits count for what is opened afterwards.
-pub const LIVE_KEYS: [&str; 11] = [
+pub const LIVE_KEYS: [&str; 12] = [
     "drain",
     "limits.connections",
     "limits.connections_per_peer",
@@ -32,6 +32,7 @@ pub const LIVE_KEYS: [&str; 11] = [
     "listen.allowed_gids",
     "listen.allowed_uids",
     "listen.tcp.allow",
+    "on_demand",
 ];
 
 /// A configuration, and the file that it was read from.

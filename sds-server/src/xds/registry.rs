@@ -7,6 +7,7 @@
 mod line;
 mod refused;
 mod report;
+mod thinning;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -14,10 +15,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use tokio::time::Instant;
 use tracing::warn;
 
 use self::line::Record;
 use self::refused::Refusals;
+use self::thinning::Thinning;
 use super::peer::Peer;
 use super::resource::{Kind, Version};
 use crate::metrics::Metrics;
@@ -43,6 +46,7 @@ pub struct Registry {
     opened: AtomicU64,
     entries: AtomicUsize,
     refusals: Mutex<Refusals>,
+    thinning: Thinning,
     policies: Mutex<Policies>,
 }
 
@@ -75,6 +79,7 @@ impl Registry {
             opened: AtomicU64::default(),
             entries: AtomicUsize::default(),
             refusals: Mutex::default(),
+            thinning: Thinning::default(),
             policies: Mutex::default(),
         })
     }
@@ -104,7 +109,9 @@ impl Registry {
         class: &'static str,
         reason: &impl fmt::Display,
     ) {
-        warn!(%peer, class, %reason, "peer refused");
+        if let Some(passed_over) = self.thinning.admit(class, Instant::now()) {
+            warn!(%peer, class, %reason, passed_over, "peer refused");
+        }
         self.metrics.count_rejected(class);
         locked(&self.refusals).add(
             &peer.to_string(),

@@ -30,8 +30,15 @@ use crate::sources::Moment;
 
 /// An Envoy that is frozen or gone is noticed after both times.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(5));
-/// Streams that a peer may reset before they are taken up.
+/// Streams that a peer may reset before they are taken up (CVE-2023-44487).
 const PENDING_RESETS: usize = 64;
+/// Streams that we may have to reset because a peer broke the rules; a connection with more ends.
+const OWN_RESETS: usize = 64;
+/// Bytes of a request's headers, continuations and all. gRPC needs a few hundred.
+const HEADER_BYTES: u32 = 16 << 10;
+/// Bytes that a peer may send before anyone reads them: of a stream, more than Envoy's node of 61
+/// KB, and of a connection.
+const WINDOWS: (u32, u32) = (128 << 10, 1 << 20);
 
 /// What all streams share.
 #[derive(Debug)]
@@ -95,6 +102,10 @@ pub async fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
         .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS))
+        .http2_max_local_error_reset_streams(Some(OWN_RESETS))
+        .http2_max_header_list_size(HEADER_BYTES)
+        .initial_stream_window_size(WINDOWS.0)
+        .initial_connection_window_size(WINDOWS.1)
         .max_concurrent_streams(hub.config().limits.streams_per_connection)
         .add_routes(routes(&hub))
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())

@@ -1,0 +1,143 @@
+//! Who may connect to the Unix socket, how many, and how often.
+
+mod support;
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use support::{Agent, Authority, Client, HOUR, Identity, NOBODY, Server, as_user, eventually};
+use tonic::Code;
+
+const TRIES: usize = 100;
+
+async fn serve(listen: &str, limits: &str) -> (Server, Agent) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(directory.path(), open).expect("ours");
+    let server = Server::start_listening(directory, listen, limits).await;
+    let agent = Agent::serve(&server.at("agent.sock"));
+    agent.issue(&[&Identity::new(&Authority::new("example.org"), "/a", HOUR)], &[]);
+    server.wait_for_readiness(200, "").await;
+    (server, agent)
+}
+
+/// What an HTTP/2 client is answered at once: nothing, a server's first frame, or a GOAWAY.
+fn knock(socket: &Path) -> Result<Vec<u8>, ErrorKind> {
+    let mut stream = UnixStream::connect(socket).map_err(|error| error.kind())?;
+    let _ = stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    let mut answer = [0; 128];
+    let mut read = 0;
+    // The first frame is the server's SETTINGS, 9 bytes and more.
+    while read < 18 {
+        match stream.read(&mut answer[read..]) {
+            Ok(0) | Err(_) => break,
+            Ok(more) => read += more,
+        }
+    }
+    Ok(answer[..read].to_vec())
+}
+
+fn says_goodbye(answer: &[u8]) -> bool {
+    const GOAWAY: u8 = 7;
+    answer.len() > 12 && answer[3] == 4 && answer[12] == GOAWAY
+}
+
+#[tokio::test]
+async fn another_user_or_group_stays_out() {
+    let (server, _agent) =
+        serve("allowed_uids: [0], allowed_gids: [0]", "limits: { opens_burst: 5000 }").await;
+    let socket = server.at("sds.sock");
+    // Whomever the lists do not have, though the file lets them in.
+    std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o666)).expect("ours");
+    for (user, class) in [(NOBODY, "uid"), ((65534, 0), "uid"), ((0, 65534), "gid")] {
+        let refused = format!("signet_xds_rejected_total{{reason=\"{class}\"}}");
+        let before = server.metric(&refused).unwrap_or(0);
+        for _ in 0..TRIES {
+            let answer = as_user(user, || knock(&socket)).expect("connected");
+            assert!(says_goodbye(&answer), "{user:?}: {answer:?}");
+        }
+        assert_eq!(server.metric(&refused), Some(before + TRIES as u64), "{user:?}");
+    }
+    // Whomever the file does not let in, though the lists would.
+    server.reconfigure("", "limits: { opens_burst: 5000 }");
+    eventually("the lists are gone", async || {
+        (!says_goodbye(&as_user(NOBODY, || knock(&socket)).ok()?)).then_some(())
+    })
+    .await;
+    std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o660)).expect("ours");
+    for _ in 0..TRIES {
+        assert_eq!(as_user(NOBODY, || knock(&socket)), Err(ErrorKind::PermissionDenied));
+    }
+    server.client().await.fetch(&["default"]).await.expect("root is served");
+}
+
+#[tokio::test]
+async fn the_seventeenth_connection_of_a_peer_is_refused_and_the_others_are_served() {
+    let (server, agent) = serve("", "").await;
+    let mut streams = Vec::new();
+    for _ in 0..16 {
+        let mut stream = server.client().await.secrets(&["default"], "").await;
+        stream.accept().await;
+        streams.push(stream);
+    }
+    for _ in 0..TRIES {
+        assert!(says_goodbye(&knock(&server.at("sds.sock")).expect("connected")));
+    }
+    let refusal = match Client::try_connect(&server.at("sds.sock")).await {
+        Ok(client) => client.fetch(&["default"]).await.expect_err("refused").code(),
+        Err(_) => Code::Unavailable,
+    };
+    assert_eq!(refusal, Code::Unavailable);
+    agent.issue(&[&Identity::new(&Authority::new("example.org"), "/a", HOUR)], &[]);
+    for stream in &mut streams {
+        stream.accept().await;
+    }
+    drop(streams);
+    eventually("its places are free again", async || {
+        server.client().await.fetch(&["default"]).await.ok()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn there_are_places_for_1024_connections_and_no_more() {
+    let limits = "limits: { connections_per_peer: 5000, opens_burst: 5000 }";
+    let (server, agent) = serve("", limits).await;
+    let mut stream = server.client().await.secrets(&["default"], "").await;
+    stream.accept().await;
+    let socket = server.at("sds.sock");
+    let open = |_| UnixStream::connect(&socket).expect("connected");
+    let crowd: Vec<UnixStream> = (1..1024).map(open).collect();
+    eventually("the house is full", async || {
+        says_goodbye(&knock(&socket).expect("connected")).then_some(())
+    })
+    .await;
+    for _ in 0..TRIES {
+        assert!(says_goodbye(&knock(&socket).expect("connected")));
+    }
+    agent.issue(&[&Identity::new(&Authority::new("example.org"), "/a", HOUR)], &[]);
+    stream.accept().await;
+    drop(crowd);
+    eventually("places are free again", async || {
+        (!says_goodbye(&knock(&socket).ok()?)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn connections_are_opened_in_a_burst_and_then_at_a_rate() {
+    let limits = "limits: { connections_per_peer: 5000, opens_per_second: 1, opens_burst: 20 }";
+    let (server, agent) = serve("", limits).await;
+    let mut stream = server.client().await.secrets(&["default"], "").await;
+    stream.accept().await;
+    let socket = server.at("sds.sock");
+    // Nobody waits 80 s between two of these.
+    let answers: Vec<bool> =
+        (0..100).map(|_| says_goodbye(&knock(&socket).expect("connected"))).collect();
+    assert!(!answers[0], "a burst is allowed");
+    assert!(answers.contains(&true), "and no more");
+    agent.issue(&[&Identity::new(&Authority::new("example.org"), "/a", HOUR)], &[]);
+    stream.accept().await;
+}

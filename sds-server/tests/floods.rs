@@ -1,0 +1,230 @@
+//! Peers that mean harm: each is got rid of or borne, in little memory, while others are served.
+
+mod support;
+
+use std::io::{ErrorKind, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use support::{Agent, Authority, HOUR, Identity, Launch, Server, certificate, eventually};
+
+/// Memory that a flood may cost, in KiB. Generous: debug builds and allocators keep some.
+const GROWTH: u64 = 50 << 10;
+
+/// A server that logs little, and what issued its identity.
+async fn serve(addition: &str) -> (Server, Agent, Authority) {
+    let launch = Launch { addition, log: "warn", ..Launch::default() };
+    let server = Server::launch(launch).await;
+    let agent = Agent::serve(&server.at("agent.sock"));
+    let authority = Authority::new("example.org");
+    agent.issue(&[&Identity::new(&authority, "/a", HOUR)], &[]);
+    server.wait_for_readiness(200, "").await;
+    (server, agent, authority)
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
+    let mut frame = length[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 4;
+
+/// The head of a call of `StreamSecrets`, without Huffman codes or a dynamic table (RFC 7541).
+fn call(more: &[(&str, &str)]) -> Vec<u8> {
+    // `:method: POST`, `:scheme: http`.
+    let mut block = vec![0x83, 0x86];
+    let path = "/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets";
+    let fields = [
+        (":path", path),
+        (":authority", "sds"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ];
+    for (name, value) in fields.iter().chain(more) {
+        block.push(0);
+        for text in [name, value] {
+            block.push(u8::try_from(text.len()).expect("shorter than 127"));
+            block.extend(text.as_bytes());
+        }
+    }
+    block
+}
+
+/// A gRPC message that subscribes `default`.
+fn subscription() -> Vec<u8> {
+    let message = b"\x1a\x07default";
+    let length = u32::try_from(message.len()).expect("short").to_be_bytes();
+    [&[0], length.as_slice(), message].concat()
+}
+
+/// An HTTP/2 client that writes what it likes and reads nothing.
+struct Raw(UnixStream);
+
+impl Raw {
+    fn connect(socket: &Path) -> Self {
+        let mut stream = UnixStream::connect(socket).expect("connected");
+        stream.set_write_timeout(Some(Duration::from_millis(500))).expect("a timeout");
+        let hello = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(SETTINGS, 0, 0, &[])];
+        stream.write_all(&hello.concat()).expect("written");
+        Self(stream)
+    }
+
+    /// Writes up to `count` times; ends early when the server closes or takes no more.
+    fn flood(&mut self, count: u32, mut bytes: impl FnMut(u32) -> Vec<u8>) {
+        for turn in 0..count {
+            match self.0.write_all(&bytes(turn)) {
+                Ok(()) => {}
+                Err(error) => {
+                    let expected = [
+                        ErrorKind::BrokenPipe,
+                        ErrorKind::ConnectionReset,
+                        ErrorKind::WouldBlock,
+                        ErrorKind::TimedOut,
+                    ];
+                    assert!(expected.contains(&error.kind()), "{error}");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// What is written in a turn.
+type Flood = fn(u32) -> Vec<u8>;
+
+#[tokio::test]
+async fn http2_floods_hurt_nobody_else() {
+    let (server, agent, authority) = serve("").await;
+    let mut stream = server.client().await.secrets(&["default"], "").await;
+    stream.accept().await;
+    let before = server.resident();
+    let floods: [(&str, Flood); 5] = [
+        ("rapid reset", |turn| {
+            let id = turn * 2 + 1;
+            [frame(HEADERS, END_HEADERS, id, &call(&[])), frame(RST_STREAM, 0, id, &[0, 0, 0, 8])]
+                .concat()
+        }),
+        ("streams that are opened and left", |turn| {
+            frame(HEADERS, END_HEADERS, turn * 2 + 1, &call(&[]))
+        }),
+        ("continuations without end", |turn| {
+            if turn == 0 {
+                return frame(HEADERS, 0, 1, &call(&[]));
+            }
+            // Fields of 8 and 100 bytes, each with its length before it.
+            let name = format!("x{turn:07}");
+            let field = [&[0, 8], name.as_bytes(), &[100], &[b'v'; 100]].concat();
+            frame(CONTINUATION, 0, 1, &field.repeat(100))
+        }),
+        ("pings", |turn| frame(PING, 0, 0, &u64::from(turn).to_be_bytes())),
+        ("settings", |turn| {
+            frame(SETTINGS, 0, 0, &[&[0, 4], (turn + 1).to_be_bytes().as_slice()].concat())
+        }),
+    ];
+    for (what, flood) in floods {
+        let socket = server.at("sds.sock");
+        let flooding =
+            tokio::task::spawn_blocking(move || Raw::connect(&socket).flood(20_000, flood));
+        let mut rounds = 0;
+        while rounds < 3 || !flooding.is_finished() {
+            let renewed = Identity::new(&authority, "/a", HOUR);
+            agent.issue(&[&renewed], &[]);
+            assert_eq!(certificate(&stream.accept().await.secret()), renewed.chain, "{what}");
+            rounds += 1;
+        }
+        flooding.await.expect("flooded");
+        let grown = server.resident().saturating_sub(before);
+        assert!(grown < GROWTH, "{what}: {grown} KiB more");
+    }
+    server.client().await.fetch(&["default"]).await.expect("it is alive");
+}
+
+#[tokio::test]
+async fn a_hundred_that_never_read_cost_little_and_are_closed() {
+    let rotations = std::env::var("SIGNET_TEST_ROTATIONS").ok();
+    let rotations = rotations.and_then(|number| number.parse().ok()).unwrap_or(200);
+    let limits = "limits: { connections_per_peer: 200, slow_reader: 1s }";
+    let (server, agent, authority) = serve(limits).await;
+    let mut stream = server.client().await.secrets(&["default"], "").await;
+    stream.accept().await;
+    let stalled: Vec<Raw> = (0..100)
+        .map(|_| {
+            let mut raw = Raw::connect(&server.at("sds.sock"));
+            let request = [
+                frame(SETTINGS, 1, 0, &[]),
+                frame(HEADERS, END_HEADERS, 1, &call(&[])),
+                frame(0, 0, 1, &subscription()),
+            ];
+            raw.flood(1, |_| request.concat());
+            raw
+        })
+        .collect();
+    eventually("all are subscribed", async || {
+        (server.metric("signet_xds_streams{type=\"secret\",transport=\"unix\"}")? == 101)
+            .then_some(())
+    })
+    .await;
+    let before = server.resident();
+    let mut most = before;
+    for _ in 0..rotations {
+        let renewed = Identity::new(&authority, "/a", HOUR);
+        agent.issue(&[&renewed], &[]);
+        assert_eq!(certificate(&stream.accept().await.secret()), renewed.chain);
+        most = most.max(server.resident());
+    }
+    assert!(most - before < GROWTH, "{} KiB more", most - before);
+    let left = "signet_xds_rejected_total{reason=\"slow_reader\"}";
+    eventually("the stalled are closed", async || {
+        agent.issue(&[&Identity::new(&authority, "/a", HOUR)], &[]);
+        (server.metric(left)? >= 100).then_some(())
+    })
+    .await;
+    drop(stalled);
+}
+
+#[tokio::test]
+async fn what_is_too_large_or_compressed_is_not_taken_in() {
+    let (server, agent, authority) = serve("").await;
+    let mut stream = server.client().await.secrets(&["default"], "").await;
+    stream.accept().await;
+    let before = server.resident();
+    let zeros = vec![0; 16 << 10];
+    for (what, more, flag, length) in [
+        ("a message of 4 GiB", &[][..], 0, u32::MAX),
+        ("a message of 1 MiB and a byte", &[], 0, (1 << 20) + 1),
+        ("a compressed message", &[("grpc-encoding", "gzip")], 1, 1 << 19),
+        ("an unknown compression", &[("grpc-encoding", "zip-bomb")], 1, 1 << 19),
+    ] {
+        for _ in 0..10 {
+            let (socket, zeros) = (server.at("sds.sock"), zeros.clone());
+            let mut head = vec![flag];
+            head.extend(length.to_be_bytes());
+            let head =
+                [frame(HEADERS, END_HEADERS, 1, &call(more)), frame(0, 0, 1, &head)].concat();
+            tokio::task::spawn_blocking(move || {
+                let mut raw = Raw::connect(&socket);
+                // As much as the first window holds.
+                raw.flood(4, |turn| match turn {
+                    0 => head.clone(),
+                    _ => frame(0, 0, 1, &zeros),
+                });
+            })
+            .await
+            .expect("flooded");
+        }
+        agent.issue(&[&Identity::new(&authority, "/a", HOUR)], &[]);
+        stream.accept().await;
+        let grown = server.resident().saturating_sub(before);
+        assert!(grown < GROWTH / 2, "{what}: {grown} KiB more");
+    }
+}
