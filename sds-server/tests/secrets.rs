@@ -104,12 +104,12 @@ async fn a_node_that_disables_the_spiffe_validator_gets_plain_lists_as_from_spir
     let agent = Agent::serve(&server.at("agent.sock"));
     let [ours, theirs] = ["example.org", "a.example"].map(Authority::new);
     agent.issue(&[&Identity::new(&ours, "/a", HOUR)], &[&theirs]);
-    server.wait_for_readiness(200, "").await;
     let flag = Value { kind: Some(Kind::BoolValue(true)) };
     let fields = [("disable_spiffe_cert_validation".to_owned(), flag)].into();
     let node = Node { metadata: Some(Struct { fields }), ..Default::default() };
     let client = server.client().await;
     let fetch = async |names: &[&str]| client.fetch_as(node.clone(), names).await;
+    eventually("it is served", async || fetch(&["ROOTCA"]).await.ok()).await;
 
     for (name, expected) in
         [("ROOTCA", &ours), ("spiffe://example.org", &ours), ("spiffe://a.example", &theirs)]

@@ -4,8 +4,8 @@ use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use e2e::{
-    IdentitySource, PATIENCE, Pair, PairPlan, SdsServer, SourceKind, Stage, TRUST_DOMAIN, Workload,
-    bootstrap::holders, until,
+    IdentitySource, MeshPlan, PATIENCE, Pair, PairPlan, PostgresVersion, SdsServer, SourceKind,
+    Stage, TRUST_DOMAIN, Workload, bootstrap::holders, story::reads_customers, until,
 };
 use serde_json::{Value, json};
 
@@ -154,4 +154,19 @@ async fn requests_carry_jwt_svids_of_dev_agent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_carry_jwt_svids_of_spire() {
     requests_carry_jwt_svids(SourceKind::Spire, 20).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_takes_the_slice_of_the_identity_that_its_name_tells() {
+    let plan = MeshPlan::new(SourceKind::DevAgent, PostgresVersion::V15);
+    let plan = plan.mutate(Workload::Api, |configuration| {
+        holders(configuration, "config_discovery", &mut |filter| {
+            if filter["name"] == "signet.http" {
+                filter["name"] = json!(format!("signet.http?id={}", Workload::Api.spiffe_id()));
+            }
+        });
+    });
+    let mesh = plan.start().await.unwrap();
+    assert_eq!(reads_customers(&mesh, Workload::Client).await.unwrap().status, 200);
+    assert_eq!(reads_customers(&mesh, Workload::Report).await.unwrap().status, 403);
 }
