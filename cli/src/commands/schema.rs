@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use signet_policy_document::SCHEMA;
 
+use crate::OutputArguments;
 use crate::output::print;
 
 /// Print the JSON Schema of a policy, for editors.
@@ -16,7 +17,11 @@ Examples:
   signet policy schema > policy.schema.json
 
 Exit codes: 0 printed")]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    // It is JSON in either format.
+    #[command(flatten)]
+    _output: OutputArguments,
+}
 
 pub(crate) fn run(_: &Arguments) -> ExitCode {
     print(SCHEMA);

@@ -1,23 +1,15 @@
 //! One policy, read whole from one document or several.
 
-use serde::Serialize;
-use sha2::{Digest, Sha256};
 use signet_policy::{
-    DEFAULT_EXPIRY_GRACE, DEFAULT_SESSION_GRACE, HttpRule, IdPattern, Mode, PostgresRule, Slice,
-    SpiffeId,
+    DEFAULT_EXPIRY_GRACE, DEFAULT_SESSION_GRACE, HttpRule, Mode, PostgresRule, Slice, SpiffeId,
 };
 
 use crate::analysis::{http_ties, postgres_ties, too_many_claims};
 use crate::case::Case;
 use crate::fault::{Fault, Faults, Located};
-use crate::node::{self, Node, Value, span_of};
-use crate::read::{
-    Addressed, IdentityError, Keys, Names, Reader, case, cases, http_rule, postgres_rule,
-};
+use crate::node::{self, Node};
+use crate::read::{Addressed, IdentityError, Names, Reader, case, cases, http_rule, postgres_rule};
 use crate::source::{Place, Source, Text};
-
-/// The newest version of the document that this build reads.
-const VERSION: u64 = 1;
 
 pub(crate) const KEYS: &[&str] = &[
     "version",
@@ -88,7 +80,7 @@ impl PolicyDocument {
         if faults.is_empty() {
             return Self::parse_sources(name, sources);
         }
-        Err(Faults::new(name, &sources, faults, 0))
+        Err(Faults::new(name, &sources, faults, false))
     }
 
     fn parse_sources(name: &str, sources: Vec<Source>) -> Result<Self, Faults> {
@@ -242,45 +234,6 @@ impl PolicyDocument {
         &self.tests
     }
 
-    /// The SHA-256 of the canonical form, in hex. The same meaning has the same digest: order of
-    /// rules and lists, names of workloads, tests and spelling don't count.
-    pub fn digest(&self) -> String {
-        hex::encode(Sha256::digest(self.to_canonical_json()))
-    }
-
-    /// The whole policy as canonical JSON: RFC 8785, sets sorted, everything expanded.
-    fn to_canonical_json(&self) -> Vec<u8> {
-        // Fields stand in the order of their names.
-        #[derive(Serialize)]
-        struct Canonical<'d> {
-            expiry_grace: u64,
-            http: Vec<Rule<'d, HttpRule>>,
-            postgres: Vec<Rule<'d, PostgresRule>>,
-            session_grace: u64,
-            version: u64,
-        }
-        #[derive(Serialize)]
-        struct Rule<'d, R> {
-            rule: &'d R,
-            to: &'d [IdPattern],
-        }
-        fn canonical<R>(rule: &Addressed<R>) -> Rule<'_, R> {
-            Rule { rule: &rule.rule, to: &rule.to }
-        }
-        let mut http: Vec<_> = self.http.iter().map(canonical).collect();
-        http.sort_by(|a, b| a.rule.name.cmp(&b.rule.name));
-        let mut postgres: Vec<_> = self.postgres.iter().map(canonical).collect();
-        postgres.sort_by(|a, b| a.rule.name.cmp(&b.rule.name));
-        let canonical = Canonical {
-            expiry_grace: self.expiry_grace,
-            http,
-            postgres,
-            session_grace: self.session_grace,
-            version: VERSION,
-        };
-        serde_json::to_vec(&canonical).expect("strings, integers and lists are always JSON")
-    }
-
     /// Reads a file of cases: a list with the keys of `tests:`, whose names are this document's.
     ///
     /// # Errors
@@ -317,113 +270,5 @@ fn read_text<T>(
     match found {
         Some(found) if faults.is_empty() => Ok(found),
         _ => Err(Faults::new(name, &sources, faults, more)),
-    }
-}
-
-impl Reader<'_> {
-    /// What all documents say of names: the trust domains, and the workloads.
-    fn names(&mut self, files: &[(usize, Keys<'_>)]) -> Names {
-        let mut names = Names::default();
-        let mut domain = None;
-        let mut aliases = None;
-        for (file, keys) in files {
-            self.turn_to(*file);
-            if let Some(version) = self.require(keys, "version") {
-                self.integer(version, "version", VERSION, VERSION);
-            }
-            if let Some(node) = self.require(keys, "trust_domain")
-                && let Some(found) = self.trust_domain(node, "trust_domain")
-            {
-                self.agreed(&mut domain, node, "trust_domain", found);
-            }
-        }
-        names.trust_domains.extend(domain.map(|(domain, _)| domain));
-        for (file, keys) in files {
-            self.turn_to(*file);
-            let Some(node) = keys.get("trust_domain_aliases") else { continue };
-            let read = |reader: &mut Self, item: &Node<'_>| {
-                reader.trust_domain(item, "trust_domain_aliases")
-            };
-            let Some(mut found) = self.list(node, "trust_domain_aliases", read) else { continue };
-            for alias in &found {
-                if names.trust_domains.contains(alias) {
-                    let message = format!("`trust_domain_aliases` names `{alias}` itself");
-                    let help = "aliases are other trust domains";
-                    self.fault(Fault::new(span_of(node), message, "not an alias", help));
-                }
-            }
-            found.sort();
-            self.agreed(&mut aliases, node, "trust_domain_aliases", found);
-        }
-        names.trust_domains.extend(aliases.into_iter().flat_map(|(aliases, _)| aliases));
-        for (file, keys) in files {
-            self.turn_to(*file);
-            if let Some(workloads) = keys.get("workloads") {
-                self.workloads(workloads, &mut names);
-            }
-        }
-        names
-    }
-
-    /// A value that several documents may say, but not differently.
-    fn agreed<T: PartialEq>(
-        &mut self,
-        first: &mut Option<(T, Place)>,
-        node: &Node<'_>,
-        what: &str,
-        found: T,
-    ) {
-        let place = self.place_of(node);
-        match first {
-            None => *first = Some((found, place)),
-            Some((said, _)) if *said == found => {}
-            Some((_, said_at)) => {
-                let message = format!("`{what}` differs from that of another file");
-                let help = "the files of one policy agree in it";
-                let fault = Fault::at_place(&place, message, "differs", help);
-                self.later_fault(fault.also(said_at, "first said here"));
-            }
-        }
-    }
-
-    fn agreed_duration(
-        &mut self,
-        files: &[(usize, Keys<'_>)],
-        what: &'static str,
-        default: u64,
-    ) -> u64 {
-        let mut seconds = None;
-        for (file, keys) in files {
-            self.turn_to(*file);
-            let Some(node) = keys.get(what) else { continue };
-            if let Some(found) = self.duration(node, what, 0) {
-                self.agreed(&mut seconds, node, what, found);
-            }
-        }
-        seconds.map_or(default, |(seconds, _)| seconds)
-    }
-
-    fn trust_domain(&mut self, node: &Node<'_>, what: &str) -> Option<String> {
-        self.parsed(node, what, |text| match SpiffeId::parse(&format!("spiffe://{text}/x")) {
-            Ok(id) if id.trust_domain() == text => Ok(text),
-            _ => Err("a trust domain is 1 to 255 of the characters `a-z`, `0-9`, `.`, `-` and `_`, such as \
-                      `example.org`"),
-        })
-    }
-
-    /// Reads a list of rules; the faulty ones are left out.
-    fn rules<R>(
-        &mut self,
-        node: Option<&Node<'_>>,
-        what: &str,
-        names: &Names,
-        read: fn(&mut Self, &Node<'_>, &Names) -> Option<Addressed<R>>,
-    ) -> Vec<Addressed<R>> {
-        let Some(node) = node else { return Vec::new() };
-        let Value::List(items) = &node.value else {
-            self.wrong_kind(node, what, "a list", "a list of rules is accepted");
-            return Vec::new();
-        };
-        items.iter().filter_map(|item| read(self, item, names)).collect()
     }
 }

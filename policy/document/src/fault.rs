@@ -8,6 +8,9 @@ use miette::{Diagnostic, LabeledSpan, Severity, SourceCode};
 
 use crate::source::{Place, Source};
 
+/// Longest message in bytes. Where it stands is shown anyway.
+const LONGEST_MESSAGE: usize = 1000;
+
 /// One fault: what was found and where, what would be accepted, and a likely repair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -32,7 +35,7 @@ impl Fault {
         help: impl Into<String>,
     ) -> Self {
         Self {
-            message: message.into(),
+            message: shortened(message.into()),
             at: (span, label.into()),
             file: 0,
             also: None,
@@ -147,12 +150,12 @@ impl Diagnostic for Located {
 pub struct Faults {
     name: String,
     told: Vec<Located>,
-    /// How many more there are than are told.
-    more: usize,
+    /// Whether there are more than are told.
+    more: bool,
 }
 
 impl Faults {
-    pub(crate) fn new(name: &str, sources: &[Source], mut faults: Vec<Fault>, more: usize) -> Self {
+    pub(crate) fn new(name: &str, sources: &[Source], mut faults: Vec<Fault>, more: bool) -> Self {
         faults.sort_by_key(|fault| (fault.file, fault.at.0.start));
         let located = faults.into_iter().map(|fault| Located::new(fault, sources));
         Self { name: name.to_owned(), told: located.collect(), more }
@@ -187,9 +190,11 @@ impl Faults {
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (told, name) = (self.told.len(), &self.name);
-        let count = told + self.more;
-        write!(f, "{count} fault{} in {name}", if count == 1 { "" } else { "s" })?;
-        if self.more > 0 { write!(f, ", of which {told} are told") } else { Ok(()) }
+        match (told, self.more) {
+            (1, false) => write!(f, "1 fault in {name}"),
+            (_, false) => write!(f, "{told} faults in {name}"),
+            (_, true) => write!(f, "more than {told} faults in {name}, of which these are told"),
+        }
     }
 }
 
@@ -199,6 +204,15 @@ impl Diagnostic for Faults {
     fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
         Some(Box::new(self.told.iter().map(|fault| fault as &dyn Diagnostic)))
     }
+}
+
+/// A message that quotes a text of any length.
+fn shortened(mut message: String) -> String {
+    if message.len() > LONGEST_MESSAGE {
+        message.truncate(message.floor_char_boundary(LONGEST_MESSAGE));
+        message.push('…');
+    }
+    message
 }
 
 /// The one of `accepted` that `found` is most like, if any is like enough to be meant.

@@ -22,6 +22,7 @@
 //! destination workload.
 
 mod analysis;
+mod canonical;
 mod case;
 mod document;
 mod fault;

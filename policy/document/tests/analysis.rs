@@ -258,3 +258,30 @@ fn differences_are_those_of_the_decisions() {
     }
     assert!(differ > 10, "the policies test what they are meant to: {differ}");
 }
+
+/// 2^7 denies that together cover an allow: more cases than are looked at, and nobody takes silence for proof.
+#[test]
+fn a_search_that_is_given_up_is_told() {
+    const BITS: usize = 7;
+    let mut text =
+        "version: 1\ntrust_domain: a\nhttp:\n  - { name: all, from: [/c], to: [/api] }\n"
+            .to_owned();
+    for i in 0..1 << BITS {
+        let word = |bit: usize| if i >> bit & 1 == 0 { "absent" } else { "present" };
+        let headers: Vec<_> =
+            (0..BITS).map(|bit| format!("h{bit}: {{ {}: true }}", word(bit))).collect();
+        let headers = headers.join(", ");
+        writeln!(
+            text,
+            "  - {{ name: d{i}, effect: deny, from: [/c], to: [/api], headers: {{ {headers} }} }}"
+        )
+        .unwrap();
+    }
+    let document = PolicyDocument::parse("p.yaml", &text).unwrap();
+    let told: Vec<String> =
+        document.warnings().into_iter().map(|warning| warning.fault.message).collect();
+    assert_eq!(
+        told,
+        ["whether rule `all` ever decides isn't known: it overlaps others in too many ways"]
+    );
+}

@@ -449,7 +449,7 @@ fn of_thousands_of_faults_the_first_are_told() {
     let text = format!("{HEAD}http: [{}]\n", "5, ".repeat(3000));
     let faults = PolicyDocument::parse("p.yaml", &text).unwrap_err();
     assert_eq!(faults.count(), 1000);
-    assert_eq!(faults.to_string(), "3000 faults in p.yaml, of which 1000 are told");
+    assert_eq!(faults.to_string(), "more than 1000 faults in p.yaml, of which these are told");
 }
 
 /// Half a file is told as such, or is a policy of what was read: never a panic.
@@ -464,7 +464,9 @@ fn files_that_end_early_or_are_one_long_text() {
     assert!(told.starts_with("p.yaml:2:15: the document is no YAML that can be read"), "{told}");
     let started = std::time::Instant::now();
     let long = format!("version: 1\ntrust_domain: {}\n", "x".repeat(10 * 1024 * 1024));
-    assert_eq!(PolicyDocument::parse("p.yaml", &long).unwrap_err().count(), 1);
+    let faults = PolicyDocument::parse("p.yaml", &long).unwrap_err();
+    assert_eq!(faults.count(), 1);
+    assert!(faults.iter().all(|fault| fault.message.len() < 1010));
     assert!(started.elapsed().as_secs() < 60, "hangs");
 }
 

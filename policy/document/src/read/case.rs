@@ -32,7 +32,14 @@ pub(crate) fn cases(reader: &mut Reader<'_>, node: &Node<'_>, names: &Names) -> 
         reader.wrong_kind(node, "tests", "a list", "a list of test cases is accepted");
         return Vec::new();
     };
-    items.iter().filter_map(|item| test(reader, item, names)).collect()
+    let mut cases = Vec::with_capacity(items.len());
+    for item in items {
+        if reader.is_full() {
+            break;
+        }
+        cases.extend(test(reader, item, names));
+    }
+    cases
 }
 
 /// Reads one case that says what it expects.

@@ -3,6 +3,7 @@
 mod case;
 mod conditions;
 mod entries;
+mod head;
 mod http;
 mod keys;
 mod postgres;
@@ -11,6 +12,7 @@ mod scalars;
 pub(crate) use case::{case, cases};
 pub use entries::IdentityError;
 pub(crate) use entries::Names;
+pub(crate) use head::VERSION;
 pub(crate) use http::http_rule;
 pub(crate) use keys::Keys;
 pub(crate) use postgres::postgres_rule;
@@ -109,9 +111,15 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// The faults that are told, and how many more there are.
-    pub(crate) fn into_faults(self) -> (Vec<Fault>, usize) {
-        (self.faults, self.more)
+    /// The faults that are told, and whether there are more.
+    pub(crate) fn into_faults(self) -> (Vec<Fault>, bool) {
+        let more = self.is_full();
+        (self.faults, more)
+    }
+
+    /// Whether as many faults were noted as are told: who reads a list may stop.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.more > 0
     }
 
     /// How many faults were noted so far.

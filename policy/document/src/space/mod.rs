@@ -8,12 +8,15 @@
 //! one, and its failure is a proof that there is none.
 
 mod dimension;
+mod pick;
 mod point;
+mod region;
 mod rule;
 mod search;
 mod segments;
 
 pub(crate) use point::Point;
-pub(crate) use rule::{Paths, Region, Rule};
+pub(crate) use region::Region;
+pub(crate) use rule::{Paths, Rule};
 pub(crate) use search::{GaveUp, Search, Step};
 pub(crate) use segments::Segments;

@@ -1,6 +1,5 @@
 //! Rules as regions of the space of all requests and connections.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use signet_policy::{
@@ -9,6 +8,7 @@ use signet_policy::{
 };
 
 use super::point::{Point, Target};
+use super::region::Region;
 use super::segments::Segments;
 use crate::read::Addressed;
 
@@ -30,14 +30,14 @@ pub(crate) struct Rule<'d> {
     pub(crate) from: Vec<Segments>,
     pub(crate) from_patterns: &'d [IdPattern],
     pub(crate) paths: Option<Vec<Paths>>,
-    path_patterns: &'d [PathPattern],
+    pub(super) path_patterns: &'d [PathPattern],
     pub(crate) hosts: Option<&'d [HostPattern]>,
     pub(crate) methods: Option<&'d [Method]>,
     pub(crate) ports: Option<&'d [u16]>,
     pub(crate) upgrades: Option<&'d [UpgradeProtocol]>,
     /// Conditions on headers and claims, by their kind and name.
     pub(crate) conditions: BTreeMap<(Named, &'d str), &'d HeaderCondition>,
-    other_conditions: usize,
+    pub(super) other_conditions: usize,
     /// Of a rule over Postgres.
     pub(crate) databases: Option<&'d [DatabaseName]>,
 }
@@ -176,97 +176,6 @@ impl Paths {
     }
 }
 
-/// A rule, or one of its alternatives.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Region<'d> {
-    pub(crate) rule: &'d Rule<'d>,
-    /// Which of the rule's callers, paths, hosts and databases; `None` is all of them.
-    pub(crate) from: Option<usize>,
-    pub(crate) path: Option<usize>,
-    pub(crate) host: Option<usize>,
-    pub(crate) database: Option<usize>,
-}
-
-impl<'d> Region<'d> {
-    pub(crate) const fn whole(rule: &'d Rule<'d>) -> Self {
-        Self { rule, from: None, path: None, host: None, database: None }
-    }
-
-    /// All alternatives of a rule, each of one weight.
-    pub(crate) fn alternatives(rule: &'d Rule<'d>) -> impl Iterator<Item = Self> {
-        let each = |count: Option<usize>| match count {
-            None => vec![None],
-            Some(count) => (0..count).map(Some).collect::<Vec<_>>(),
-        };
-        let hosts = each(rule.hosts.map(<[_]>::len));
-        let databases = each(rule.databases.map(<[_]>::len));
-        let paths = each(rule.paths.as_ref().map(Vec::len));
-        paths.into_iter().flat_map(move |path| {
-            let (hosts, databases) = (hosts.clone(), databases.clone());
-            (0..rule.from.len()).flat_map(move |from| {
-                let databases = databases.clone();
-                hosts.clone().into_iter().flat_map(move |host| {
-                    let from = Some(from);
-                    databases.clone().into_iter().map(move |database| Self {
-                        rule,
-                        from,
-                        path,
-                        host,
-                        database,
-                    })
-                })
-            })
-        })
-    }
-
-    /// Compares the weights of two alternatives.
-    pub(crate) fn compare_weight(&self, other: &Self) -> Ordering {
-        fn part<T>(list: &[T], at: Option<usize>) -> Option<&T> {
-            at.and_then(|at| list.get(at))
-        }
-        fn compare<T>(a: Option<&T>, b: Option<&T>, weigh: fn(&T, &T) -> Ordering) -> Ordering {
-            match (a, b) {
-                (Some(a), Some(b)) => weigh(a, b),
-                (a, b) => a.is_some().cmp(&b.is_some()),
-            }
-        }
-        let (a, b) = (self.rule, other.rule);
-        let exact = |region: &Self| {
-            part(region.rule.databases.unwrap_or_default(), region.database)
-                .is_some_and(|name| !name.is_any())
-        };
-        let path = |region: &Self| part(region.rule.path_patterns, region.path);
-        let from = |region: &Self| part(region.rule.from_patterns, region.from);
-        let host = |region: &Self| part(region.rule.hosts.unwrap_or_default(), region.host);
-        compare(path(self), path(other), PathPattern::compare_weight)
-            .then_with(|| compare(from(self), from(other), IdPattern::compare_weight))
-            .then_with(|| compare(host(self), host(other), HostPattern::compare_weight))
-            .then_with(|| a.methods.is_some().cmp(&b.methods.is_some()))
-            .then_with(|| a.other_conditions.cmp(&b.other_conditions))
-            .then_with(|| exact(self).cmp(&exact(other)))
-    }
-
-    pub(crate) fn callers(&self) -> &'d [Segments] {
-        one_or_all(&self.rule.from, self.from)
-    }
-
-    pub(crate) fn paths(&self) -> Option<&'d [Paths]> {
-        self.rule.paths.as_deref().map(|list| one_or_all(list, self.path))
-    }
-
-    pub(crate) fn hosts(&self) -> Option<&'d [HostPattern]> {
-        self.rule.hosts.map(|list| one_or_all(list, self.host))
-    }
-
-    pub(crate) fn databases(&self) -> Option<&'d [DatabaseName]> {
-        self.rule.databases.map(|list| one_or_all(list, self.database))
-    }
-}
-
-fn one_or_all<T>(list: &[T], one: Option<usize>) -> &[T] {
-    one.and_then(|at| list.get(at..=at)).unwrap_or(list)
-}
-
 impl Rule<'_> {
     /// Everything whose caller is one of this rule's destinations.
     pub(crate) fn destination_as_caller(&self, to: usize) -> Self {
@@ -328,34 +237,8 @@ impl Rule<'_> {
     }
 }
 
-impl Region<'_> {
-    /// Whether the region's caller is `**`.
-    pub(crate) fn is_of_anyone(&self) -> bool {
-        self.callers().iter().all(|from| *from == Segments::of("**", 1))
-    }
-
-    /// Whether two regions may have a point in common: a quick look, that never denies it wrongly.
-    pub(crate) fn may_meet(&self, other: &Self) -> bool {
-        fn meet(a: &[Segments], b: &[Segments]) -> bool {
-            a.iter().any(|a| b.iter().any(|b| a.meets(b)))
-        }
-        let paths = |region: &Self| region.paths();
-        let methods = match (self.rule.methods, other.rule.methods) {
-            (Some(a), Some(b)) => a.iter().any(|method| b.contains(method)),
-            _ => true,
-        };
-        methods
-            && meet(self.callers(), other.callers())
-            && meet(&self.rule.to, &other.rule.to)
-            && match (paths(self), paths(other)) {
-                (Some(a), Some(b)) => a.iter().any(|a| b.iter().any(|b| a.meets(b))),
-                _ => true,
-            }
-    }
-}
-
 impl Paths {
-    fn meets(&self, other: &Self) -> bool {
+    pub(super) fn meets(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Asterisk, Self::Asterisk) => true,
             (Self::Path(a), Self::Path(b)) => a.meets(b),

@@ -1,8 +1,9 @@
 //! The search for a request that rules treat in a certain way.
 
-use super::dimension::{Bounds, Dimension, Sort};
+use super::dimension::Dimension;
+use super::pick::{Bounds, Sort};
 use super::point::Point;
-use super::rule::Region;
+use super::region::Region;
 
 /// What is made of a point that was picked.
 pub(crate) enum Step<'d> {
