@@ -94,12 +94,13 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("signet");
         let mut add = Adder(&mut registry);
         let metrics = Self {
-            svid_expiry: Earliest::in_(
-                add.one("svid_expiry_timestamp_seconds", "When each served SVID expires"),
-            ),
+            svid_expiry: Earliest::in_(add.one(
+                "svid_expiry_timestamp_seconds",
+                "When each served SVID expires, in seconds since 1970",
+            )),
             bundle_expiry: Earliest::in_(add.one(
                 "bundle_expiry_timestamp_seconds",
-                "When the last authority of each served bundle expires",
+                "When the last authority of each served bundle expires, in seconds since 1970",
             )),
             svid_updates: add
                 .one("svid_updates", "SVIDs served, held back, refused, withdrawn, expired"),
@@ -117,8 +118,8 @@ impl Default for Metrics {
                 .one("attestations_in_flight", "Streams that are being opened to the agent"),
             attestations_max: add
                 .one("attestations_in_flight_max", "The most that there were at once"),
-            streams: add.one("xds_streams", "Open streams"),
-            pushes: add.one("xds_pushes", "Responses sent"),
+            streams: add.one("xds_streams", "Streams of Envoys that are open"),
+            pushes: add.one("xds_pushes", "Responses sent to Envoys"),
             acks: add.one("xds_acks", "Responses that Envoy accepted"),
             nacks: add.one("xds_nacks", "Responses that Envoy refused"),
             unanswered: add.one(
@@ -135,7 +136,7 @@ impl Default for Metrics {
                 histogram
             },
             rejected: add.one("xds_rejected", "Connections and requests refused"),
-            policy: add.one("policy_info", "The policy in force"),
+            policy: add.one("policy_info", "1 for the policy that is in force"),
             config_loads: add.one(
                 "config_load",
                 "New versions of the configuration's file: accepted or rejected",
@@ -268,5 +269,69 @@ impl OpenStream {
 impl Drop for OpenStream {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use super::Metrics;
+
+    /// Metrics with every series that does not need an identity.
+    fn all() -> Metrics {
+        let metrics = Metrics::default();
+        metrics.count_svid_update("served");
+        metrics.count_jwt_svid_update("fetched");
+        metrics.count_reconnect("closed");
+        metrics.count_push("secret");
+        metrics.count_ack("secret", Duration::from_millis(3));
+        metrics.count_nack("secret");
+        metrics.count_unanswered("secret", "name");
+        metrics.count_rejected("uid");
+        metrics.count_policy_load("accepted");
+        metrics.count_config_load("accepted");
+        metrics.show_policy("digest");
+        drop(metrics.open_stream("secret", "unix"));
+        metrics
+    }
+
+    #[test]
+    fn the_book_tells_of_every_metric_and_of_no_other() {
+        let book = include_str!("../../docs/metrics.md");
+        let told: BTreeSet<_> = book
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `signet_")?.split('`').next())
+            .map(|name| name.trim_end_matches("_total"))
+            .collect();
+        let rendered = all().render();
+        let mut rendered: BTreeSet<_> = rendered
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE signet_")?.split(' ').next())
+            .collect();
+        // These need an identity to have a series.
+        rendered.extend(["svid_expiry_timestamp_seconds", "bundle_expiry_timestamp_seconds"]);
+        assert_eq!(told, rendered);
+    }
+
+    #[test]
+    fn a_policy_that_is_gone_has_no_series() {
+        let metrics = Metrics::default();
+        metrics.show_policy("first");
+        metrics.show_policy("second");
+        let page = metrics.render();
+        assert!(page.contains("digest=\"second\"") && !page.contains("digest=\"first\""), "{page}");
+    }
+
+    #[test]
+    fn every_metric_has_a_help_text() {
+        let page = all().render();
+        let types = page.lines().filter(|line| line.starts_with("# TYPE"));
+        let helps = page.lines().filter_map(|line| line.strip_prefix("# HELP "));
+        assert_eq!(types.count(), helps.clone().count());
+        for help in helps {
+            assert!(help.split(' ').count() > 3, "{help}");
+        }
     }
 }
