@@ -14,7 +14,7 @@ use crate::sources::Moment;
 
 /// A name that is unknown for this long is reported; at once where waiting will not help.
 const UNANSWERED: Duration = Duration::from_secs(10);
-/// When a secret is sent once more on an aggregated stream, counted from the time before: first
+/// When a resource is sent once more on an aggregated stream, counted from the time before: first
 /// after a sign that the Envoy's configuration changed, then as after every ACK.
 const AGAIN: [Duration; 4] = [
     Duration::from_secs(1),
@@ -94,7 +94,7 @@ struct Unknown {
 }
 
 /// Envoy bug 47309: on an aggregated stream a provider of a secret that is made anew never gets it,
-/// for the Envoy does not ask again. So the same bytes are sent a few more times, ever more rarely.
+/// for the Envoy does not ask again. Where it has the bytes they change nothing. So the same bytes are sent a few more times, ever more rarely.
 #[derive(Debug)]
 struct Again {
     step: usize,

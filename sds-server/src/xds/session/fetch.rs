@@ -41,7 +41,7 @@ pub(crate) fn fetch(
     }
     let mut state = StateVersion::default();
     for (name, resource) in &found {
-        state.add(name, &resource.version);
+        state.insert(name, &resource.version);
     }
     let response = DiscoveryResponse {
         version_info: state.to_string(),

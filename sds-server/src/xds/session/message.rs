@@ -87,15 +87,13 @@ impl Default for Wanted {
 }
 
 impl Wanted {
-    /// The names that it lists.
-    pub(super) fn listed(&self) -> impl Iterator<Item = &String> {
-        let (one, other, held) = match self {
-            Self::Exactly { names, .. } => (names.as_slice(), [].as_slice(), None),
-            Self::Changed { more, fewer, held } => {
-                (more.as_slice(), fewer.as_slice(), Some(held.keys()))
-            }
-        };
-        one.iter().chain(other).chain(held.into_iter().flatten())
+    /// The length of its longest list: an Envoy that reconnects subscribes to all names, and tells
+    /// the versions of all.
+    pub(super) fn longest(&self) -> usize {
+        match self {
+            Self::Exactly { names, .. } => names.len(),
+            Self::Changed { more, fewer, held } => more.len().max(fewer.len()).max(held.len()),
+        }
     }
 }
 

@@ -101,7 +101,7 @@ impl Session {
                 position
             }
             Err(position) => {
-                let repeats = context.service == Service::Aggregated && kind == Kind::Secret;
+                let repeats = context.service == Service::Aggregated;
                 self.subscriptions.reserve_exact(1);
                 let opened = Subscription::open(kind, repeats, request.wanted);
                 self.subscriptions.insert(position, opened);
@@ -185,7 +185,7 @@ impl Session {
 
 impl Limits {
     fn check_request(&self, wanted: &Wanted) -> Result<(), Refusal> {
-        self.check_names((wanted.listed().count(), 0))
+        self.check_names((wanted.longest(), 0))
     }
 
     /// Checks the names of one kind on one stream, and their bytes: they may come in many requests,

@@ -24,7 +24,7 @@ const IN_FLIGHT: usize = 64;
 #[derive(Debug)]
 pub(super) struct Subscription {
     kind: Kind,
-    /// Whether secrets are sent more than once.
+    /// Whether things are sent more than once, as on an aggregated stream.
     repeats: bool,
     /// Whether the peer wants all that it may have.
     all: bool,
@@ -64,8 +64,8 @@ pub(super) struct Heard {
 }
 
 impl Subscription {
-    /// A subscription from the first request of its kind on a stream. `repeats`: secrets are sent
-    /// more than once.
+    /// A subscription from the first request of its kind on a stream. `repeats`: things are
+    /// sent more than once.
     ///
     /// In the state-of-the-world protocol a peer that reconnects names the version that it accepted
     /// last. Where that is the state that it would get, and nothing of it was ever refused, nothing
@@ -125,6 +125,8 @@ impl Subscription {
             Wanted::Changed { more, fewer, held } => self.want_changed(more, &fewer, &held, events),
         };
         if renamed {
+            // What was claimed was claimed of other names.
+            self.claimed = None;
             self.repeat_soon(now.steady);
         }
         heard.changed |= renamed;
@@ -220,9 +222,13 @@ impl Subscription {
             };
             if next.is_le() {
                 let Some(mut entry) = old.next() else { break };
-                entry.listed = next.is_eq();
+                let found = !std::mem::replace(&mut entry.listed, next.is_eq());
                 let keep = entry.listed || all;
                 if keep { &mut self.entries } else { &mut dropped }.push(entry);
+                // What was only found is asked for by name now, by something that does not have it.
+                if found && next.is_eq() {
+                    self.hold(self.entries.len() - 1, Held::Something);
+                }
             }
             if next.is_ge() {
                 let Some(name) = names.next() else { break };
@@ -293,7 +299,7 @@ impl Subscription {
             self.state.remove(&entry.name, version);
         }
         if let Held::Version(version) = &held {
-            self.state.add(&entry.name, version);
+            self.state.insert(&entry.name, version);
         }
         entry.held = held;
     }
@@ -383,21 +389,34 @@ impl Subscription {
 
     fn believe_claim(&mut self, of: &Circumstances<'_>) {
         let Some(claimed) = &self.claimed else { return };
-        let mut state = StateVersion::default();
+        let mut state = self.empty_state();
         for resource in self.entries.iter().filter_map(|entry| of.find(&entry.name)) {
             if of.refused(&resource) {
                 return;
             }
-            state.add(&resource.name, &resource.version);
+            state.insert(&resource.name, &resource.version);
         }
         if *claimed == state.to_string() {
             self.claimed = None;
             for position in 0..self.entries.len() {
                 if let Some(resource) = of.find(&self.entries[position].name) {
                     self.hold(position, Held::Version(resource.version.clone()));
+                    if self.repeats {
+                        // It may have lost it since, and the version tells nothing of that.
+                        self.entries[position].repeat(of.now.steady);
+                    }
                 }
             }
         }
+    }
+
+    /// Whoever held all there is may later want the same by name, and not have it.
+    fn empty_state(&self) -> StateVersion {
+        let mut state = StateVersion::default();
+        if self.all {
+            state.insert(ALL, &Version::of([]));
+        }
+        state
     }
 
     /// Whether [`Subscription::next`] probably has something.

@@ -1,6 +1,7 @@
 //! One version for all that a peer holds.
 
 use std::fmt;
+use std::ops::Add;
 
 use super::super::resource::Version;
 
@@ -10,12 +11,21 @@ use super::super::resource::Version;
 pub(super) struct StateVersion(u128);
 
 impl StateVersion {
-    pub(super) fn add(&mut self, name: &str, version: &Version) {
+    pub(super) fn insert(&mut self, name: &str, version: &Version) {
         self.0 = self.0.wrapping_add(pair(name, version));
     }
 
     pub(super) fn remove(&mut self, name: &str, version: &Version) {
         self.0 = self.0.wrapping_sub(pair(name, version));
+    }
+}
+
+/// Of two sets that have nothing in common.
+impl Add for StateVersion {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self(self.0.wrapping_add(other.0))
     }
 }
 
@@ -38,13 +48,13 @@ mod tests {
     fn it_is_of_the_set_and_not_of_its_history() {
         let (one, two) = (Version::of([b"1".as_slice()]), Version::of([b"2".as_slice()]));
         let (mut forth, mut back) = (StateVersion::default(), StateVersion::default());
-        forth.add("a", &one);
-        forth.add("b", &two);
-        back.add("b", &two);
-        back.add("a", &two);
+        forth.insert("a", &one);
+        forth.insert("b", &two);
+        back.insert("b", &two);
+        back.insert("a", &two);
         assert_ne!(forth, back);
         back.remove("a", &two);
-        back.add("a", &one);
+        back.insert("a", &one);
         assert_eq!(forth.to_string(), back.to_string());
         assert_eq!(forth.to_string().len(), 32);
     }

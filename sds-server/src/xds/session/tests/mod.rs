@@ -2,6 +2,7 @@
 
 mod checklist;
 mod envoy;
+mod fuzz;
 mod quarantine;
 mod spire;
 
@@ -87,7 +88,7 @@ impl Envoy {
         self.session = session(self.service, self.protocol, entries, self.now);
         self.last_nonce.clear();
         let names = std::mem::take(&mut self.names);
-        for (kind, names) in names {
+        for (kind, names) in names.into_iter().filter(|(_, names)| !names.is_empty()) {
             let version = self.version.get(&kind).cloned().unwrap_or_default();
             let held: HashMap<_, _> =
                 self.holds.iter().filter(|(name, _)| names.contains(*name)).collect();
@@ -142,6 +143,10 @@ impl Envoy {
             DELTA => Wanted::Changed { more: Vec::new(), fewer: Vec::new(), held: HashMap::new() },
         };
         self.say(kind, nonce, refusal, wanted)
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.names.get(&kind_of(name)).is_some_and(|names| names.contains(name))
     }
 
     /// Asks for more names, which may be of several kinds.
