@@ -67,6 +67,8 @@ pub(super) struct Entry {
     pub(super) held: Held,
     /// What the peer accepted last: good bytes to go back to, as long as the name is served.
     pub(super) accepted: Option<Arc<Resource>>,
+    /// Whether the peer refused what it has stored.
+    rejected: bool,
     /// The bytes that were refused before and are not sent.
     withheld: Option<Version>,
     unknown: Option<Unknown>,
@@ -127,7 +129,16 @@ pub(super) enum Why {
 
 impl Entry {
     pub(super) fn new(name: Arc<str>, listed: bool, held: Held) -> Self {
-        Self { name, listed, held, accepted: None, withheld: None, unknown: None, again: None }
+        Self {
+            name,
+            listed,
+            held,
+            accepted: None,
+            rejected: false,
+            withheld: None,
+            unknown: None,
+            again: None,
+        }
     }
 
     /// What is to be done now. Asked again right before anything is sent.
@@ -156,9 +167,8 @@ impl Entry {
                 None => Verdict::Withhold(version.clone()),
             };
         }
-        // Where the bytes are no longer refused that were, the peer has them stored but not in use.
-        let cleared = self.withheld.as_ref() == Some(&resource.version);
-        if cleared || self.held != Held::Version(resource.version.clone()) {
+        // What was refused once and is so no longer, the peer has stored but may not use.
+        if self.rejected || self.held != Held::Version(resource.version.clone()) {
             return say(Says::Have(resource), Why::News);
         }
         if self.again.as_ref().is_some_and(|again| again.at <= of.now.steady) {
@@ -172,7 +182,7 @@ impl Entry {
     pub(super) fn note(&mut self, verdict: &Verdict, now: Instant) -> bool {
         match verdict {
             Verdict::Unknown(absence) => {
-                (self.accepted, self.again) = (None, None);
+                self.accepted = None;
                 let awaited = self.listed && self.held != Held::Gone;
                 let Some(absence) = absence.as_ref().filter(|_| awaited) else { return false };
                 let patience = if absence.is_final() { Duration::ZERO } else { UNANSWERED };
@@ -183,7 +193,7 @@ impl Entry {
                 return overdue;
             }
             Verdict::Withhold(version) => {
-                (self.unknown, self.again) = (None, None);
+                self.unknown = None;
                 let told = self.withheld.replace(version.clone());
                 return told.as_ref() != Some(version);
             }
@@ -205,7 +215,7 @@ impl Entry {
 
     /// That something was sent.
     pub(super) fn sent(&mut self, why: Why, now: Instant) {
-        self.withheld = None;
+        (self.rejected, self.withheld) = (false, None);
         match &mut self.again {
             Some(again) if why == Why::Again => {
                 again.step += 1;
@@ -221,6 +231,7 @@ impl Entry {
     /// That the peer refused these bytes: that they are held back need not be told as well.
     pub(super) fn refused(&mut self, version: &Version) {
         self.withheld = Some(version.clone());
+        self.rejected = self.held == Held::Version(version.clone());
         self.accepted.take_if(|good| good.version == *version);
     }
 
