@@ -1,4 +1,4 @@
-//! Random conversations. `SIGNET_FUZZ_CASES` sets how many; a few thousand by default.
+//! Random conversations. `SIGNET_FUZZ_CASES` sets how many; some hundreds by default.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -14,7 +14,7 @@ const NAMES: [&str; 4] = ["ROOTCA", "default", "spiffe://sni/a", "signet.http"];
 
 fn runs() -> Runs {
     let cases = std::env::var("SIGNET_FUZZ_CASES").ok();
-    let cases = cases.map_or(1000, |cases| cases.parse().expect("a number of cases"));
+    let cases = cases.map_or(500, |cases| cases.parse().expect("a number of cases"));
     Runs { cases, failure_persistence: None, ..Runs::default() }
 }
 
