@@ -33,7 +33,7 @@ enum Act {
     /// Takes in responses and answers them later.
     Pull,
     Reconnect,
-    Say(Request),
+    Say(Box<Request>),
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -72,7 +72,7 @@ fn nonsense() -> impl Strategy<Value = Act> {
     (kind, text, proptest::option::of(Just("no".to_owned())), wanted).prop_map(
         |(kind, nonce, refusal, wanted)| {
             let type_url = kind.type_url().into();
-            Act::Say(Request { type_url, node: None, nonce, refusal, wanted })
+            Act::Say(Box::new(Request { type_url, node: None, nonce, refusal, wanted }))
         },
     )
 }
@@ -145,7 +145,7 @@ impl World {
                         },
                     };
                 }
-                if self.envoy.try_say(request).is_err() {
+                if self.envoy.try_say(*request).is_err() {
                     self = self.reconnect();
                 }
             }
