@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::absence::Absence;
 use super::resource::{Kind, Version};
@@ -59,7 +59,8 @@ impl Event {
             Self::Pushed { kind, name, version, .. } => {
                 let r#type = kind.label();
                 metrics.count_push(r#type);
-                info!(r#type, name, %version, peer, node, "pushed");
+                // A line for each of a thousand streams would cost more than the push.
+                debug!(r#type, name, %version, peer, node, "pushed");
             }
             Self::Acked { kind, name, version, after, believed } => {
                 let r#type = kind.label();

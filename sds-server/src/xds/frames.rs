@@ -21,6 +21,8 @@ use super::status::Refusal;
 
 /// The flag of compression, and the length of the message.
 const PREFIX: usize = 5;
+/// What is set aside for a message that was only announced: room for Envoy's first request.
+const ROOM: usize = 1 << 16;
 
 /// The messages of a request's body, as they come.
 #[derive(Debug)]
@@ -68,6 +70,8 @@ impl Inbound {
             return Err(Refusal::TooLarge { found: length, accepted: self.limit });
         }
         if rest.len() < length {
+            let missing = length - rest.len();
+            self.partial.reserve(missing.min(ROOM));
             return Ok(None);
         }
         self.partial.advance(PREFIX);
