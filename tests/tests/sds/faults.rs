@@ -22,7 +22,7 @@ async fn envoys_start_before_the_server() {
     let [server, client] =
         [Workload::Api, Workload::Client].map(|workload| socket_to_be(&stage, workload));
     let mut pair = PairPlan::new("pair", &server, &client).start_unready(&stage).unwrap();
-    let failures = soak(5, 60);
+    let failures = soak(5, 15);
     until("Envoy has asked in vain", Duration::from_mins(2), async || {
         let ready = pair.server.admin("/ready").await?;
         assert_ne!(ready.trim(), "LIVE");

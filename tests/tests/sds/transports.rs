@@ -110,7 +110,8 @@ async fn ads(api_type: &'static str) {
     let ground = Ground::of(stage, agent, "").unwrap();
     let pair = ground.plan().mutate(move |_, configuration| aggregate(configuration, api_type));
     let pair = pair.start(&ground.stage).await.unwrap();
-    assert_eq!(ground.server.metric("signet_xds_streams").await.unwrap(), 1.0);
+    let streams = ground.server.metric("signet_xds_streams").await.unwrap();
+    assert_eq!(streams.to_string(), "1");
     a_rotation_disturbs_nobody(&ground.stage, &ground.agent, &pair).await;
 
     let listener = listener_by(&later, &ads_source());
