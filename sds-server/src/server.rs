@@ -213,8 +213,8 @@ impl Wiring {
     }
 
     fn per_process(self, node: Node) -> Views {
-        let Self { policy, rules, registry, metrics, stop, .. } = self;
-        Views::PerProcess(Box::new(Processes::new(node, policy, rules, registry, metrics, stop)))
+        let Self { policy, rules, registry, metrics, .. } = self;
+        Views::PerProcess(Box::new(Processes::new(node, policy, rules, registry, metrics)))
     }
 }
 

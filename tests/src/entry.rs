@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::{TRUST_DOMAIN, Workload};
+use crate::{Account, TRUST_DOMAIN, Workload};
 
 /// Who is given an SVID by SPIRE.
 #[derive(Clone, Debug)]
@@ -13,8 +13,8 @@ pub struct Entry {
     pub id: String,
     /// Whose SVID it is.
     pub spiffe_id: String,
-    /// The program that gets it.
-    pub path: String,
+    /// Who gets it, as SPIRE's Unix attestor selects: `path:/bin/x`, `uid:1000`.
+    pub selector: String,
     /// The SVID's life in seconds.
     pub svid_ttl: u32,
     /// DNS names in the SVID; changing them makes a new one.
@@ -30,7 +30,7 @@ impl Entry {
         Self {
             id: format!("{}-{name}", workload.name()),
             spiffe_id: workload.spiffe_id(),
-            path: program.display().to_string(),
+            selector: format!("path:{}", program.display()),
             svid_ttl,
             dns_names: Vec::new(),
             federates_with: Vec::new(),
@@ -51,6 +51,19 @@ impl Entry {
         self
     }
 
+    /// Another identity for a program, by the path of its SPIFFE ID.
+    pub fn named(id: &str, path: &str, program: &Path, svid_ttl: u32) -> Self {
+        let spiffe_id = format!("spiffe://{TRUST_DOMAIN}{path}");
+        Self { id: id.to_owned(), spiffe_id, ..Self::new(Workload::Api, program, svid_ttl) }
+    }
+
+    /// The identity of all processes of a user.
+    pub fn of_user(account: &Account, svid_ttl: u32) -> Self {
+        let (uid, path) = (account.uid, format!("/user/{}", account.name));
+        let entry = Self::named(&account.name, &path, Path::new(""), svid_ttl);
+        Self { selector: format!("uid:{uid}"), ..entry }
+    }
+
     /// The same with a DNS name.
     #[must_use]
     pub fn dns(mut self, name: &str) -> Self {
@@ -67,7 +80,7 @@ impl Entry {
             "jwt_svid_ttl": self.svid_ttl,
             "dns_names": self.dns_names,
             "federates_with": self.federates_with,
-            "selectors": [{ "type": "unix", "value": format!("path:{}", self.path) }],
+            "selectors": [{ "type": "unix", "value": self.selector }],
         })
     }
 }

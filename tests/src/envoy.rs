@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::{Bootstrap, Launch, PATIENCE, Process, Stage, http::Ask, until};
+use crate::{Account, Bootstrap, Launch, PATIENCE, Process, Stage, http::Ask, until};
 
 /// An Envoy and the directory of its sockets.
 #[derive(Debug)]
@@ -37,8 +37,20 @@ impl Envoy {
         bootstrap: &Bootstrap,
         directory: &Path,
     ) -> Result<Self> {
+        Self::start_by(stage, name, program, &stage.accounts.mesh, bootstrap, directory)
+    }
+
+    /// The same by another user, by whom SPIRE can tell it from others.
+    pub fn start_by(
+        stage: &Stage,
+        name: &str,
+        program: &Path,
+        account: &Account,
+        bootstrap: &Bootstrap,
+        directory: &Path,
+    ) -> Result<Self> {
         let configuration = bootstrap.write(directory)?;
-        let process = Launch::new(name, program, &stage.accounts.mesh)
+        let process = Launch::new(name, program, account)
             .arg("--config-path")
             .arg(configuration)
             .args(["--disable-hot-restart", "--concurrency", "2"])

@@ -76,7 +76,9 @@ impl Ask {
             http1::handshake(TokioIo::new(stream)).await.context("no HTTP on this stream")?;
         let driver = tokio::spawn(connection);
         let mut request = Request::builder().method(self.method.as_str()).uri(&self.path);
-        request = request.header("host", "api");
+        if !self.headers.iter().any(|(name, _)| name == "host") {
+            request = request.header("host", "api");
+        }
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }

@@ -6,7 +6,7 @@ use std::{path::Path, time::Duration};
 use anyhow::{Context, Result, bail};
 use envoy_types::pb::{
     envoy::{
-        config::core::v3::Node,
+        config::core::v3::{Node, data_source},
         extensions::transport_sockets::tls::v3::{Secret, secret},
         service::{
             discovery::v3::{
@@ -20,6 +20,7 @@ use envoy_types::pb::{
 };
 use hyper_util::rt::TokioIo;
 use prost::{Message, Name};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{
@@ -27,7 +28,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::PATIENCE;
+use crate::{PATIENCE, fetched::Leaf};
 
 /// How long nothing must come for the other side to count as silent.
 const SILENCE: Duration = Duration::from_millis(1500);
@@ -227,6 +228,18 @@ pub fn names(secrets: &[Secret]) -> Vec<&str> {
 /// Whether a secret brings a private key.
 pub fn has_key(secret: &Secret) -> bool {
     matches!(&secret.r#type, Some(secret::Type::TlsCertificate(found)) if found.private_key.is_some())
+}
+
+/// What the certificate in a secret says.
+pub fn leaf(secret: &Secret) -> Result<Leaf> {
+    let Some(secret::Type::TlsCertificate(found)) = &secret.r#type else {
+        bail!("{} holds no certificate", secret.name);
+    };
+    let chain = found.certificate_chain.as_ref().and_then(|chain| chain.specifier.as_ref());
+    let Some(data_source::Specifier::InlineBytes(chain)) = chain else {
+        bail!("{} holds its certificate elsewhere", secret.name);
+    };
+    Leaf::read(&CertificateDer::from_pem_slice(chain).context("the certificate is no PEM")?)
 }
 
 /// The certificate validator that a bundle is meant for, or `plain` for Envoy's own.

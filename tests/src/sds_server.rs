@@ -9,13 +9,24 @@ use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 
-use crate::{IdentitySource, Launch, PATIENCE, Process, Stage, Workload, http::Ask, until};
+use crate::{
+    Entry, IdentitySource, Launch, PATIENCE, Process, Spire, Stage, Workload, http::Ask, until,
+};
 
 /// A running server.
 #[derive(Debug)]
 pub struct SdsServer {
     process: Option<Process>,
     directory: PathBuf,
+}
+
+/// How the server of a whole node asks for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeSource {
+    /// By the SPIFFE Broker API.
+    Broker,
+    /// By SPIRE's Delegated Identity API.
+    Delegated,
 }
 
 impl SdsServer {
@@ -70,6 +81,43 @@ process: {{ dumpable: {dumpable} }}
         Self::serve(stage, name, program, &configuration, &directory)
     }
 
+    /// Starts a server for all processes of the node, each with its own identities. `addition` is
+    /// more of its configuration, with `$DIRECTORY` for its directory.
+    pub fn of_node(
+        stage: &Stage,
+        spire: &Spire,
+        source: NodeSource,
+        svid_ttl: u32,
+        addition: &str,
+    ) -> Result<Self> {
+        let directory = stage.directory("node-sds", &stage.accounts.mesh)?;
+        let program = stage.path().join("acting/node/sds-server");
+        stage.link(&stage.programs.own("sds-server")?, &program)?;
+        let entry = Entry::named("node", "/ns/signet/sa/sds-server", &program, svid_ttl);
+        spire.create(stage, &[entry])?;
+        let source = match source {
+            NodeSource::Broker => format!(
+                r#"broker: {{ socket: "unix://{}", workload_api: "unix://{}" }}"#,
+                spire.broker_socket(stage).display(),
+                spire.socket().display(),
+            ),
+            NodeSource::Delegated => format!(
+                r#"delegated: {{ admin_socket: "unix://{}" }}"#,
+                spire.admin_socket(stage).display(),
+            ),
+        };
+        let at = directory.display().to_string();
+        let configuration = format!(
+            r#"source: {{ {source} }}
+listen: {{ path: {at}/sds.sock, mode: "0666" }}
+admin: {{ listen: "unix://{at}/sds-admin.sock" }}
+{addition}
+"#,
+            addition = addition.replace("$DIRECTORY", &at),
+        );
+        Self::serve(stage, "node", &program, &configuration, &directory)
+    }
+
     fn serve(
         stage: &Stage,
         name: &str,
@@ -87,9 +135,12 @@ process: {{ dumpable: {dumpable} }}
         Ok(Self { process: Some(process), directory: directory.to_path_buf() })
     }
 
-    /// A page of its admin listener: `/livez`, `/readyz`, `/metrics`.
+    /// A page of its admin listener: `/readyz`, `/metrics`, `/status`.
     pub async fn admin(&self, page: &str) -> Result<crate::http::Reply> {
-        Ask::get(page).unix(&self.directory.join("sds-admin.sock")).await
+        Ask::get(page)
+            .header("host", "localhost")
+            .unix(&self.directory.join("sds-admin.sock"))
+            .await
     }
 
     /// Waits until it is ready.

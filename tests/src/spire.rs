@@ -4,7 +4,8 @@
 //! its own to the programs that ask for its identity.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
 };
 
@@ -40,6 +41,26 @@ impl Site {
     /// The name that registrations give to the agent.
     fn agent_id(&self) -> String {
         format!("spiffe://{}/node", self.trust_domain)
+    }
+
+    /// Whom the agent lets ask for others.
+    fn node_server_id(&self) -> String {
+        format!("spiffe://{}/ns/signet/sa/sds-server", self.trust_domain)
+    }
+
+    /// Where the agent's sockets lie that are for the server of a whole node.
+    fn node_directory(&self, stage: &Stage) -> PathBuf {
+        stage.path().join(format!("node-{}", self.trust_domain))
+    }
+
+    /// Makes that directory. SPIRE lets the owner and the group in: by the set-group-ID bit the
+    /// group is that of the mesh.
+    fn make_node_directory(&self, stage: &Stage) -> Result<()> {
+        let path = self.node_directory(stage);
+        fs::create_dir_all(&path)?;
+        chown(&path, None, Some(stage.accounts.mesh.gid))?;
+        fs::set_permissions(&path, Permissions::from_mode(0o2750))?;
+        Ok(())
     }
 }
 
@@ -85,6 +106,16 @@ impl Spire {
     /// The Workload API, one for all.
     pub fn socket(&self) -> PathBuf {
         self.site.directory.join("agent.sock")
+    }
+
+    /// The Broker API, for the server of a whole node.
+    pub fn broker_socket(&self, stage: &Stage) -> PathBuf {
+        self.site.node_directory(stage).join("broker.sock")
+    }
+
+    /// The admin socket with the Delegated Identity API, for the same.
+    pub fn admin_socket(&self, stage: &Stage) -> PathBuf {
+        self.site.node_directory(stage).join("admin.sock")
     }
 
     /// A program that acts for a workload, by its path.
@@ -190,6 +221,7 @@ plugins {{
 
 fn start_agent(stage: &Stage, account: &Account, site: &Site, token: &str) -> Result<Process> {
     let Site { trust_domain, directory } = site;
+    site.make_node_directory(stage)?;
     let at = directory.display();
     let port = fs::read_to_string(directory.join("port"))?;
     let configuration = format!(
@@ -201,8 +233,20 @@ fn start_agent(stage: &Stage, account: &Account, site: &Site, token: &str) -> Re
   trust_bundle_path = "{at}/bundle.pem"
   data_dir = "{at}/agent"
   log_level = "INFO"
-  # So that a test sees a change within a second.
-  experimental {{ sync_interval = "1s" }}
+  admin_socket_path = "{node}/admin.sock"
+  authorized_delegates = ["{node_server}"]
+  experimental {{
+    sync_interval = "1s" # so that a test sees a change within a second
+    broker {{
+      socket_path = "{node}/broker.sock"
+      brokers = [{{
+        id = "{node_server}"
+        allowed_reference_types = [
+          {{ type_url = "type.googleapis.com/spiffe.broker.WorkloadPIDReference" }},
+        ]
+      }}]
+    }}
+  }}
 }}
 plugins {{
   NodeAttestor "join_token" {{ plugin_data {{}} }}
@@ -211,6 +255,8 @@ plugins {{
 }}
 "#,
         address = stage.address,
+        node = site.node_directory(stage).display(),
+        node_server = site.node_server_id(),
     );
     fs::create_dir_all(directory.join("agent"))?;
     let path = directory.join("agent.conf");

@@ -86,11 +86,12 @@ impl Endpoint {
     /// What a status means; `hint` tells operators what to do if we are refused.
     pub(super) fn status(&self, status: &Status, hint: &'static str) -> Trouble {
         let endpoint = self.clone();
-        if status.code() == Code::PermissionDenied {
-            return Trouble::Refused { endpoint, reason: status.message().to_owned(), hint };
-        }
         let behind = status.source().map(|cause| format!(": {}", causes(cause)));
         let reason = format!("{}{}", status.message(), behind.unwrap_or_default());
+        // Who may not be a client at all is told so by TLS.
+        if status.code() == Code::PermissionDenied || reason.contains("fatal alert") {
+            return Trouble::Refused { endpoint, reason, hint };
+        }
         Trouble::Failed { endpoint, reason }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::info;
 
 use super::catalogue::Catalogue;
@@ -33,7 +33,9 @@ pub struct Processes {
     rules: Arc<ResourceRules>,
     registry: Arc<Registry>,
     metrics: Metrics,
-    stop: CancellationToken,
+    end: CancellationToken,
+    /// Everything ends with this value, and not before the last stream.
+    _end: DropGuard,
     living: Arc<Mutex<Living>>,
 }
 
@@ -53,16 +55,25 @@ struct Process {
 pub(super) struct Seat(Arc<Process>);
 
 impl Processes {
-    /// Nobody yet. Everything ends with `stop`.
+    /// Nobody yet.
     pub fn new(
         node: Node,
         policy: watch::Receiver<PolicyState>,
         rules: Arc<ResourceRules>,
         registry: Arc<Registry>,
         metrics: Metrics,
-        stop: CancellationToken,
     ) -> Self {
-        Self { node, policy, rules, registry, metrics, stop, living: Arc::default() }
+        let end = CancellationToken::new();
+        Self {
+            node,
+            policy,
+            rules,
+            registry,
+            metrics,
+            _end: end.clone().drop_guard(),
+            end,
+            living: Arc::default(),
+        }
     }
 
     /// A seat for a stream of the process, and what the process may have.
@@ -98,11 +109,11 @@ impl Processes {
             living: Arc::clone(&self.living),
             registry: Arc::clone(&self.registry),
         };
-        let (stop, shown) = (self.stop.clone(), self.metrics.open_process());
+        let (end, shown) = (self.end.clone(), self.metrics.open_process());
         tokio::spawn(async move {
             let _shown = shown;
             tokio::select! {
-                () = stop.cancelled() => {}
+                () = end.cancelled() => {}
                 () = sourcing => {}
                 () = publisher.run(CancellationToken::new()) => {}
                 () = care.tell_refusals(identities) => {}

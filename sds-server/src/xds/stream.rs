@@ -39,7 +39,9 @@ pub(super) async fn carry(hub: Arc<Hub>, stream: Stream) {
     let mut line = hub.registry.open(&peer, r#type, protocol);
     let ended = converse(&hub, stream, &mut line).await;
     match &ended {
-        Ok(()) | Err(Refusal::Draining) => debug!(r#type, %peer, "stream ended"),
+        Ok(()) | Err(Refusal::Draining | Refusal::ProcessEnded) => {
+            debug!(r#type, %peer, "stream ended");
+        }
         Err(refusal) => hub.registry.refuse(&peer, refusal.class(), refusal),
     }
     if let Err(refusal) = ended {

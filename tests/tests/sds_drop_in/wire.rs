@@ -83,8 +83,8 @@ async fn strangers(scene: &Scene, table: &mut Table) -> Result<()> {
         streams.push((first, stream));
     }
     let by_hand = by_hand(LONG)?;
-    let path = stranger.display().to_string();
-    let ours = e2e::Entry { id: "stranger".into(), path, ..by_hand.clone() };
+    let selector = format!("path:{}", stranger.display());
+    let ours = e2e::Entry { id: "stranger".into(), selector, ..by_hand.clone() };
     scene.spire.create(&scene.stage, &[by_hand, ours])?;
     let mut svids = Vec::new();
     for (first, mut stream) in streams {
