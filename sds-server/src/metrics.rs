@@ -208,7 +208,7 @@ impl Metrics {
     }
 
     pub(crate) fn is_source_connected(&self) -> bool {
-        self.source_connected.get() == 1
+        self.source_connected.get() > 0
     }
 
     pub(crate) fn count_reconnect(&self, reason: &'static str) {
