@@ -15,9 +15,9 @@ use crate::herald::Herald;
 use crate::logging::LogControl;
 use crate::metrics::Metrics;
 use crate::policy::{PolicyKeeper, PolicyState};
-use crate::sources::jwt::{Demand, JwtKeeper, JwtSupply, WorkloadApiIssuer};
+use crate::sources::jwt::{JwtSupply, WorkloadApiIssuer};
 use crate::sources::workload_api::WorkloadApiSource;
-use crate::sources::{Custodian, Custody, CustodySettings, Identities, Node};
+use crate::sources::{Custodian, Custody, CustodySettings, Identities, Node, NodeSettings};
 use crate::xds::registry::Registry;
 use crate::xds::{
     Hub, Identification, ListenError, Listeners, Processes, Publisher, ResourceRules, Views, serve,
@@ -170,29 +170,23 @@ impl Wiring {
         match source {
             Source::WorkloadApi(workload_api) => {
                 let identities = self.own_identities(workload_api.socket.clone(), tasks);
-                let demand = Demand::new(self.jwt_svids);
                 let issuer = WorkloadApiIssuer::new(workload_api.socket);
-                let (keeper, svids) = JwtKeeper::new(issuer, demand.clone(), self.metrics);
+                let (jwt, keeper) = JwtSupply::of(issuer, self.jwt_svids, self.metrics);
                 tasks.spawn("jwt", keeper.run(self.stop.clone()));
-                let (publisher, catalogue) = Publisher::new(
-                    identities.clone(),
-                    self.policy,
-                    JwtSupply::new(demand, svids),
-                    self.rules,
-                    self.registry,
-                );
+                let (publisher, catalogue) =
+                    Publisher::new(identities.clone(), self.policy, jwt, self.rules, self.registry);
                 tasks.spawn("publisher", publisher.run(self.stop));
                 (Views::Shared(catalogue), identities)
             }
             Source::Broker(broker) => {
                 let identities = self.own_identities(broker.workload_api.clone(), tasks);
-                let node = Node::by_broker(&broker, self.custody.clone(), self.metrics.clone());
+                let node = Node::by_broker(&broker, self.node_settings());
                 (self.per_process(node), identities)
             }
             Source::Delegated(delegated) => {
                 warn!("source.delegated: this server can impersonate every workload of the agent");
                 let (node, bundles, identities) =
-                    Node::by_delegation(delegated, self.custody.clone(), self.metrics.clone());
+                    Node::by_delegation(delegated, self.node_settings());
                 let stop = self.stop.clone();
                 tasks.spawn("bundles", async move {
                     stop.run_until_cancelled(bundles).await;
@@ -210,6 +204,15 @@ impl Wiring {
         let (custodian, identities) = Custodian::new(custody, reports, self.metrics.clone());
         tasks.spawn("custodian", custodian.run(self.stop.clone()));
         identities
+    }
+
+    /// How each process of a node is looked after.
+    fn node_settings(&self) -> NodeSettings {
+        NodeSettings {
+            custody: self.custody.clone(),
+            jwt_svids: self.jwt_svids,
+            metrics: self.metrics.clone(),
+        }
     }
 
     fn per_process(self, node: Node) -> Views {

@@ -4,6 +4,7 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use envoy_types::pb::{
     envoy::{
         config::core::v3::{Node, data_source},
@@ -240,6 +241,19 @@ pub fn leaf(secret: &Secret) -> Result<Leaf> {
         bail!("{} holds its certificate elsewhere", secret.name);
     };
     Leaf::read(&CertificateDer::from_pem_slice(chain).context("the certificate is no PEM")?)
+}
+
+/// The claims of a JWT-SVID; nothing is verified.
+pub fn claims(secret: &Secret) -> Result<serde_json::Value> {
+    let Some(secret::Type::GenericSecret(found)) = &secret.r#type else {
+        bail!("{} holds no generic secret", secret.name);
+    };
+    let token = found.secret.as_ref().and_then(|token| token.specifier.as_ref());
+    let Some(data_source::Specifier::InlineString(token)) = token else {
+        bail!("{} holds its token elsewhere", secret.name);
+    };
+    let payload = token.split('.').nth(1).context("the token has no claims")?;
+    Ok(serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload)?)?)
 }
 
 /// The certificate validator that a bundle is meant for, or `plain` for Envoy's own.

@@ -14,7 +14,8 @@ use rustls_pki_types::ServerName;
 use spiffe::broker_api::SecurityHeader;
 use spiffe::broker_api::pb::spiffe::broker::api_client::ApiClient;
 use spiffe::broker_api::pb::spiffe::broker::{
-    SubscribeToX509svidRequest, SubscribeToX509svidResponse, WorkloadPidReference,
+    FetchJwtsvidRequest, SubscribeToX509svidRequest, SubscribeToX509svidResponse,
+    WorkloadPidReference,
 };
 use spiffe::x509_source::SvidPicker;
 use spiffe::{SpiffeId, TrustDomain, X509BundleSet, X509Context, X509Source, X509Svid};
@@ -24,6 +25,7 @@ use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint as TonicEndpoint, Uri};
 use tower::service_fn;
 
+use super::jwt::{JwtRequest, Token};
 use super::listener::{Said, Sayings};
 use super::trouble::{Endpoint, Trouble};
 use crate::config;
@@ -69,6 +71,24 @@ impl Broker {
         let failing = endpoint.clone();
         let stream = stream.map_err(move |status| failing.status(&status, HINT));
         Ok(stream.map(move |said| said.and_then(|said| read(said, &endpoint))).boxed())
+    }
+
+    /// Asks for the JWT-SVIDs of process `pid`.
+    pub(super) async fn jwt_svids(
+        &self,
+        pid: i32,
+        request: &JwtRequest,
+    ) -> Result<Vec<Token>, Trouble> {
+        let channel = self.channel.get_or_try_init(|| self.connect()).await?.clone();
+        let request = FetchJwtsvidRequest {
+            reference: Some(WorkloadPidReference { pid }.into()),
+            audience: request.audience.iter().cloned().collect(),
+            spiffe_id: request.id.to_string(),
+        };
+        let mut client = ApiClient::with_interceptor(channel, SecurityHeader::new());
+        let answer = client.fetch_jwtsvid(request).await;
+        let answer = answer.map_err(|status| self.endpoint.status(&status, HINT))?.into_inner();
+        Ok(answer.svids.into_iter().map(|issued| Token::new(issued.svid)).collect())
     }
 
     /// Makes the channel as soon as we have an identity of our own; it reconnects by itself, each

@@ -13,8 +13,8 @@ use hyper_util::rt::TokioIo;
 use spiffe::{TrustDomain, X509BundleSet, X509Context, X509Svid};
 use spire_api::pb::spire::api::agent::delegatedidentity::v1::delegated_identity_client::DelegatedIdentityClient;
 use spire_api::pb::spire::api::agent::delegatedidentity::v1::{
-    SubscribeToX509BundlesRequest, SubscribeToX509BundlesResponse, SubscribeToX509sviDsRequest,
-    SubscribeToX509sviDsResponse, X509svidWithKey,
+    FetchJwtsviDsRequest, SubscribeToX509BundlesRequest, SubscribeToX509BundlesResponse,
+    SubscribeToX509sviDsRequest, SubscribeToX509sviDsResponse, X509svidWithKey,
 };
 use tokio::net::UnixStream;
 use tokio::sync::watch;
@@ -23,6 +23,7 @@ use tokio_stream::wrappers::WatchStream;
 use tonic::transport::{Channel, Endpoint as TonicEndpoint, Uri};
 use tower::service_fn;
 
+use super::jwt::{JwtRequest, Token};
 use super::listener::{Said, Sayings};
 use super::reminders::Reminders;
 use super::trouble::{Endpoint, Trouble};
@@ -87,6 +88,20 @@ impl Delegated {
             .map_err(move |status| failing.status(&status, HINT))
             .map(move |said| said.and_then(|said| Identity::read(said, &endpoint)));
         Ok(joined(svids.boxed(), self.bundles.clone()))
+    }
+
+    /// Asks for the JWT-SVIDs of process `pid`, of all its identities.
+    pub(super) async fn jwt_svids(
+        &self,
+        pid: i32,
+        request: &JwtRequest,
+    ) -> Result<Vec<Token>, Trouble> {
+        let audience = request.audience.iter().cloned().collect();
+        let request = FetchJwtsviDsRequest { audience, selectors: Vec::new(), pid };
+        let mut client = DelegatedIdentityClient::new(self.channel.clone());
+        let answer = client.fetch_jwtsvi_ds(request).await;
+        let answer = answer.map_err(|status| self.endpoint.status(&status, HINT))?.into_inner();
+        Ok(answer.svids.into_iter().map(|issued| Token::new(issued.token)).collect())
     }
 }
 

@@ -32,7 +32,8 @@ pub use custodian::Custodian;
 pub use custody::{Custody, CustodySettings};
 pub use finding::Finding;
 pub use moment::Moment;
-pub use node::{Node, Pin, PinFault};
+pub(crate) use node::Holdings;
+pub use node::{Node, NodeSettings, Pin, PinFault};
 pub use svid::{Svid, SvidFault};
 
 use crate::time::utc;

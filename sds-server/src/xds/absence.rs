@@ -29,9 +29,6 @@ pub(crate) enum Absence {
          the form .spiffe holds several"
     )]
     SeveralTrustDomains,
-    /// JWT-SVIDs do not come from this source.
-    #[error("this source issues no JWT-SVIDs")]
-    NoTokens,
     /// There is no JWT-SVID now.
     #[error("there is no such JWT-SVID now: {0}")]
     NoToken(String),
@@ -57,7 +54,7 @@ impl Absence {
             Self::NoDefault | Self::NotIssued(_) | Self::NoHint(_) => "no_svid",
             Self::NoBundle => "no_bundle",
             Self::SeveralTrustDomains => "several_trust_domains",
-            Self::NoTokens | Self::NoToken(_) | Self::TooManyTokens(_) => "no_token",
+            Self::NoToken(_) | Self::TooManyTokens(_) => "no_token",
             Self::Unwritable => "unwritable",
             Self::Slice(_) => "no_policy",
             Self::NotPermitted => "not_permitted",

@@ -17,8 +17,7 @@ use super::rules::ResourceRules;
 use super::status::Refusal;
 use crate::metrics::Metrics;
 use crate::policy::PolicyState;
-use crate::sources::jwt::JwtSupply;
-use crate::sources::{Identities, Node, Pin};
+use crate::sources::{Holdings, Identities, Node, Pin};
 
 /// How long the identities of a process that has no stream are kept: Envoy waits up to some ten
 /// seconds before it connects again.
@@ -94,11 +93,11 @@ impl Processes {
 
     /// Begins to look after a process.
     fn attend(&self, pin: &Arc<Pin>) -> Arc<Process> {
-        let (identities, sourcing) = self.node.attend(Arc::clone(pin));
+        let (Holdings { identities, jwt }, sourcing) = self.node.attend(Arc::clone(pin));
         let (publisher, catalogues) = Publisher::new(
             identities.clone(),
             self.policy.clone(),
-            JwtSupply::absent(),
+            jwt,
             Arc::clone(&self.rules),
             Arc::clone(&self.registry),
         );

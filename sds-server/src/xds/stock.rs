@@ -22,8 +22,8 @@ pub(super) struct Stock {
     pub(super) snapshot: Arc<SvidSnapshot>,
     pub(super) policy: PolicyState,
     pub(super) jwt_svids: Arc<JwtSvids>,
-    /// Where JWT-SVIDs are asked for, if anywhere.
-    pub(super) demand: Option<Demand>,
+    /// Where JWT-SVIDs are asked for.
+    pub(super) demand: Demand,
     pub(super) rules: Arc<ResourceRules>,
 }
 
@@ -70,9 +70,13 @@ impl Stock {
     /// Asks for the JWT-SVID of that name, for as long as the answer is held. `None` for other
     /// names, and where it cannot be asked for now.
     pub(super) fn want(&self, name: &str) -> Option<Want> {
-        let demand = self.demand.as_ref().filter(|_| name.starts_with("jwt?"))?;
+        if !name.starts_with("jwt?") {
+            return None;
+        }
         match SecretName::parse(name, &self.rules.names).ok()? {
-            SecretName::Jwt { audience, id } => demand.want(self.jwt_request(audience, id).ok()?),
+            SecretName::Jwt { audience, id } => {
+                self.demand.want(self.jwt_request(audience, id).ok()?)
+            }
             _ => None,
         }
     }
@@ -92,12 +96,11 @@ impl Stock {
         id: Option<SpiffeId>,
         name: &str,
     ) -> Result<Resource, Absence> {
-        let demand = self.demand.as_ref().ok_or(Absence::NoTokens)?;
         let request = self.jwt_request(audience, id)?;
         match self.jwt_svids.find(&request) {
             Ok(svid) => Ok(token(svid, name.into())),
             Err(Some(reason)) => Err(Absence::NoToken(reason.into())),
-            Err(None) if demand.is_full() => Err(Absence::TooManyTokens(demand.limit())),
+            Err(None) if self.demand.is_full() => Err(Absence::TooManyTokens(self.demand.limit())),
             Err(None) => Err(Absence::NoToken("it was not asked for yet".into())),
         }
     }

@@ -1,19 +1,24 @@
-//! Asks an SDS server for `default` on several connections and streams, and prints each answer's
-//! SPIFFE ID and serial number on a line. It accepts everything and stays until it is ended.
+//! Asks an SDS server for one secret on several connections and streams, and prints each answer on a line:
+//! a certificate's SPIFFE ID and serial number, a JWT-SVID's subject and audience. It accepts everything and
+//! stays until it is ended.
 //!
 //! A program of its own, because the server of a node tells processes apart.
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
-use e2e::sds::{Heard, SdsClient, SdsStream, leaf};
+use e2e::sds::{Heard, SdsClient, SdsStream, claims, leaf};
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
 use tokio::{task::JoinSet, time::sleep};
 
 #[derive(Parser)]
 struct Arguments {
     /// The server's Unix socket; waited for if it does not exist yet.
     socket: PathBuf,
+    /// The secret's name.
+    #[arg(long, default_value = "default")]
+    name: String,
     /// Connections to open.
     #[arg(long, default_value_t = 1)]
     connections: usize,
@@ -32,7 +37,8 @@ async fn main() -> Result<()> {
     for _ in 0..arguments.connections {
         let client = SdsClient::connect(&arguments.socket).await?;
         for _ in 0..arguments.streams {
-            streams.spawn(follow(client.open(&["default"])));
+            let stream = client.open(&[&arguments.name]);
+            streams.spawn(follow(stream, arguments.name.clone()));
         }
     }
     while let Some(ended) = streams.join_next().await {
@@ -41,18 +47,27 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-async fn follow(mut stream: SdsStream) -> Result<()> {
+async fn follow(mut stream: SdsStream, name: String) -> Result<()> {
     loop {
         match stream.hear().await {
             Heard::Pushed(secrets) => {
                 for secret in &secrets {
-                    let leaf = leaf(secret)?;
-                    println!("{} {}", leaf.spiffe_id, leaf.serial);
+                    println!("{}", told(secret)?);
                 }
-                stream.accept(&["default"]);
+                stream.accept(&[&name]);
             }
             Heard::Silence => {}
             Heard::Ended(code) => anyhow::bail!("the stream ended: {code:?}"),
         }
     }
+}
+
+fn told(secret: &Secret) -> Result<String> {
+    if secret.name.starts_with("jwt?") {
+        let claims = claims(secret)?;
+        let subject = claims["sub"].as_str().context("a token without a subject")?;
+        return Ok(format!("{subject} {}", claims["aud"]));
+    }
+    let leaf = leaf(secret)?;
+    Ok(format!("{} {}", leaf.spiffe_id, leaf.serial))
 }

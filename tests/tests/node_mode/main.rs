@@ -56,6 +56,20 @@ async fn two_users(node: &mut Node, alice: Account, bob: Account) -> Result<()> 
     node.shows("signet_node_upstream_streams", 5).await?;
     assert!(node.gauge("signet_xds_streams").await? > 12);
 
+    // JWT-SVIDs too are those of the process that asks.
+    let mut token = node.caller_for("token", &alice, "jwt?aud=shop")?;
+    answered(&mut token, 1, &id_of(&alice)).await?;
+    assert_eq!(token.stdout().trim(), format!("{} [\"shop\"]", id_of(&alice)));
+    let another = format!("jwt?aud=shop&id={}", id_of(&bob));
+    let mut token_thief = node.caller_for("token-thief", &alice, &another)?;
+    node.tells("a token of bob's is nothing for alice", |status| {
+        waits_for(status, "by-hand", &another)
+    })
+    .await?;
+    assert_eq!(token_thief.stdout(), "");
+    token.kill()?;
+    token_thief.kill()?;
+
     // Whoever has ended is dropped.
     many.kill()?;
     drop(thief);

@@ -80,12 +80,19 @@ impl Node {
         connections: usize,
         streams: usize,
     ) -> Result<Process> {
+        let connections = format!("--connections={connections}");
+        let streams = format!("--streams={streams}");
+        self.asking(name, user, &[&connections, &streams])
+    }
+
+    /// Starts a process of a user that asks for one secret by its name.
+    pub(crate) fn caller_for(&self, name: &str, user: &Account, secret: &str) -> Result<Process> {
+        self.asking(name, user, &[&format!("--name={secret}")])
+    }
+
+    fn asking(&self, name: &str, user: &Account, arguments: &[&str]) -> Result<Process> {
         let program = self.stage.within_reach(&self.stage.programs.own("sds-caller")?)?;
-        Launch::new(name, program, user)
-            .arg(self.socket())
-            .arg(format!("--connections={connections}"))
-            .arg(format!("--streams={streams}"))
-            .start(&self.stage)
+        Launch::new(name, program, user).arg(self.socket()).args(arguments).start(&self.stage)
     }
 
     /// Waits until a gauge has this value.

@@ -26,6 +26,13 @@ pub struct Want {
     demand: Demand,
 }
 
+/// Of nobody: there is no room for a request.
+impl Default for Demand {
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
 impl Demand {
     /// No demand yet; `limit` is how many different requests there may be at once.
     pub fn new(limit: usize) -> Self {

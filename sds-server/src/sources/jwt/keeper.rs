@@ -58,7 +58,8 @@ impl<I: JwtIssuer> JwtKeeper<I> {
         stop.clone().run_until_cancelled(self.keep_fetching()).await;
     }
 
-    async fn keep_fetching(&mut self) {
+    /// Works until it is dropped.
+    pub(in crate::sources) async fn keep_fetching(&mut self) {
         loop {
             let now = Moment::now();
             self.tell_expired(now);

@@ -15,6 +15,9 @@ use std::sync::Arc;
 
 use spiffe::{JwtSvid, SpiffeId};
 use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+use crate::metrics::Metrics;
 
 pub use demand::{Demand, Want};
 pub use keeper::JwtKeeper;
@@ -29,12 +32,28 @@ pub struct JwtRequest {
     pub audience: BTreeSet<String>,
 }
 
+impl JwtRequest {
+    /// The issuer's answer, if it is what was asked for: nobody gets another's token, nor one for
+    /// others than it named.
+    pub(super) fn confirm(&self, svid: JwtSvid) -> Result<JwtSvid, String> {
+        let audience: BTreeSet<String> = svid.audience().iter().cloned().collect();
+        if *svid.spiffe_id() == self.id && audience == self.audience {
+            return Ok(svid);
+        }
+        let issued = Self { id: svid.spiffe_id().clone(), audience };
+        Err(format!("the issuer answers with a JWT-SVID of {issued}"))
+    }
+}
+
 impl fmt::Display for JwtRequest {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let audience: Vec<&str> = self.audience.iter().map(String::as_str).collect();
         write!(out, "{} for {}", self.id, audience.join(", "))
     }
 }
+
+/// A JWT-SVID as it comes over the wire: whoever has it is its subject.
+pub(in crate::sources) type Token = Zeroizing<String>;
 
 /// Whoever issues JWT-SVIDs.
 pub trait JwtIssuer: fmt::Debug + Send + Sync + 'static {
@@ -65,23 +84,18 @@ impl JwtSvids {
 /// Where to ask for JWT-SVIDs and where to find them.
 #[derive(Debug)]
 pub struct JwtSupply {
-    /// Where to ask; `None` where the source issues none.
-    pub demand: Option<Demand>,
+    /// Where to ask.
+    pub demand: Demand,
     /// Where to find them.
     pub svids: watch::Receiver<Arc<JwtSvids>>,
-    /// Of a supply that nobody writes: while it lives, there is no change.
-    _writer: Option<watch::Sender<Arc<JwtSvids>>>,
 }
 
 impl JwtSupply {
-    /// What a [`JwtKeeper`] of `demand` publishes.
-    pub fn new(demand: Demand, svids: watch::Receiver<Arc<JwtSvids>>) -> Self {
-        Self { demand: Some(demand), svids, _writer: None }
-    }
-
-    /// Of a source that issues none.
-    pub fn absent() -> Self {
-        let (writer, svids) = watch::channel(Arc::default());
-        Self { demand: None, svids, _writer: Some(writer) }
+    /// The JWT-SVIDs of an issuer, at most `limit` different ones at a time, and the task that fetches
+    /// them.
+    pub fn of<I: JwtIssuer>(issuer: I, limit: usize, metrics: Metrics) -> (Self, JwtKeeper<I>) {
+        let demand = Demand::new(limit);
+        let (keeper, svids) = JwtKeeper::new(issuer, demand.clone(), metrics);
+        (Self { demand, svids }, keeper)
     }
 }

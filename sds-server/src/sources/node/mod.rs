@@ -16,6 +16,7 @@ use self::process::Process;
 use super::broker::Broker;
 use super::custodian::Custodian;
 use super::delegated::Delegated;
+use super::jwt::{JwtRequest, JwtSupply, Token};
 use super::listener::{Listener, Sayings};
 use super::reminders::Reminders;
 use super::trouble::{Endpoint, Trouble};
@@ -29,8 +30,25 @@ pub struct Node {
     agent: Arc<Agent>,
     attestations: Arc<Attestations>,
     reminders: Arc<Reminders>,
-    custody: CustodySettings,
-    metrics: Metrics,
+    settings: NodeSettings,
+}
+
+/// How each process is looked after.
+#[derive(Debug, Clone)]
+pub struct NodeSettings {
+    /// The care taken of its X.509-SVIDs.
+    pub custody: CustodySettings,
+    /// How many different JWT-SVIDs it may want at once; see `limits.jwt_svids`.
+    pub jwt_svids: usize,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+/// What is held for one process.
+#[derive(Debug)]
+pub(crate) struct Holdings {
+    pub(crate) identities: watch::Receiver<Identities>,
+    pub(crate) jwt: JwtSupply,
 }
 
 /// How the agent lets us ask for others.
@@ -48,6 +66,14 @@ impl Agent {
         }
     }
 
+    /// The JWT-SVIDs of process `pid` for that audience, as they come over the wire.
+    async fn jwt_svids(&self, pid: i32, request: &JwtRequest) -> Result<Vec<Token>, Trouble> {
+        match self {
+            Self::Broker(broker) => broker.jwt_svids(pid, request).await,
+            Self::Delegated(delegated) => delegated.jwt_svids(pid, request).await,
+        }
+    }
+
     fn endpoint(&self) -> &Endpoint {
         match self {
             Self::Broker(broker) => &broker.endpoint,
@@ -58,53 +84,53 @@ impl Agent {
 
 impl Node {
     /// Asks by the Broker API.
-    pub fn by_broker(broker: &config::Broker, custody: CustodySettings, metrics: Metrics) -> Self {
-        Self::of(Agent::Broker(Broker::new(broker)), custody, metrics)
+    pub fn by_broker(broker: &config::Broker, settings: NodeSettings) -> Self {
+        Self::of(Agent::Broker(Broker::new(broker)), settings)
     }
 
     /// Asks by the Delegated Identity API. Returns also the task that hears of bundles, without
     /// which nothing is issued, and what it shows of itself.
     pub fn by_delegation(
         delegated: config::Delegated,
-        custody: CustodySettings,
-        metrics: Metrics,
+        settings: NodeSettings,
     ) -> (Self, impl Future<Output = ()> + Send, watch::Receiver<Identities>) {
-        let (delegated, bundles, shown) = Delegated::new(delegated.admin_socket, metrics.clone());
-        let node = Self::of(Agent::Delegated(delegated), custody, metrics);
-        (node, bundles.keep_listening(), shown)
+        let (delegated, bundles, shown) =
+            Delegated::new(delegated.admin_socket, settings.metrics.clone());
+        (Self::of(Agent::Delegated(delegated), settings), bundles.keep_listening(), shown)
     }
 
-    fn of(agent: Agent, custody: CustodySettings, metrics: Metrics) -> Self {
+    fn of(agent: Agent, settings: NodeSettings) -> Self {
         Self {
             agent: Arc::new(agent),
-            attestations: Arc::new(Attestations::new(metrics.clone())),
+            attestations: Arc::new(Attestations::new(settings.metrics.clone())),
             reminders: Arc::default(),
-            custody,
-            metrics,
+            settings,
         }
     }
 
-    /// Looks after one process: the identities that may be served to it, and what keeps them
-    /// coming as long as it is run.
+    /// Looks after one process: what may be served to it, and what keeps that coming as long as it
+    /// is run.
     pub(crate) fn attend(
         &self,
         pin: Arc<Pin>,
-    ) -> (watch::Receiver<Identities>, impl Future<Output = ()> + Send + use<>) {
+    ) -> (Holdings, impl Future<Output = ()> + Send + use<>) {
+        let NodeSettings { custody, jwt_svids, metrics } = self.settings.clone();
         let process = Process {
             agent: Arc::clone(&self.agent),
             attestations: Arc::clone(&self.attestations),
             pin,
         };
+        let (jwt, mut keeper) = JwtSupply::of(process.clone(), jwt_svids, metrics.clone());
         let (mut listener, reports) =
-            Listener::to(process, self.metrics.clone(), Arc::clone(&self.reminders));
-        let custody = Custody::new(self.custody.clone());
-        let (mut custodian, identities) = Custodian::new(custody, reports, self.metrics.clone());
+            Listener::to(process, metrics.clone(), Arc::clone(&self.reminders));
+        let (mut custodian, identities) = Custodian::new(Custody::new(custody), reports, metrics);
         let work = async move {
             tokio::select! {
                 () = listener.keep_listening() => {}
                 () = custodian.keep_publishing() => {}
+                () = keeper.keep_fetching() => {}
             }
         };
-        (identities, work)
+        (Holdings { identities, jwt }, work)
     }
 }

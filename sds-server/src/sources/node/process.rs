@@ -4,17 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
+use spiffe::JwtSvid;
 use tracing::debug;
 
 use super::Agent;
 use super::attestations::Attestations;
 use super::pin::Pin;
 use crate::metrics::{Metrics, OpenStream};
+use crate::sources::jwt::{JwtIssuer, JwtRequest, Token};
 use crate::sources::listener::{Sayings, Upstream};
-use crate::sources::trouble::Trouble;
+use crate::sources::trouble::{Trouble, causes};
 
 /// A process that the agent is asked about.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Process {
     pub(super) agent: Arc<Agent>,
     pub(super) attestations: Arc<Attestations>,
@@ -58,7 +60,31 @@ impl Upstream for Process {
     }
 }
 
+impl JwtIssuer for Process {
+    async fn fetch(&self, request: &JwtRequest) -> Result<JwtSvid, String> {
+        let tokens = self.tokens(request).await.map_err(|trouble| trouble.to_string())?;
+        // The agent may answer with those of all the process' identities.
+        let mut answers = tokens.iter().map(|token| {
+            let svid = JwtSvid::parse_insecure(token).map_err(|error| causes(&error))?;
+            request.confirm(svid)
+        });
+        let nothing = || Err(format!("{} answers with no JWT-SVID", self.agent.endpoint()));
+        let first = answers.next().unwrap_or_else(nothing);
+        first.or_else(|reason| answers.find_map(Result::ok).ok_or(reason))
+    }
+}
+
 impl Process {
+    /// Asking takes a place in the queue too: the agent attests for each question.
+    async fn tokens(&self, request: &JwtRequest) -> Result<Vec<Token>, Trouble> {
+        let _place = self.attestations.enter().await;
+        self.confirm()?;
+        let asking = self.agent.jwt_svids(self.pin.pid(), request);
+        let tokens = self.agent.endpoint().answered(asking).await?;
+        self.confirm()?;
+        Ok(tokens)
+    }
+
     fn confirm(&self) -> Result<(), Trouble> {
         if self.pin.is_alive() { Ok(()) } else { Err(Trouble::ProcessEnded) }
     }

@@ -109,7 +109,8 @@ impl Case {
         };
         match self {
             Self::Ours(rules) => all(rules),
-            Self::Wasm(Step::Told) => all(Rules::Callers(1)),
+            // It takes no forged role out, as ours does.
+            Self::Wasm(Step::Told) => vec![caller, ("x-signet-rule", Rules::Callers(1).deciding())],
             Self::TreeAndHeaders(count) => all(Rules::Callers(count)),
             Self::Lua => vec![caller],
             Self::NoFilter | Self::List(_) | Self::Tree(_) | Self::Wasm(_) => Vec::new(),
