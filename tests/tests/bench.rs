@@ -3,22 +3,39 @@
 use std::process::Command;
 
 use serde_json::Value;
+use tempfile::TempDir;
+
+/// What a bench wrote in its smallest run.
+struct Smoke {
+    directory: TempDir,
+    figures: Value,
+}
+
+impl Smoke {
+    fn of(bench: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_bench"))
+            .args([bench, "--smoke", "--results"])
+            .arg(directory.path())
+            .arg("--docs")
+            .arg(directory.path())
+            .output()
+            .unwrap();
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{complaint}");
+        let figures = std::fs::read(directory.path().join(format!("{bench}.json"))).unwrap();
+        Self { figures: serde_json::from_slice(&figures).unwrap(), directory }
+    }
+
+    fn written(&self, name: &str) -> String {
+        std::fs::read_to_string(self.directory.path().join(name)).unwrap()
+    }
+}
 
 #[test]
 fn every_case_of_the_policy_bench_answers_right_and_is_written_down() {
-    let results = tempfile::tempdir().unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_bench"))
-        .args(["policy", "--smoke", "--results"])
-        .arg(results.path())
-        .arg("--docs")
-        .arg(results.path())
-        .output()
-        .unwrap();
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{complaint}");
-
-    let written = |name: &str| std::fs::read_to_string(results.path().join(name)).unwrap();
-    let figures: Value = serde_json::from_str(&written("policy.json")).unwrap();
+    let smoke = Smoke::of("policy");
+    let figures = &smoke.figures;
     let cases = figures["cases"].as_array().unwrap();
     let keys: Vec<&str> = cases.iter().map(|case| case["case"].as_str().unwrap()).collect();
     assert_eq!(
@@ -71,25 +88,14 @@ fn every_case_of_the_policy_bench_answers_right_and_is_written_down() {
     for key in ["machine", "versions", "commit", "method", "others"] {
         assert!(!figures[key].is_null(), "{key}");
     }
-    assert!(written("policy.md").contains("| no filter |"));
-    assert!(written("policy.svg").ends_with("</svg>\n"));
+    assert!(smoke.written("policy.md").contains("| no filter |"));
+    assert!(smoke.written("policy.svg").ends_with("</svg>\n"));
 }
 
 #[test]
 fn every_case_of_the_sds_bench_is_served_and_is_written_down() {
-    let results = tempfile::tempdir().unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_bench"))
-        .args(["sds", "--smoke", "--results"])
-        .arg(results.path())
-        .arg("--docs")
-        .arg(results.path())
-        .output()
-        .unwrap();
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{complaint}");
-
-    let written = |name: &str| std::fs::read_to_string(results.path().join(name)).unwrap();
-    let figures: Value = serde_json::from_str(&written("sds.json")).unwrap();
+    let smoke = Smoke::of("sds");
+    let figures = &smoke.figures;
     let cases = figures["cases"].as_array().unwrap();
     let keys: Vec<&str> = cases.iter().map(|case| case["case"].as_str().unwrap()).collect();
     assert_eq!(
@@ -110,6 +116,6 @@ fn every_case_of_the_sds_bench_is_served_and_is_written_down() {
     for key in ["machine", "versions", "commit", "others", "rows"] {
         assert!(!figures[key].is_null(), "{key}");
     }
-    assert!(written("sds.md").contains("| 3 streams, Envoy's node | sds-server |"));
-    assert!(written("sds.svg").ends_with("</svg>\n"));
+    assert!(smoke.written("sds.md").contains("| 3 streams, Envoy's node | sds-server |"));
+    assert!(smoke.written("sds.svg").ends_with("</svg>\n"));
 }

@@ -1,9 +1,9 @@
 //! A certificate chosen while the handshake waits: Envoy asks for the secret that SNI names.
 
-use e2e::{Workload, bootstrap::holders};
+use e2e::{Workload, bootstrap::holders, config_source};
 use serde_json::json;
 
-use crate::{ground::Ground, many::config_source};
+use crate::ground::Ground;
 
 /// The name of the default SVID, which is a host's name here, for that is what SNI can say.
 const SERVER_CONFIGURATION: &str = "names: { default_svid: default.test }\non_demand: [\"*.test\"]";

@@ -4,14 +4,12 @@ use std::{fs, path::Path};
 
 use anyhow::ensure;
 use e2e::{
-    DevAgent, PATIENCE, Pair, PairPlan, SdsServer, Stage, Workload, bootstrap::holders, until,
+    DevAgent, PATIENCE, Pair, PairPlan, SdsServer, Stage, Workload, bootstrap::holders,
+    echo_listener, until,
 };
 use serde_json::{Value, json};
 
-use crate::{
-    ground::{Ground, socket_of},
-    many::listener_by,
-};
+use crate::ground::{Ground, socket_of};
 
 /// Rotates the answering end's SVID and waits until it is shown, while requests run.
 async fn a_rotation_disturbs_nobody(stage: &Stage, agent: &DevAgent, pair: &Pair) {
@@ -114,7 +112,7 @@ async fn ads(api_type: &'static str) {
     assert_eq!(streams.to_string(), "1");
     a_rotation_disturbs_nobody(&ground.stage, &ground.agent, &pair).await;
 
-    let listener = listener_by(&later, &ads_source());
+    let listener = echo_listener(&later, &later, &ads_source());
     let active = async |listeners: u64| {
         until(&format!("{listeners} listeners are active"), PATIENCE, async || {
             let found = pair.server.stat("listener_manager.total_listeners_active").await?;

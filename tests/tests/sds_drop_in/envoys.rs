@@ -1,7 +1,7 @@
 //! What real Envoys see, with either SDS behind them.
 
 use anyhow::Result;
-use e2e::{Entry, PATIENCE, Pair, Workload, until};
+use e2e::{Entry, PATIENCE, Pair, Workload, config_source, echo_listener, until};
 use serde_json::{Value, json};
 
 use crate::{
@@ -214,33 +214,5 @@ async fn state(pair: &Pair, listener: &str, wanted: &str) -> Result<()> {
 
 /// A listener that is never called; it needs its secret to come up.
 fn listener(name: &str, secret: &str) -> Value {
-    let sds_config = json!({
-        "resource_api_version": "V3",
-        "initial_fetch_timeout": "0s",
-        "api_config_source": {
-            "api_type": "GRPC",
-            "transport_api_version": "V3",
-            "grpc_services": [{ "envoy_grpc": { "cluster_name": "sds" } }],
-        },
-    });
-    json!({
-        "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
-        "name": name,
-        "address": { "socket_address": { "address": "127.0.0.1", "port_value": 0 } },
-        "filter_chains": [{
-            "filters": [{
-                "name": "envoy.filters.network.echo",
-                "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo" },
-            }],
-            "transport_socket": {
-                "name": "envoy.transport_sockets.tls",
-                "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-                    "common_tls_context": {
-                        "tls_certificate_sds_secret_configs": [{ "name": secret, "sds_config": sds_config }],
-                    },
-                },
-            },
-        }],
-    })
+    echo_listener(name, secret, &config_source("GRPC"))
 }

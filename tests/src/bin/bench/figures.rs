@@ -50,6 +50,11 @@ pub(crate) fn shown(figure: f64) -> String {
     thousands(count)
 }
 
+/// Where a value lies between two powers of ten, from 0 to 1; those outside lie on the edge.
+pub(crate) fn part(value: f64, (low, high): (i32, i32)) -> f64 {
+    ((value.log10() - f64::from(low)) / f64::from(high - low)).clamp(0.0, 1.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::{median, thousands};

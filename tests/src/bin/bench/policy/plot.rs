@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{Figures, cases::Case, rules::Rules, steps::Step};
-use crate::figures::{as_float, thousands};
+use crate::figures::{as_float, part, thousands};
 
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 480.0;
@@ -132,11 +132,6 @@ fn across(rules: f64) -> f64 {
 
 fn down(rate: f64) -> f64 {
     BOTTOM - (BOTTOM - TOP) * part(rate, RATES)
-}
-
-/// Where a value lies between two powers of ten; those outside lie on the edge.
-fn part(value: f64, (low, high): (i32, i32)) -> f64 {
-    ((value.log10() - f64::from(low)) / f64::from(high - low)).clamp(0.0, 1.0)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::{
     cases::{Node, Server},
     sample::Figures,
 };
-use crate::figures::{as_float, shown, thousands};
+use crate::figures::{as_float, part, shown, thousands};
 
 const WIDTH: f64 = 1020.0;
 const HEIGHT: f64 = 420.0;
@@ -156,11 +156,6 @@ fn across(left: f64, streams: f64) -> f64 {
 
 fn down(value: f64, range: (i32, i32)) -> f64 {
     BOTTOM - (BOTTOM - TOP) * part(value, range)
-}
-
-/// Where a value lies between two powers of ten; those outside lie on the edge.
-fn part(value: f64, (low, high): (i32, i32)) -> f64 {
-    ((value.log10() - f64::from(low)) / f64::from(high - low)).clamp(0.0, 1.0)
 }
 
 #[cfg(test)]
