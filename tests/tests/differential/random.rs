@@ -89,7 +89,8 @@ fn rule() -> impl Strategy<Value = Rule> {
         |((from, methods, paths, hosts), headers, jwt, kind)| {
             let deny = kind % 5 == 0;
             // Allows of equal weight must have the same role; this makes sure of it.
-            let role = format!("r{}{}", u8::from(methods.is_some()), headers.len());
+            let conditions = headers.len() + jwt.len();
+            let role = format!("r{}{conditions}", u8::from(methods.is_some()));
             let paths = paths.map(|mut paths| {
                 paths.sort();
                 // `{x}` is `*`, and a trailing slash means nothing: these would be duplicates.
