@@ -1,6 +1,6 @@
 //! The benches work: every case answers as it must, and all figures are written. Not how fast.
 
-use std::process::Command;
+use std::{collections::BTreeSet, process::Command};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -118,4 +118,44 @@ fn every_case_of_the_sds_bench_is_served_and_is_written_down() {
     }
     assert!(smoke.written("sds.md").contains("| 3 streams, Envoy's node | sds-server |"));
     assert!(smoke.written("sds.svg").ends_with("</svg>\n"));
+}
+
+#[test]
+fn every_case_of_the_postgres_bench_reaches_postgres_and_is_written_down() {
+    let smoke = Smoke::of("postgres");
+    let figures = &smoke.figures;
+    let cases = figures["cases"].as_array().unwrap();
+    let loads: BTreeSet<&str> = cases.iter().map(|case| case["load"].as_str().unwrap()).collect();
+    let routes: BTreeSet<&str> = cases.iter().map(|case| case["route"].as_str().unwrap()).collect();
+    assert_eq!((cases.len(), loads.len()), (64, 8));
+    let known = [
+        "envoys",
+        "envoys-empty",
+        "envoys-waiting",
+        "password",
+        "pg-role",
+        "pgbouncer",
+        "tcp",
+        "tls",
+    ];
+    assert!(routes.iter().eq(&known), "{routes:?}");
+    for case in cases {
+        for figure in ["tps", "mean_ms", "p50_ms", "p99_ms"] {
+            assert!(case["median"][figure].as_f64().unwrap() > 0.0, "{figure} of {case}");
+        }
+        let is_direct = ["tcp", "password", "tls"].contains(&case["route"].as_str().unwrap());
+        let spent = case["median"]["proxy_cpu_us_per_transaction"].as_f64();
+        assert_eq!(spent.is_none_or(|spent| spent <= 0.0), is_direct, "{case}");
+        assert_eq!(case["rounds"].as_array().unwrap().len(), 1);
+    }
+    let rows = figures["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 6);
+    for row in rows {
+        assert!(row["ratio"].as_f64().is_some() && row["met"].is_boolean(), "{row}");
+    }
+    for key in ["machine", "versions", "commit", "method", "others"] {
+        assert!(!figures[key].is_null(), "{key}");
+    }
+    assert!(smoke.written("postgres.md").contains("| two Envoys, pg-role |"));
+    assert!(smoke.written("postgres.svg").ends_with("</svg>\n"));
 }

@@ -37,6 +37,22 @@ pub(crate) enum Bench {
     /// noticed, and told beside the figures. Writes `target/bench/sds.json`, `docs/bench/sds.md` and
     /// `docs/bench/sds.svg`. One case alone is quick: `--rounds 3 --case ours-node-1000`.
     Sds(Pace),
+    /// pg-role against the same Envoys without it, direct connections and `PgBouncer`
+    ///
+    /// pgbench's `-S` and its default, with 1 and 8 clients, on steady connections and with one per
+    /// transaction, over each way to one and the same Postgres in turn.
+    ///
+    /// Takes about fifteen minutes on a machine that does nothing else; others at work meanwhile are
+    /// noticed, and told beside the figures. Writes `target/bench/postgres.json`,
+    /// `docs/bench/postgres.md` and `docs/bench/postgres.svg`. One way or one load alone is quick:
+    /// `--case pg-role --case envoys-empty`, `--case select-8-connect`.
+    Postgres {
+        #[command(flatten)]
+        pace: Pace,
+        /// Seconds for which each case is measured in a round [default: 2]
+        #[arg(long, conflicts_with = "smoke")]
+        seconds: Option<u32>,
+    },
 }
 
 /// How often; the bench knows the defaults and the bounds.
@@ -67,6 +83,13 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Sds(pace) => {
             setup::ensure(&[Part::Envoy, Part::Spire])?;
             start("sds", &["sds-server"], pace, None)
+        }
+        Bench::Postgres { pace, seconds } => {
+            let parts = [Part::WasmTarget, Part::Envoy, Part::Postgres15, Part::PgBouncer];
+            setup::ensure(&parts)?;
+            build::filters()?;
+            let seconds = seconds.map(|seconds| format!("--seconds={seconds}"));
+            start("postgres", &["dev-agent", "sds-server"], pace, seconds)
         }
     }
 }

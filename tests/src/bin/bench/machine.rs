@@ -3,7 +3,7 @@
 use std::{fs, process::Command};
 
 use anyhow::{Context, Result};
-use e2e::Programs;
+use e2e::{PostgresVersion, Programs};
 use serde_json::{Value, json};
 
 /// Where a run took place.
@@ -101,6 +101,14 @@ pub(crate) fn envoy(programs: &Programs) -> Result<String> {
     let printed = printed(Command::new(programs.envoy()?).arg("--version"))?;
     // …/envoy  version: HASH/1.40.0/Clean/RELEASE/BoringSSL
     Ok(printed.split('/').rev().nth(3).unwrap_or(&printed).trim().to_owned())
+}
+
+/// The version of a Postgres.
+pub(crate) fn postgres(programs: &Programs, version: PostgresVersion) -> Result<String> {
+    let server = programs.postgres(version)?.join("bin/postgres");
+    let printed = printed(Command::new(server).arg("--version"))?;
+    // postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)
+    Ok(printed.split_whitespace().nth(2).unwrap_or(&printed).to_owned())
 }
 
 /// SPIRE agent's version.

@@ -4,6 +4,7 @@ mod figures;
 mod machine;
 mod neighbours;
 mod policy;
+mod postgres;
 mod process;
 mod row;
 mod sds;
@@ -27,6 +28,8 @@ enum What {
     Policy(PolicyOptions),
     /// The SDS server: CPU, time and memory of pushes to many streams, and of their reconnecting at once
     Sds(Options),
+    /// The Postgres filter, and what else may stand before Postgres: transactions per second, latency, CPU
+    Postgres(PostgresOptions),
     /// Many SDS streams in one process, told what to do by `bench sds`
     #[command(hide = true)]
     Swarm(sds::SwarmOptions),
@@ -64,6 +67,15 @@ pub(crate) struct PolicyOptions {
     seconds: f64,
 }
 
+#[derive(Args)]
+pub(crate) struct PostgresOptions {
+    #[command(flatten)]
+    common: Options,
+    /// Seconds for which each case is measured in a round
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=600), conflicts_with = "smoke")]
+    seconds: u32,
+}
+
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(seconds) if (0.1..=600.0).contains(&seconds) => Ok(seconds),
@@ -78,6 +90,7 @@ async fn main() -> ExitCode {
     let outcome = match Arguments::parse().what {
         What::Policy(options) => policy::run(&options).await,
         What::Sds(options) => sds::run(&options).await,
+        What::Postgres(options) => postgres::run(&options).await,
         What::Swarm(options) => sds::swarm(&options).await,
         What::Yardstick(options) => sds::yardstick(&options).await,
     };

@@ -1,0 +1,211 @@
+//! `bench postgres`: what stands between a client and Postgres, and what it costs.
+//!
+//! One Postgres for all. Every route is up for the whole run, and each round takes them one after the other under each load,
+//! so that whatever changes on the machine meanwhile meets them all.
+
+mod aims;
+mod bouncer;
+mod cases;
+mod certificates;
+mod database;
+mod envoys;
+mod module;
+mod pgbench;
+mod plot;
+mod report;
+mod sample;
+mod table;
+
+use std::{fs, time::Instant};
+
+use anyhow::{Context, Result, bail};
+use e2e::{PATIENCE, Process, Stage, until};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Options, PostgresOptions,
+    machine::{self, Machine, Versions},
+    neighbours::Neighbours,
+    process,
+};
+use bouncer::Bouncer;
+use cases::{Case, Load, Route};
+use certificates::{Authority, Holder};
+use database::{BENCH, Database, PASSWORDED};
+use envoys::Ground;
+use pgbench::{Length, Target};
+use report::Report;
+use sample::Sample;
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    rounds: u32,
+    length: Length,
+    /// `pgbench`'s: hundreds of thousands of accounts, and branches to update.
+    scale: u32,
+}
+
+/// A way to Postgres, ready for use.
+#[derive(Debug)]
+struct Way {
+    route: Route,
+    target: Target,
+    /// Whose CPU time counts; none on a direct way.
+    proxies: Vec<Process>,
+}
+
+/// A case and its figures.
+#[derive(Debug)]
+struct Figures {
+    case: Case,
+    samples: Vec<Sample>,
+    median: Sample,
+}
+
+/// Measures, prints, and writes what the options say.
+pub(crate) async fn run(options: &PostgresOptions) -> Result<()> {
+    let began = Instant::now();
+    let machine = Machine::this()?;
+    println!("machine: {}", machine.line());
+    let pace = Pace::of(options);
+    let cases = chosen(&options.common)?;
+    let stage = Stage::set(None)?;
+    let digest = hex::encode(Sha256::digest(fs::read(stage.programs.filter("pg_role")?)?));
+    let versions = Versions::of(&stage.programs)?
+        .with("postgres", machine::postgres(&stage.programs, database::VERSION)?)
+        .with("envoy", machine::envoy(&stage.programs)?)
+        .with("pgbouncer", bouncer::version()?)
+        .with("pg_role_sha256", digest);
+    println!("versions: {}", versions.line());
+
+    let authority = Authority::new()?;
+    let client = authority.issue(&stage, "client-tls", BENCH, &stage.accounts.mesh)?;
+    let database = Database::start(&stage, &authority, pace.scale).await?;
+    let ground = Ground::lay(&stage, &database).await?;
+    let mut ways = Vec::new();
+    for route in Route::ALL {
+        if cases.iter().any(|case| case.route == route) {
+            let way = Way::open(&stage, route, &database, &ground, &authority, &client).await;
+            ways.push(way.with_context(|| format!("route {}", route.key()))?);
+            println!("ready: {}", route.title());
+        }
+    }
+    let mut samples: Vec<(Case, Vec<Sample>)> =
+        cases.into_iter().map(|case| (case, Vec::new())).collect();
+    for round in 1..=pace.rounds {
+        println!("round {round} of {}, after {} s", pace.rounds, began.elapsed().as_secs());
+        database.tidy(&stage)?;
+        for (case, samples) in &mut samples {
+            let way = ways.iter().find(|way| way.route == case.route).context("no such way")?;
+            let sample = way.measure(&stage, case.load, pace.length).await;
+            samples.push(sample.with_context(|| format!("case {}", case.key()))?);
+        }
+    }
+    let figures: Vec<Figures> = samples
+        .into_iter()
+        .map(|(case, samples)| Figures { case, median: Sample::median(&samples), samples })
+        .collect();
+    Report { machine: &machine, versions: &versions, pace, figures: &figures }
+        .write(&options.common)
+}
+
+/// The cases by these keys, or all.
+fn chosen(options: &Options) -> Result<Vec<Case>> {
+    let keys = &options.cases;
+    if let Some(unknown) = keys.iter().find(|key| !Case::all().any(|case| case.is_named(key))) {
+        let loads = Load::ALL.map(Load::key).join(", ");
+        let routes = Route::ALL.map(Route::key).join(", ");
+        bail!(
+            "there is no case {unknown}; there are LOAD-ROUTE, LOAD and ROUTE, with the loads {loads} and the routes {routes}"
+        );
+    }
+    let is_chosen = |case: &Case| keys.is_empty() || keys.iter().any(|key| case.is_named(key));
+    Ok(Case::all().filter(is_chosen).collect())
+}
+
+impl Pace {
+    fn of(options: &PostgresOptions) -> Self {
+        if options.common.smoke {
+            return Self { rounds: 1, length: Length::Transactions(3), scale: 1 };
+        }
+        // More branches than clients, or these would wait for each other.
+        let length = Length::Seconds(options.seconds);
+        Self { rounds: options.common.rounds, length, scale: 10 }
+    }
+}
+
+impl Way {
+    /// Starts what stands on the way, and waits until Postgres answers through it.
+    async fn open(
+        stage: &Stage,
+        route: Route,
+        database: &Database,
+        ground: &Ground,
+        authority: &Authority,
+        client: &Holder,
+    ) -> Result<Self> {
+        let direct = Target {
+            host: stage.address.to_string(),
+            port: database.port,
+            user: BENCH,
+            settings: vec![("PGSSLMODE", "disable".into())],
+        };
+        let certified = vec![
+            ("PGSSLMODE", "verify-full".into()),
+            ("PGSSLCERT", client.certificate.clone()),
+            ("PGSSLKEY", client.key.clone()),
+            ("PGSSLROOTCERT", client.authority.clone()),
+        ];
+        let (target, proxies) = match route {
+            Route::Tcp => (direct, Vec::new()),
+            Route::Password => {
+                let mut target = Target { user: PASSWORDED, ..direct };
+                target.settings.push(("PGPASSWORD", PASSWORDED.into()));
+                (target, Vec::new())
+            }
+            Route::Tls => (Target { settings: certified, ..direct }, Vec::new()),
+            Route::Envoys(filter) => {
+                let envoys = ground.pair(stage, route.key(), filter).await?;
+                let host = envoys.host.display().to_string();
+                // The bootstrap names its socket as Postgres would.
+                (Target { host, port: 5432, ..direct }, envoys.ends.into())
+            }
+            Route::PgBouncer => {
+                let mesh = &stage.accounts.mesh;
+                let tls = authority.issue(stage, "pgbouncer-tls", "pgbouncer", mesh)?;
+                let bouncer = Bouncer::start(stage, database, &tls)?;
+                let target = Target { port: bouncer.port, settings: certified, ..direct };
+                (target, vec![bouncer.process])
+            }
+        };
+        until("an answer of Postgres", PATIENCE, async || {
+            target.run(stage, Load::ALL[0], Length::Transactions(1)).await.map(drop)
+        })
+        .await?;
+        Ok(Self { route, target, proxies })
+    }
+
+    async fn measure(&self, stage: &Stage, load: Load, length: Length) -> Result<Sample> {
+        let (neighbours, before) = (Neighbours::look()?, self.spent()?);
+        let seen = self.target.run(stage, load, length).await?;
+        let spent = self.spent()?.saturating_sub(before);
+        let spent = (!self.proxies.is_empty()).then_some(spent);
+        let sample = Sample::of(&seen, spent, neighbours.since()?);
+        println!(
+            "  {:<52} {:<32} {:>8.0}/s  mean {:>7.2} ms  p99 {:>7.2} ms{}",
+            load.title(),
+            self.route.title(),
+            sample.tps,
+            sample.mean_ms,
+            sample.p99_ms,
+            sample.proxy_us.map_or(String::new(), |spent| format!("  proxies {spent:>6.0} µs")),
+        );
+        Ok(sample)
+    }
+
+    /// CPU time that the proxies have spent so far, in nanoseconds.
+    fn spent(&self) -> Result<u64> {
+        self.proxies.iter().map(|proxy| process::cpu(proxy.id())).sum()
+    }
+}
