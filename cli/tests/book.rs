@@ -28,17 +28,19 @@ fn policies(chapter: &str) -> Vec<&str> {
 
 #[test]
 fn every_policy_of_the_book_passes_its_tests() {
-    let chapter = std::fs::read_to_string(repository("docs/policy.md")).unwrap();
-    let policies = policies(&chapter);
-    assert!(policies.len() > 5, "{} policies found", policies.len());
-    let directory = tempfile::tempdir().unwrap();
-    for (i, policy) in policies.iter().enumerate() {
-        let file = directory.path().join(format!("example-{i}.yaml"));
-        std::fs::write(&file, policy).unwrap();
-        signet("check", &file);
-        if policy.contains("\ntests:") {
-            let told = signet("test", &file);
-            assert!(!told.contains(" 0 passed"), "{told}");
+    for (chapter, at_least) in [("policy.md", 6), ("role-injection.md", 1)] {
+        let text = std::fs::read_to_string(repository("docs").join(chapter)).unwrap();
+        let policies = policies(&text);
+        assert!(policies.len() >= at_least, "{} policies found in {chapter}", policies.len());
+        let directory = tempfile::tempdir().unwrap();
+        for (i, policy) in policies.iter().enumerate() {
+            let file = directory.path().join(format!("example-{i}.yaml"));
+            std::fs::write(&file, policy).unwrap();
+            signet("check", &file);
+            if policy.contains("\ntests:") {
+                let told = signet("test", &file);
+                assert!(!told.contains(" 0 passed"), "{told}");
+            }
         }
     }
 }

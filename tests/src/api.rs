@@ -15,13 +15,14 @@ pub struct Api {
 
 impl Api {
     /// Starts it with its socket in `directory`, where its sidecar's Postgres socket is too.
-    pub fn start(stage: &Stage, directory: &Path) -> Result<Self> {
+    pub fn start(stage: &Stage, directory: &Path, options: &[String]) -> Result<Self> {
         let socket = directory.join("api.sock");
         let program = stage.within_reach(&stage.programs.own("example-api")?)?;
         let process = Launch::new("api", program, &stage.accounts.mesh)
             .args(["--listen", &format!("unix:{}", socket.display())])
             .arg("--database")
             .arg(format!("host={} user=api dbname=customers", directory.display()))
+            .args(options)
             .env("RUST_LOG", "info")
             .start(stage)?;
         Ok(Self { process, socket })

@@ -28,6 +28,7 @@ pub struct MeshPlan {
     mutations: Vec<(Workload, Mutation)>,
     identities: BTreeMap<Workload, Workload>,
     policy: Option<String>,
+    api_options: Vec<String>,
     narrate: fn(&str),
 }
 
@@ -43,6 +44,7 @@ impl MeshPlan {
             mutations: Vec::new(),
             identities: BTreeMap::new(),
             policy: None,
+            api_options: Vec::new(),
             narrate: |_| {},
         }
     }
@@ -100,6 +102,13 @@ impl MeshPlan {
         self
     }
 
+    /// Starts the API with this option.
+    #[must_use]
+    pub fn api_option(mut self, option: impl Into<String>) -> Self {
+        self.api_options.push(option.into());
+        self
+    }
+
     /// Puts it up and waits until all of it is ready.
     pub async fn start(self) -> Result<Mesh> {
         let stage = Stage::set(self.logs.clone())?;
@@ -148,7 +157,7 @@ impl MeshPlan {
             let envoy = Envoy::start(&stage, &name, &bootstrap, &directory)?;
             sidecars.insert(workload, Sidecar { envoy, server, ops, directory });
         }
-        let api = Api::start(&stage, &sidecars[&Workload::Api].directory)?;
+        let api = Api::start(&stage, &sidecars[&Workload::Api].directory, &self.api_options)?;
         Ok(Mesh { sidecars, api, postgres, source, policy, site, stage })
     }
 }

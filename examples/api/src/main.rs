@@ -1,24 +1,23 @@
 //! The demo's API: customers in Postgres, read and written in the role that the sidecar's filter names.
 
-mod caller;
 mod customers;
 mod database;
 mod listen;
 mod problem;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
+use axum::extract::FromRef;
 use axum::http::HeaderMap;
 use axum::routing::get;
 use axum::{Json, Router};
+use caller_role::{Role, RoleConnections, Roles};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_postgres::config::Host;
 use tracing_subscriber::EnvFilter;
 
-use crate::caller::DbRole;
-use crate::database::{Database, RoleInjection};
+use crate::database::RoleInjection;
 use crate::listen::ListenAddress;
 
 /// Customers in Postgres, behind an Envoy sidecar.
@@ -46,7 +45,7 @@ struct Arguments {
         value_delimiter = ',',
         default_value = "customers_reader,customers_writer"
     )]
-    roles: Vec<DbRole>,
+    roles: Vec<Role>,
     /// How a transaction comes to its role
     #[arg(long, env = "EXAMPLE_API_ROLE_INJECTION", value_enum, default_value = "set-config")]
     role_injection: RoleInjection,
@@ -56,8 +55,16 @@ struct Arguments {
 }
 
 /// What every request may use.
+#[derive(Clone)]
 struct App {
-    database: Database,
+    roles: Roles,
+    database: RoleConnections,
+}
+
+impl FromRef<App> for Roles {
+    fn from_ref(app: &App) -> Self {
+        app.roles.clone()
+    }
 }
 
 /// A connection string that leads to the sidecar: nothing else is encrypted on the way.
@@ -100,15 +107,14 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let Arguments { listen, database, roles, role_injection, connections } = arguments;
-    let app = Arc::new(App {
-        database: Database::new(&database, role_injection, roles, connections.into())?,
-    });
+    let roles = Roles::new(roles);
+    let database = role_injection.connections(&database, &roles, connections.into());
     let router = Router::new()
         .route("/customers", get(customers::list).post(customers::create))
         .route("/customers/{id}", get(customers::find).delete(customers::delete))
         .route("/whoami", get(whoami))
         .route("/livez", get(async || "ok\n"))
-        .with_state(app);
+        .with_state(App { roles, database });
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}

@@ -2,5 +2,6 @@
 
 mod api;
 mod customers;
+#[path = "../../../caller-role/tests/running/postgres.rs"]
 mod postgres;
 mod process;
