@@ -1,5 +1,7 @@
 //! What a server says between the start-up packet and its first `ReadyForQuery`.
 
+/// A type and an int32 length.
+const HEADER: usize = 5;
 /// `BackendKeyData` holds a process id and a key of at most 256 bytes.
 const MAX_KEY_DATA: usize = 4 + 256;
 /// Enough of an `ErrorResponse` to hold its SQLSTATE, which stands in front.
@@ -61,7 +63,7 @@ impl BackendMessages {
             };
             let (part, rest) = chunk.split_at_checked(remaining).unwrap_or((chunk, &[]));
             let room = limit(kind).saturating_sub(self.kept.len());
-            self.kept.extend(part.iter().take(room));
+            self.kept.extend_from_slice(part.get(..room).unwrap_or(part));
             chunk = rest;
             if part.len() < remaining {
                 self.body = Some((kind, remaining - part.len()));
@@ -85,17 +87,17 @@ impl BackendMessages {
         &mut self,
         chunk: &mut &[u8],
     ) -> Result<Option<(u8, usize)>, BackendStreamError> {
-        while let Some((&byte, rest)) = chunk.split_first() {
-            self.header.push(byte);
-            *chunk = rest;
-            if let &[kind, a, b, c, d] = self.header.as_slice() {
-                self.header.clear();
-                let length =
-                    u32::from_be_bytes([a, b, c, d]).checked_sub(4).ok_or(BackendStreamError)?;
-                let body = (kind, usize::try_from(length).map_err(|_| BackendStreamError)?);
-                self.body = Some(body);
-                return Ok(Some(body));
-            }
+        let lacking = HEADER - self.header.len().min(HEADER);
+        let (part, rest) = chunk.split_at_checked(lacking).unwrap_or((chunk, &[]));
+        self.header.extend_from_slice(part);
+        *chunk = rest;
+        if let &[kind, a, b, c, d] = self.header.as_slice() {
+            self.header.clear();
+            let length =
+                u32::from_be_bytes([a, b, c, d]).checked_sub(4).ok_or(BackendStreamError)?;
+            let body = (kind, usize::try_from(length).map_err(|_| BackendStreamError)?);
+            self.body = Some(body);
+            return Ok(Some(body));
         }
         Ok(None)
     }

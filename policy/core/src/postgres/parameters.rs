@@ -97,27 +97,34 @@ impl<'a> Session<'a> {
     /// `options` is not among them: what it set is here under its own names.
     pub fn startup_parameters(&self) -> impl Iterator<Item = Parameter<'a>> {
         let Self { rule, role, database, spiffe_id, request } = *self;
-        let kept = move || {
-            placed(request).filter_map(move |(place, pair)| match judge(rule, place, pair) {
+        // Judged once each: this is the larger part of what a new session costs the filter.
+        let kept: Vec<Parameter<'a>> = placed(request)
+            .filter_map(|(place, pair)| match judge(rule, place, pair) {
                 Verdict::Keep(name) => Some((name, pair.1)),
                 Verdict::Drop | Verdict::Refuse => None,
             })
+            .collect();
+        let says = |parameters: &[Parameter<'_>], name: &[u8]| {
+            parameters.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))
         };
-        let last_of_each = kept().enumerate().filter(move |(i, (name, _))| {
-            !kept().skip(i.saturating_add(1)).any(|(later, _)| later.eq_ignore_ascii_case(name))
+        let last_of_each = kept.iter().enumerate().filter(|(i, (name, _))| {
+            !says(kept.get(i.saturating_add(1)..).unwrap_or_default(), name)
         });
         let settings = rule
             .settings
             .iter()
             .map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()))
-            .filter(move |(name, _)| !kept().any(|(chosen, _)| chosen.eq_ignore_ascii_case(name)));
-        [(&b"user"[..], role.as_bytes()), (b"database", database)]
-            .into_iter()
-            .chain(last_of_each.map(|(_, pair)| pair))
-            .chain(settings)
-            .chain([
-                (&b"signet.spiffe_id"[..], spiffe_id.as_bytes()),
-                (b"signet.rule", rule.name.as_str().as_bytes()),
-            ])
+            .filter(|(name, _)| !says(&kept, name));
+        let parameters: Vec<Parameter<'a>> =
+            [(&b"user"[..], role.as_bytes()), (b"database", database)]
+                .into_iter()
+                .chain(last_of_each.map(|(_, pair)| *pair))
+                .chain(settings)
+                .chain([
+                    (&b"signet.spiffe_id"[..], spiffe_id.as_bytes()),
+                    (b"signet.rule", rule.name.as_str().as_bytes()),
+                ])
+                .collect();
+        parameters.into_iter()
     }
 }
