@@ -13,7 +13,7 @@ use crate::{Account, Bootstrap, Launch, PATIENCE, Process, Stage, http::Ask, unt
 /// An Envoy and the directory of its sockets.
 #[derive(Debug)]
 pub struct Envoy {
-    process: Process,
+    process: Option<Process>,
     directory: PathBuf,
 }
 
@@ -57,7 +57,7 @@ impl Envoy {
             .args(["--log-level", "warning", "--component-log-level", "config:info,wasm:info"])
             .args(["--file-flush-interval-msec", "50"])
             .start(stage)?;
-        Ok(Self { process, directory: directory.to_path_buf() })
+        Ok(Self { process: Some(process), directory: directory.to_path_buf() })
     }
 
     /// Asks Envoy whether it accepts a bootstrap; the error is Envoy's own.
@@ -81,7 +81,7 @@ impl Envoy {
         let admin = self.admin_socket();
         let process = &mut self.process;
         until("Envoy's /ready", PATIENCE, async || {
-            process.alive()?;
+            process.as_mut().context("Envoy is not running")?.alive()?;
             let reply = Ask::get("/ready").unix(&admin).await?;
             if reply.status != 200 {
                 bail!("{} {}", reply.status, reply.body.trim());
@@ -115,7 +115,8 @@ impl Envoy {
 
     /// Every access log line so far.
     pub fn access_log(&self) -> Vec<Value> {
-        self.process.stdout().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        let text = self.process.as_ref().map(Process::stdout).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// Waits for an access log line, among those after the first `seen`, that is as wanted.
@@ -130,7 +131,19 @@ impl Envoy {
 
     /// What Envoy itself logged.
     pub fn log(&self) -> String {
-        self.process.stderr()
+        self.process.as_ref().map(Process::stderr).unwrap_or_default()
+    }
+
+    /// Ends it without a warning.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.as_mut().context("Envoy is not running")?.kill()
+    }
+
+    /// Starts it again after [`Envoy::kill`]; it is not awaited.
+    pub fn restart(&mut self, stage: &Stage) -> Result<()> {
+        let ended = self.process.take().context("Envoy was never started")?;
+        self.process = Some(ended.restart(stage)?);
+        Ok(())
     }
 
     /// The admin interface's Unix socket.

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rustix::process::Signal;
 use tokio_postgres::{Client, Config, NoTls};
 
@@ -24,7 +24,7 @@ pub enum PostgresVersion {
 /// A running server with the databases of `examples/db`, configured by the files there.
 #[derive(Debug)]
 pub struct Postgres {
-    process: Process,
+    process: Option<Process>,
     directory: PathBuf,
     psql: PathBuf,
 }
@@ -48,7 +48,7 @@ impl Postgres {
             .arg(&data)
             .stopped_by(Signal::INT)
             .start(stage)?;
-        let mut postgres = Self { process, directory, psql: stage.programs.psql()? };
+        let mut postgres = Self { process: Some(process), directory, psql: stage.programs.psql()? };
         postgres.accepts_connections(stage).await?;
         postgres.administer(stage, "postgres", "--file", example.join("setup.sql"))?;
         Ok(postgres)
@@ -66,7 +66,14 @@ impl Postgres {
 
     /// What it logged so far.
     pub fn log(&self) -> String {
-        self.process.stderr()
+        self.process.as_ref().map(Process::stderr).unwrap_or_default()
+    }
+
+    /// Stops it, with an end to all sessions, and starts it again.
+    pub async fn restart(&mut self, stage: &Stage) -> Result<()> {
+        let stopped = self.process.take().context("Postgres was never started")?.stopped();
+        self.process = Some(stopped.restart(stage)?);
+        self.accepts_connections(stage).await
     }
 
     /// How many backends were forked so far, from Postgres' own log.
@@ -97,7 +104,7 @@ impl Postgres {
 
     async fn accepts_connections(&mut self, stage: &Stage) -> Result<()> {
         until("Postgres accepts connections", PATIENCE, async || {
-            self.process.alive()?;
+            self.process.as_mut().context("Postgres is not running")?.alive()?;
             self.sql(stage, "postgres", "select").map(drop)
         })
         .await

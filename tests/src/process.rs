@@ -179,6 +179,13 @@ impl Process {
         Ok(())
     }
 
+    /// Asks it to stop, and waits for its end.
+    #[must_use]
+    pub fn stopped(mut self) -> Self {
+        self.stop();
+        self
+    }
+
     /// Starts it again, as it was started before; it must have ended.
     pub fn restart(self, stage: &Stage) -> Result<Self> {
         self.launch.clone().start(stage)

@@ -80,6 +80,11 @@ impl Programs {
         present("/usr/lib/postgresql/15/bin/psql".into(), "run cargo xtask setup")
     }
 
+    /// What setup installed or built for a connection pool, e.g. `pgxpool/load`.
+    pub fn pool(&self, path: &str) -> Result<PathBuf> {
+        self.tool(&format!("pools/{path}"))
+    }
+
     fn tool(&self, path: &str) -> Result<PathBuf> {
         let found = present(self.repository.join(".tools").join(path), "run cargo xtask setup")?;
         found.canonicalize().with_context(|| format!("cannot resolve {}", found.display()))

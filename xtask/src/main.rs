@@ -23,7 +23,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Recipe {
-    /// Install what the demo and the tests need: Envoy, Postgres 15 and 18, SPIRE, the wasm target, Chromium
+    /// Install what the demo and the tests need: Envoy, Postgres 15 and 18, SPIRE, the wasm target, Chromium, connection pools
     ///
     /// Every step is skipped when its work is done, and can be repeated. Downloads are pinned by
     /// hash and land in `.tools/`; only Debian packages are installed into the system.

@@ -4,8 +4,11 @@
 mod cargo_deny;
 mod chromium;
 mod envoy;
+mod go_program;
+mod maven;
 mod pgbouncer;
 mod pin;
+mod pools;
 mod postgres;
 mod spire;
 pub(crate) mod wasm_target;
@@ -39,6 +42,8 @@ pub(crate) enum Part {
     /// `PgBouncer`, from Debian, for `cargo xtask bench postgres`
     #[value(name = "pgbouncer")]
     PgBouncer,
+    /// Connection pools, from Go modules and Maven Central
+    Pools,
     /// cargo-deny, for `cargo xtask check`
     CargoDeny,
 }
@@ -55,6 +60,7 @@ impl Part {
         Self::Spire,
         Self::Chromium,
         Self::PgBouncer,
+        Self::Pools,
     ];
 
     /// What is there already, told in a line; `None` if the part must be installed.
@@ -67,6 +73,7 @@ impl Part {
             Self::Spire => spire::found(),
             Self::Chromium => chromium::found(),
             Self::PgBouncer => pgbouncer::found(),
+            Self::Pools => pools::found(),
             Self::CargoDeny => cargo_deny::found(),
         }
     }
@@ -80,6 +87,7 @@ impl Part {
             Self::Spire => spire::install(),
             Self::Chromium => chromium::install(),
             Self::PgBouncer => pgbouncer::install(),
+            Self::Pools => pools::install(),
             Self::CargoDeny => cargo_deny::install(),
         }
     }
@@ -94,6 +102,7 @@ impl Part {
             Self::Spire => "SPIRE 1.15.3 server and agent (Go build, about 5 minutes on 2 cores)",
             Self::Chromium => "Chromium (Debian package)",
             Self::PgBouncer => "PgBouncer (Debian package)",
+            Self::Pools => "pgxpool and HikariCP (half a minute)",
             Self::CargoDeny => "cargo-deny (Rust build, some minutes)",
         }
     }

@@ -1,0 +1,49 @@
+//! deadpool on tokio-postgres. What it reads and prints stands in ../README.md.
+
+use std::{env, time::Duration};
+
+use anyhow::Result;
+use deadpool_postgres::{Manager, Pool, Runtime};
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+use tokio_postgres::{Config, NoTls};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(20);
+
+async fn ask(pool: &Pool) -> Result<Value> {
+    let client = pool.get().await?;
+    let row = client.query_one("select pg_backend_pid(), current_user::text", &[]).await?;
+    Ok(json!({ "backend": row.get::<_, i32>(0), "user": row.get::<_, String>(1) }))
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let mut config = Config::new();
+    config
+        .host(env::var("PGHOST")?)
+        .port(env::var("PGPORT")?.parse()?)
+        .user(env::var("PGUSER")?)
+        .dbname(env::var("PGDATABASE")?);
+    let size = env::var("POOL_SIZE")?.parse()?;
+    let pool = Pool::builder(Manager::new(config, NoTls))
+        .max_size(size)
+        .runtime(Runtime::Tokio1)
+        .build()?;
+    let workers = (0..2 * size).map(|_| {
+        let pool = pool.clone();
+        tokio::spawn(async move {
+            loop {
+                let outcome = match timeout(PATIENCE, ask(&pool)).await {
+                    Ok(Ok(found)) => found,
+                    Ok(Err(error)) => json!({ "error": format!("{error:#}").lines().next() }),
+                    Err(_) => json!({ "error": "no answer in time" }),
+                };
+                println!("{outcome}");
+                sleep(PAUSE).await;
+            }
+        })
+    });
+    futures::future::try_join_all(workers.collect::<Vec<_>>()).await?;
+    Ok(())
+}
