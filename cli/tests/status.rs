@@ -132,6 +132,28 @@ Refused peers  1
 }
 
 #[test]
+fn a_server_of_a_node_tells_what_each_process_has() {
+    let mut status = status(true);
+    status["source"]["kind"] = json!("broker");
+    let svid = status["svids"][0].clone();
+    status["svids"] = json!([]);
+    status["processes"] = json!([
+        { "process": "uid 7 pid 9", "streams": 2, "trouble": null, "svids": [svid], "bundles": [] },
+        { "process": "uid 8 pid 10", "streams": 1, "trouble": "no identity\u{1b}", "svids": [], "bundles": [] },
+    ]);
+    let run = asked(&ok(&status), &[]);
+    let expected = "
+Processes  2
+  uid 7 pid 9  (streams: 2)
+    spiffe://example.org/api  50 min 0 s left  serial 0a:0b  default  hint internal
+  uid 8 pid 10  (streams: 1)
+    no identity
+
+Policy";
+    assert!(run.out.contains("\nSVIDs  0\n") && run.out.contains(expected), "{}", run.out);
+}
+
+#[test]
 fn the_exit_code_tells_readiness() {
     let run = asked(&ok(&status(false)), &[]);
     assert_eq!(run.code, 1);

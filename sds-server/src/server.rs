@@ -123,6 +123,7 @@ impl Server {
                 source: reported,
                 metrics,
                 registry: Arc::clone(&registry),
+                attended: views.attended(),
                 log,
                 started: SystemTime::now(),
             };

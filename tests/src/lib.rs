@@ -49,7 +49,7 @@ pub use policy::PolicyFile;
 pub use postgres::{Postgres, PostgresVersion};
 pub use process::{Launch, Process};
 pub use programs::Programs;
-pub use sds_server::{NodeSource, SdsServer};
+pub use sds_server::{NodeSource, SdsServer, filter_code};
 pub use site::Ops;
 pub use spire::Spire;
 pub use stage::Stage;

@@ -208,6 +208,17 @@ admin: {{ listen: "unix://{at}/sds-admin.sock" }}
     }
 }
 
+/// A filter's code as the server's configuration names it: `wasm` and `sha256`.
+pub fn filter_code(stage: &Stage, name: &str) -> Result<String> {
+    // A copy, for the server withholds a filter whose code changes, as a build would change it.
+    let wasm = stage.path().join(format!("{name}.wasm"));
+    if !wasm.exists() {
+        fs::copy(stage.programs.filter(name)?, &wasm)?;
+    }
+    let digest = hex::encode(Sha256::digest(fs::read(&wasm)?));
+    Ok(format!("wasm: {}, sha256: {digest}", wasm.display()))
+}
+
 fn configured(
     stage: &Stage,
     source: &IdentitySource,
@@ -216,17 +227,7 @@ fn configured(
     directory: &Path,
 ) -> Result<String> {
     let at = directory.display();
-    let filter = |name: &str| -> Result<(PathBuf, String)> {
-        // A copy, for the server withholds a filter whose code changes, as a build would change it.
-        let wasm = stage.path().join(format!("{name}.wasm"));
-        if !wasm.exists() {
-            fs::copy(stage.programs.filter(name)?, &wasm)?;
-        }
-        let digest = hex::encode(Sha256::digest(fs::read(&wasm)?));
-        Ok((wasm, digest))
-    };
-    let (http, http_digest) = filter("spiffe_authz")?;
-    let (postgres, postgres_digest) = filter("pg_role")?;
+    let (http, postgres) = (filter_code(stage, "spiffe_authz")?, filter_code(stage, "pg_role")?);
     Ok(format!(
         r#"source:
   workload_api: {{ socket: "unix://{api}" }}
@@ -234,14 +235,12 @@ listen: {{ path: {at}/sds.sock, mode: "0660" }}
 admin: {{ listen: "unix://{at}/sds-admin.sock" }}
 policy: {{ file: {policy} }}
 filters:
-  http: {{ wasm: {http}, sha256: {http_digest}, denial_detail: rule }}
-  postgres: {{ wasm: {postgres}, sha256: {postgres_digest}, denial_detail: rule }}
+  http: {{ {http}, denial_detail: rule }}
+  postgres: {{ {postgres}, denial_detail: rule }}
 process: {{ dumpable: {dumpable} }}
 "#,
         api = source.socket(workload).display(),
         policy = policy.display(),
-        http = http.display(),
-        postgres = postgres.display(),
         dumpable = source.needs_dumpable_workloads(stage),
     ))
 }

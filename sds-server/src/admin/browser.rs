@@ -2,10 +2,15 @@
 
 use std::net::IpAddr;
 
+use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+
+/// Bytes that are read of a body that nobody wants: closing on what was not read would reset the
+/// connection, and the refusal with it.
+const UNWANTED: usize = 64 << 10;
 
 /// Refuses what only a page of another site would send:
 ///
@@ -15,7 +20,10 @@ use axum::response::{IntoResponse, Response};
 /// - a change whose body is not `application/json`: a foreign page can post forms and texts only.
 pub(super) async fn refuse_other_sites(request: Request, next: Next) -> Response {
     match foreign(request.method(), request.headers()) {
-        Some(reason) => (StatusCode::FORBIDDEN, format!("{reason}\n")).into_response(),
+        Some(reason) => {
+            let _ = to_bytes(request.into_body(), UNWANTED).await;
+            (StatusCode::FORBIDDEN, format!("{reason}\n")).into_response()
+        }
         None => next.run(request).await,
     }
 }

@@ -11,8 +11,9 @@ use crate::config::Source;
 use crate::logging::LogControl;
 use crate::metrics::Metrics;
 use crate::policy::PolicyReport;
-use crate::sources::{Svid, SvidSnapshot};
+use crate::sources::{Identities, Pin, Svid, SvidSnapshot};
 use crate::time::serialize_utc;
+use crate::xds::Attended;
 use crate::xds::registry::{EnvoyReport, RefusedPeer, Registry};
 
 /// All that the admin pages read.
@@ -26,6 +27,8 @@ pub struct Admin {
     pub metrics: Metrics,
     /// Who is connected.
     pub registry: Arc<Registry>,
+    /// Who is served its own identities.
+    pub attended: Attended,
     /// For `/logging`.
     pub log: LogControl,
     /// When the server was started.
@@ -48,10 +51,13 @@ pub struct Status {
     pub readiness: Readiness,
     /// Where identities come from.
     pub source: SourceReport,
-    /// The SVIDs that are served, by SPIFFE ID.
+    /// The server's SVIDs, by SPIFFE ID: those that it serves, but where each process gets its own.
     pub svids: Vec<SvidReport>,
-    /// The bundles that are served, by trust domain.
+    /// The bundles that come with them, by trust domain.
     pub bundles: Vec<BundleReport>,
+    /// The processes that are served their own identities, by user and number; empty with the source
+    /// `workload_api`.
+    pub processes: Vec<ProcessReport>,
     /// The policy; null where none is configured.
     pub policy: Option<PolicyReport>,
     /// Who is connected, by peer and node.
@@ -73,6 +79,21 @@ pub struct SourceReport {
     pub connected: bool,
     /// What is wrong with it, or with what it issued.
     pub trouble: Option<String>,
+}
+
+/// A process that is served its own identities.
+#[derive(Debug, Serialize)]
+pub struct ProcessReport {
+    /// Who it is: `uid 7 pid 9`, as `envoys[].peer`.
+    pub process: String,
+    /// Its open streams. Without any it is forgotten after a while.
+    pub streams: usize,
+    /// Why it has no default SVID, or why nothing newer arrives.
+    pub trouble: Option<String>,
+    /// Its SVIDs, by SPIFFE ID.
+    pub svids: Vec<SvidReport>,
+    /// Its bundles, by trust domain.
+    pub bundles: Vec<BundleReport>,
 }
 
 /// A served SVID.
@@ -126,6 +147,11 @@ pub struct AuthorityReport {
 }
 
 impl SourceReport {
+    /// Whether each process is served its own identities.
+    pub fn is_per_process(&self) -> bool {
+        self.kind != "workload_api"
+    }
+
     /// Of a configured source.
     pub fn of(source: &Source) -> Self {
         let (kind, address) = match source {
@@ -155,11 +181,22 @@ impl Admin {
             },
             svids: svids(&identities.snapshot, now),
             bundles: bundles(&identities.snapshot, now),
+            processes: self.attended.tell(|pin, streams, held| process(pin, streams, held, now)),
             policy,
             envoys: self.registry.envoys(),
             refused_peers: self.registry.refused(),
             logging: self.log.filter(),
         }
+    }
+}
+
+fn process(pin: &Pin, streams: usize, held: &Identities, now: SystemTime) -> ProcessReport {
+    ProcessReport {
+        process: pin.to_string(),
+        streams,
+        trouble: held.trouble.clone(),
+        svids: svids(&held.snapshot, now),
+        bundles: bundles(&held.snapshot, now),
     }
 }
 

@@ -33,7 +33,7 @@ mod wire;
 pub use catalogue::Catalogue;
 pub use form::ValidationForm;
 pub use listener::{ListenError, Listeners, SocketFile};
-pub use processes::Processes;
+pub use processes::{Attended, Processes};
 pub use publisher::Publisher;
 pub use rules::ResourceRules;
 pub use service::{Hub, serve};

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -45,9 +45,14 @@ type Living = HashMap<(i32, u32, u32), Arc<Process>>;
 #[derive(Debug)]
 struct Process {
     pin: Arc<Pin>,
+    identities: watch::Receiver<Identities>,
     catalogues: watch::Receiver<Arc<Catalogue>>,
     seats: watch::Sender<usize>,
 }
+
+/// The processes as operators see them. It keeps none of them, nor what is held for them.
+#[derive(Debug, Clone, Default)]
+pub struct Attended(Weak<Mutex<Living>>);
 
 /// One stream of a process; it is looked after while there are any.
 #[derive(Debug)]
@@ -73,6 +78,11 @@ impl Processes {
             end,
             living: Arc::default(),
         }
+    }
+
+    /// For operators.
+    pub(super) fn attended(&self) -> Attended {
+        Attended(Arc::downgrade(&self.living))
     }
 
     /// A seat for a stream of the process, and what the process may have.
@@ -101,8 +111,12 @@ impl Processes {
             Arc::clone(&self.rules),
             Arc::clone(&self.registry),
         );
-        let process =
-            Arc::new(Process { pin: Arc::clone(pin), catalogues, seats: watch::channel(0).0 });
+        let process = Arc::new(Process {
+            pin: Arc::clone(pin),
+            identities: identities.clone(),
+            catalogues,
+            seats: watch::channel(0).0,
+        });
         let care = Care {
             process: Arc::clone(&process),
             living: Arc::clone(&self.living),
@@ -125,6 +139,22 @@ impl Processes {
             }
         });
         process
+    }
+}
+
+impl Attended {
+    /// Tells of each process that lives: who it is, how many streams it has, and what is held for it. By user,
+    /// then by number.
+    pub(crate) fn tell<T>(&self, tell: impl Fn(&Pin, usize, &Identities) -> T) -> Vec<T> {
+        let Some(living) = self.0.upgrade() else { return Vec::new() };
+        let mut processes: Vec<_> = locked(&living).values().cloned().collect();
+        processes.retain(|process| process.is_attended());
+        processes.sort_by_key(|process| (process.pin.uid(), process.pin.pid()));
+        let told = processes.iter().map(|process| {
+            let Process { pin, seats, identities, .. } = &**process;
+            tell(pin, *seats.borrow(), &identities.borrow())
+        });
+        told.collect()
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::catalogue::Catalogue;
 use super::peer::{LocalPeer, Peer};
-use super::processes::{Processes, Seat};
+use super::processes::{Attended, Processes, Seat};
 use super::status::Refusal;
 
 /// Opens a [`View`] for whoever is let in.
@@ -30,6 +30,14 @@ pub(super) struct View {
 }
 
 impl Views {
+    /// The processes that are served their own; nobody where everybody sees the same.
+    pub fn attended(&self) -> Attended {
+        match self {
+            Self::Shared(_) => Attended::default(),
+            Self::PerProcess(processes) => processes.attended(),
+        }
+    }
+
     /// The view of `peer`, or why it has none.
     pub(super) fn open(&self, peer: &Peer) -> Result<View, Refusal> {
         match (self, peer) {

@@ -2,6 +2,7 @@
 //! another's.
 
 mod scene;
+mod slices;
 
 use anyhow::{Result, ensure};
 use e2e::{
@@ -16,7 +17,7 @@ use crate::scene::{Node, answered, id_of, user};
 /// The node outlives a failure, so that its logs are printed.
 async fn each_process_gets_its_own(source: NodeSource) {
     let (alice, bob) = (user("alice", 60_101), user("bob", 60_102));
-    let mut node = Node::set(source, &[&alice, &bob], "").await.unwrap();
+    let mut node = Node::set(source, &[&alice, &bob], |_| Ok(String::new())).await.unwrap();
     two_users(&mut node, alice, bob).await.unwrap();
 }
 
@@ -32,6 +33,16 @@ async fn two_users(node: &mut Node, alice: Account, bob: Account) -> Result<()> 
     let at = |port: u16| presented_by((node.stage.address, port).into());
     assert_eq!(at(alice_port).await?.spiffe_id, id_of(&alice));
     assert_eq!(at(bob_port).await?.spiffe_id, id_of(&bob));
+    node.tells("what each process has", |status| {
+        shows(status, "uid 60101 ", &[&id_of(&alice)])
+            && shows(status, "uid 60102 ", &[&id_of(&bob)])
+            && status["processes"].as_array().is_some_and(|processes| processes.len() == 3)
+    })
+    .await?;
+    for page in ["/", "/status"] {
+        let page = node.server.admin(page).await?.body;
+        assert!(page.contains(&id_of(&alice)) && !page.contains("PRIVATE"), "{page}");
+    }
     node.tells("the thief waits for what is bob's", |status| {
         waits_for(status, "thief", &id_of(&bob))
     })
@@ -45,7 +56,10 @@ async fn two_users(node: &mut Node, alice: Account, bob: Account) -> Result<()> 
     let mut asked = stranger.open(&["default", &id_of(&alice), "ROOTCA"]);
     assert!(matches!(asked.hear().await, Heard::Silence));
     let me = format!("uid 0 pid {}", std::process::id());
-    node.tells("why the stranger gets nothing", |status| is_refused(status, &me)).await?;
+    node.tells("why the stranger gets nothing", |status| {
+        is_refused(status, &me) && shows(status, &me, &[])
+    })
+    .await?;
     assert!(node.server.log().contains(&me), "{}", node.server.log());
 
     // One upstream stream each, whatever the number of connections and streams.
@@ -75,6 +89,11 @@ async fn two_users(node: &mut Node, alice: Account, bob: Account) -> Result<()> 
     drop(thief);
     node.shows("signet_node_processes", 3).await?;
     node.shows("signet_node_upstream_streams", 3).await?;
+    node.tells("only those that live", |status| {
+        let processes = status["processes"].as_array().into_iter().flatten();
+        processes.filter_map(|process| process["process"].as_str()).count() == 3
+    })
+    .await?;
 
     let streams = node.gauge("signet_xds_streams").await?;
     survives_the_agents_restart(node, &alice, alice_port).await?;
@@ -123,6 +142,21 @@ fn waits_for(status: &Value, node: &str, name: &str) -> bool {
         .any(|w| w["name"] == *name)
 }
 
+/// Whether operators are told that every process of somebody has these SVIDs and no others, or why it
+/// has none.
+fn shows(status: &Value, who: &str, ids: &[&str]) -> bool {
+    let processes = status["processes"].as_array().into_iter().flatten();
+    let mut of_whom = processes
+        .filter(|process| process["process"].as_str().is_some_and(|it| it.starts_with(who)))
+        .peekable();
+    of_whom.peek().is_some()
+        && of_whom.all(|process| {
+            let svids = process["svids"].as_array().into_iter().flatten();
+            let found: Vec<_> = svids.filter_map(|svid| svid["spiffe_id"].as_str()).collect();
+            found == ids && (process["trouble"].is_string() == ids.is_empty())
+        })
+}
+
 /// Whether operators are told that the agent issues nothing to a process.
 fn is_refused(status: &Value, who: &str) -> bool {
     let refused = status["refused_peers"].as_array().into_iter().flatten();
@@ -137,7 +171,7 @@ fn is_refused(status: &Value, who: &str) -> bool {
 async fn a_storm_is_queued(source: NodeSource) {
     let alice = user("alice", 60_101);
     let limits = "limits: { opens_burst: 10000, opens_per_second: 10000 }";
-    let mut node = Node::set(source, &[&alice], limits).await.unwrap();
+    let mut node = Node::set(source, &[&alice], |_| Ok(limits.to_owned())).await.unwrap();
     storm(&mut node, &alice).await.unwrap();
 }
 

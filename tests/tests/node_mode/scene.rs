@@ -35,7 +35,7 @@ impl Node {
     pub(crate) async fn set(
         source: NodeSource,
         users: &[&Account],
-        configuration: &str,
+        configuration: impl FnOnce(&Stage) -> Result<String>,
     ) -> Result<Self> {
         let stage = Stage::set(None)?;
         ensure!(
@@ -45,7 +45,8 @@ impl Node {
         let spire = Spire::start(&stage, SVID_TTL).await?;
         let entries: Vec<_> = users.iter().map(|user| Entry::of_user(user, SVID_TTL)).collect();
         spire.create(&stage, &entries)?;
-        let server = SdsServer::of_node(&stage, &spire, source, SVID_TTL, configuration)?;
+        let configuration = configuration(&stage)?;
+        let server = SdsServer::of_node(&stage, &spire, source, SVID_TTL, &configuration)?;
         Ok(Self { server, spire, stage })
     }
 
@@ -57,6 +58,17 @@ impl Node {
     /// Starts an Envoy of a user, which asks for `default`, for the SVID of `own_id`, and for
     /// bundles. Returns its port too.
     pub(crate) fn envoy(&self, name: &str, user: &Account, own_id: &str) -> Result<(Envoy, u16)> {
+        self.envoy_with(name, user, own_id, |_| {})
+    }
+
+    /// The same, with a bootstrap that is changed before.
+    pub(crate) fn envoy_with(
+        &self,
+        name: &str,
+        user: &Account,
+        own_id: &str,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<(Envoy, u16)> {
         let (stage, port) = (&self.stage, self.stage.free_port()?);
         let directory = stage.directory(name, user)?;
         std::fs::write(directory.join("listeners.yaml"), "resources: []\n")?;
@@ -67,7 +79,8 @@ impl Node {
             .with("HOST", stage.address)
             .with("PORT", port)
             .with("SERVER_ID", own_id)
-            .with("TRUST_DOMAIN_ID", format!("spiffe://{TRUST_DOMAIN}"));
+            .with("TRUST_DOMAIN_ID", format!("spiffe://{TRUST_DOMAIN}"))
+            .mutate(change)?;
         let program = stage.within_reach(&stage.programs.envoy()?)?;
         Ok((Envoy::start_by(stage, name, &program, user, &bootstrap, &directory)?, port))
     }

@@ -13,6 +13,9 @@ pub(super) struct Report {
     pub(super) source: Source,
     pub(super) svids: Vec<Svid>,
     pub(super) bundles: Vec<Bundle>,
+    /// Older servers do not tell them.
+    #[serde(default)]
+    pub(super) processes: Vec<Process>,
     pub(super) policy: Option<Policy>,
     pub(super) envoys: Vec<Envoy>,
     pub(super) refused_peers: Vec<RefusedPeer>,
@@ -29,6 +32,14 @@ pub(super) struct Source {
     pub(super) kind: String,
     pub(super) address: String,
     pub(super) connected: bool,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Process {
+    pub(super) process: String,
+    pub(super) streams: usize,
+    pub(super) trouble: Option<String>,
+    pub(super) svids: Vec<Svid>,
 }
 
 #[derive(Debug, Deserialize)]

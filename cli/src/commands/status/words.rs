@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::report::{Envoy, Report, Resource};
+use super::report::{Envoy, Report, Resource, Svid};
 
 /// Digits of a hash that tell it from others.
 const SHORT: usize = 12;
@@ -12,6 +12,7 @@ pub(super) fn told(report: &Report, admin: &str) -> String {
     let mut page = Page(String::new());
     page.state(report, admin);
     page.identities(report);
+    page.processes(report);
     page.policy(report);
     page.envoys(report);
     page.refused(report);
@@ -42,14 +43,7 @@ impl Page {
         let connected = if source.connected { "connected" } else { "NOT CONNECTED" };
         self.line(format_args!("\nSource  {} {}: {connected}", source.kind, source.address));
         self.line(format_args!("\nSVIDs  {}", report.svids.len()));
-        let width = widest(report.svids.iter().map(|svid| svid.spiffe_id.as_str()));
-        for svid in &report.svids {
-            let left = length(svid.seconds_left);
-            let default = if svid.default { "  default" } else { "" };
-            let hint = svid.hint.as_ref().map(|hint| format!("  hint {hint}")).unwrap_or_default();
-            let (id, serial) = (&svid.spiffe_id, &svid.serial);
-            self.line(format_args!("  {id:width$}  {left:>14}  serial {serial}{default}{hint}"));
-        }
+        self.svids(&report.svids, "  ");
         self.line(format_args!("\nBundles  {}", report.bundles.len()));
         let width = widest(report.bundles.iter().map(|bundle| bundle.trust_domain.as_str()));
         for bundle in &report.bundles {
@@ -57,6 +51,33 @@ impl Page {
             let (domain, left) = (&bundle.trust_domain, length(left.unwrap_or(0)));
             let authorities = bundle.authorities.len();
             self.line(format_args!("  {domain:width$}  {left:>14}  authorities {authorities}"));
+        }
+    }
+
+    fn svids(&mut self, svids: &[Svid], indent: &str) {
+        let width = widest(svids.iter().map(|svid| svid.spiffe_id.as_str()));
+        for svid in svids {
+            let left = length(svid.seconds_left);
+            let default = if svid.default { "  default" } else { "" };
+            let hint = svid.hint.as_ref().map(|hint| format!("  hint {hint}")).unwrap_or_default();
+            let (id, serial) = (&svid.spiffe_id, &svid.serial);
+            self.line(format_args!(
+                "{indent}{id:width$}  {left:>14}  serial {serial}{default}{hint}"
+            ));
+        }
+    }
+
+    /// Of a server of a node, which serves each process its own.
+    fn processes(&mut self, report: &Report) {
+        if report.source.kind != "workload_api" {
+            self.line(format_args!("\nProcesses  {}", report.processes.len()));
+        }
+        for process in &report.processes {
+            self.line(format_args!("  {}  (streams: {})", process.process, process.streams));
+            self.svids(&process.svids, "    ");
+            if let Some(trouble) = &process.trouble {
+                self.line(format_args!("    {trouble}"));
+            }
         }
     }
 

@@ -2,13 +2,10 @@
 
 use maud::{Markup, html};
 
-use super::{clock, short, table};
+use super::{SHOWN, clock, more, short, table};
 use crate::admin::Status;
 use crate::time::utc;
 use crate::xds::registry::{EnvoyReport, ResourceReport};
-
-/// Envoys that are shown, and resources of each; `/status` has all.
-const SHOWN: usize = 100;
 
 pub(super) fn envoys(status: &Status) -> Markup {
     let digest = status.policy.as_ref().and_then(|policy| policy.digest.as_deref());
@@ -138,11 +135,5 @@ pub(super) fn refused(status: &Status) -> Markup {
             h2 { "Refused peers" small { (status.refused_peers.len()) } }
             (table(&["peer", "why", "times", "first", "last"], &rows, "Nobody was refused."))
         }
-    }
-}
-
-fn more(all: usize) -> Markup {
-    html! {
-        @if all > SHOWN { p class="soft" { "and " (all - SHOWN) " more: see /status" } }
     }
 }

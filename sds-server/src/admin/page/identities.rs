@@ -2,34 +2,85 @@
 
 use maud::{Markup, html};
 
-use super::{countdown, short, table};
+use super::{SHOWN, countdown, more, short, table};
 use crate::admin::Status;
-use crate::admin::status::{AuthorityReport, SvidReport};
+use crate::admin::status::{AuthorityReport, ProcessReport, SvidReport};
 use crate::time::utc;
 
 pub(super) fn svids(status: &Status) -> Markup {
     let rows: Vec<_> = status.svids.iter().map(svid).collect();
+    let heading = if status.source.is_per_process() { "The server's own SVIDs" } else { "SVIDs" };
     html! {
         section id="svids" {
-            h2 { "SVIDs" small { (rows.len()) } }
+            h2 { (heading) small { (rows.len()) } }
             (table(
                 &["SPIFFE ID", "expires in", "valid", "serial", "issuing authority"],
                 &rows,
-                "None is served.",
+                "There is none.",
             ))
         }
     }
 }
 
-fn svid(svid: &SvidReport) -> Markup {
-    let life = svid.not_after.duration_since(svid.not_before).map_or(0, |life| life.as_secs());
+/// Whom a server of a node serves, and what each may have. Nothing where all get the same.
+pub(super) fn processes(status: &Status) -> Markup {
+    let rows: Vec<_> = status.processes.iter().take(SHOWN).flat_map(process).collect();
     html! {
-        td {
-            code { (svid.spiffe_id) }
-            @if svid.default { " " span class="chip" { "default" } }
-            @if let Some(hint) = &svid.hint { " " span class="chip" { "hint " (hint) } }
+        @if status.source.is_per_process() {
+            section id="processes" {
+                h2 { "Processes" small { "each is served its own SVIDs and bundles" } }
+                (table(
+                    &["process", "SPIFFE ID", "expires in", "serial", "bundles"],
+                    &rows,
+                    "None is connected.",
+                ))
+                (more(status.processes.len()))
+            }
         }
-        td { (countdown(svid.seconds_left, life)) }
+    }
+}
+
+/// A row for each of its SVIDs, or one that says why there is none.
+fn process(process: &ProcessReport) -> Vec<Markup> {
+    let who =
+        html! { td { (process.process) " " span class="chip" { (process.streams) " streams" } } };
+    let trouble =
+        html! { @if let Some(trouble) = &process.trouble { p class="reason" { (trouble) } } };
+    let bundles: Vec<_> =
+        process.bundles.iter().map(|bundle| bundle.trust_domain.as_str()).collect();
+    let bundles = html! { td { (bundles.join(", ")) } };
+    if process.svids.is_empty() {
+        return vec![html! { (who) td { "none" (trouble) } td {} td {} (bundles) }];
+    }
+    let rows = process.svids.iter().map(|svid| {
+        html! {
+            (who)
+            td { (name(svid)) (trouble) }
+            td { (countdown(svid.seconds_left, life(svid))) }
+            td { code title=(svid.serial) { (first_pairs(&svid.serial)) } }
+            (bundles)
+        }
+    });
+    rows.collect()
+}
+
+fn name(svid: &SvidReport) -> Markup {
+    html! {
+        code { (svid.spiffe_id) }
+        @if svid.default { " " span class="chip" { "default" } }
+        @if let Some(hint) = &svid.hint { " " span class="chip" { "hint " (hint) } }
+    }
+}
+
+/// From its issue to its end, in seconds.
+fn life(svid: &SvidReport) -> u64 {
+    svid.not_after.duration_since(svid.not_before).map_or(0, |life| life.as_secs())
+}
+
+fn svid(svid: &SvidReport) -> Markup {
+    html! {
+        td { (name(svid)) }
+        td { (countdown(svid.seconds_left, life(svid))) }
         td class="when" { "from " (utc(svid.not_before)) br; "to " (utc(svid.not_after)) }
         td { code title=(svid.serial) { (first_pairs(&svid.serial)) } }
         td {

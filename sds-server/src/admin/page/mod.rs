@@ -24,6 +24,8 @@ use crate::time::utc;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
+/// Envoys and processes that are shown, and resources of each; `/status` has all.
+const SHOWN: usize = 100;
 /// Digits of a hash that tell it from others.
 const SHORT: usize = 12;
 
@@ -73,6 +75,7 @@ fn render(status: &Status) -> Markup {
                         }
                     }
                     (complaints(&status.readiness))
+                    (identities::processes(status))
                     (identities::svids(status))
                     div class="pair" {
                         (identities::source(status))
@@ -160,6 +163,12 @@ fn table(heads: &[&str], rows: &[Markup], empty: &str) -> Markup {
                 }
             }
         }
+    }
+}
+
+fn more(all: usize) -> Markup {
+    html! {
+        @if all > SHOWN { p class="soft" { "and " (all - SHOWN) " more: see /status" } }
     }
 }
 
