@@ -252,7 +252,8 @@ pub struct Limits {
     pub names_per_request: usize,
     /// Different JWT-SVIDs that peers may want at once, over all of them. Default 64.
     pub jwt_svids: usize,
-    /// Bytes of one request; Envoy's node alone takes 61 KB. Default 1 MiB.
+    /// Bytes of one request; Envoy's node alone takes 61 KB. What is kept for the streams of a
+    /// connection, of half-received requests and of names, is at most four times as much. Default 1 MiB.
     pub message_bytes: usize,
     /// How long a peer may leave a response unread before its stream is closed. Default 30 s.
     pub slow_reader: Interval,

@@ -1,9 +1,9 @@
 //! gRPC's framing over HTTP/2, with as little memory as a stream can do with.
 //!
 //! A codec of tonic's keeps two buffers for each stream, and the one for requests stays as large as
-//! the largest request was: Envoy's first has 61 KB. Here a request's buffer lives until the request
-//! is decoded, and a response is sent in pieces, of which a resource is one that all streams share;
-//! so private keys are not copied either.
+//! the largest request was: Envoy's have 61 KB. Here a request is [sieved](super::sieve) while it
+//! arrives, and a response is sent in pieces, of which a resource is one that all streams share; so
+//! private keys are not copied either.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -17,70 +17,123 @@ use http_body_util::BodyExt;
 use tokio::sync::mpsc;
 use tonic::Status;
 
+use super::budget::{Budget, Charge};
+use super::sieve::{Fault, Fields, Sieve};
 use super::status::Refusal;
 
 /// The flag of compression, and the length of the message.
 const PREFIX: usize = 5;
-/// What is set aside for a message that was only announced: room for Envoy's first request.
-const ROOM: usize = 1 << 16;
 
-/// The messages of a request's body, as they come.
+/// The requests of a body, as they come.
 #[derive(Debug)]
 pub(super) struct Inbound {
     body: Body,
-    partial: BytesMut,
+    /// What has arrived and was not looked at yet.
+    arrived: Bytes,
+    /// The prefix of the request that begins, as far as it is there.
+    prefix: Prefix,
+    /// Bytes of the request that are still to come, after its prefix.
+    left: Option<usize>,
+    sieve: Sieve,
+    charge: Charge,
     limit: usize,
 }
 
+/// The first bytes of a message.
+#[derive(Debug, Default)]
+struct Prefix {
+    bytes: [u8; PREFIX],
+    there: usize,
+}
+
 impl Inbound {
-    /// Reads messages of at most `limit` bytes.
-    pub(super) fn new(body: Body, limit: usize) -> Self {
-        Self { body, partial: BytesMut::new(), limit }
+    /// Reads requests of at most `limit` bytes. What is kept of one that is not whole yet counts in
+    /// `budget`.
+    pub(super) fn new(body: Body, fields: &'static Fields, limit: usize, budget: &Budget) -> Self {
+        Self {
+            body,
+            arrived: Bytes::new(),
+            prefix: Prefix::default(),
+            left: None,
+            sieve: Sieve::new(fields),
+            charge: budget.open(),
+            limit,
+        }
     }
 
-    /// The next message; `None` when the peer has said all or has gone. Cancel safe.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+    /// The next request, without what nobody looks at; `None` when the peer has said all or has gone.
+    /// Cancel safe.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, Refusal> {
         loop {
-            if let Some(message) = self.split()? {
-                return Ok(Some(message));
+            if let Some(request) = self.read()? {
+                return Ok(Some(request));
             }
             match self.body.frame().await {
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
-                        self.partial.extend_from_slice(&data);
+                        self.arrived = data;
                     }
                 }
-                None if !self.partial.is_empty() => return Err(Refusal::CutOff),
+                None if self.prefix.there > 0 => return Err(Refusal::CutOff),
                 None | Some(Err(_)) => return Ok(None),
             }
         }
     }
 
-    fn split(&mut self) -> Result<Option<Bytes>, Refusal> {
-        let Some((mut prefix, rest)) = self.partial.split_at_checked(PREFIX) else {
-            return Ok(None);
+    /// Takes in what has arrived, up to the end of a request.
+    fn read(&mut self) -> Result<Option<Vec<u8>>, Refusal> {
+        let left = match self.left {
+            Some(left) => left,
+            None => match self.prefix.take(&mut self.arrived, self.limit)? {
+                Some(length) => length,
+                None => return Ok(None),
+            },
         };
+        let these = self.arrived.split_to(left.min(self.arrived.len()));
+        self.sieve.read(&these)?;
+        if these.len() < left {
+            self.left = Some(left - these.len());
+            // Or it would hold the frame's memory.
+            self.arrived = Bytes::new();
+            self.charge.set(self.sieve.held(), self.limit)?;
+            return Ok(None);
+        }
+        (self.left, self.prefix) = (None, Prefix::default());
+        self.charge.set(0, self.limit)?;
+        if self.arrived.is_empty() {
+            self.arrived = Bytes::new();
+        }
+        Ok(Some(self.sieve.finish()?))
+    }
+}
+
+impl Prefix {
+    /// The length of the message, once the whole prefix is there.
+    fn take(&mut self, arrived: &mut Bytes, limit: usize) -> Result<Option<usize>, Refusal> {
+        let count = arrived.len().min(PREFIX - self.there);
+        arrived.copy_to_slice(&mut self.bytes[self.there..self.there + count]);
+        self.there += count;
+        if self.there < PREFIX {
+            return Ok(None);
+        }
+        let mut prefix = self.bytes.as_slice();
         match prefix.get_u8() {
             0 => {}
             1 => return Err(Refusal::Compressed),
             found => return Err(Refusal::NoFrame { found }),
         }
-        let length = prefix.get_u32() as usize;
-        if length > self.limit {
-            return Err(Refusal::TooLarge { found: length, accepted: self.limit });
+        let found = prefix.get_u32() as usize;
+        if found > limit {
+            Err(Refusal::TooLarge { found, accepted: limit })
+        } else {
+            Ok(Some(found))
         }
-        if rest.len() < length {
-            let missing = length - rest.len();
-            self.partial.reserve(missing.min(ROOM));
-            return Ok(None);
-        }
-        self.partial.advance(PREFIX);
-        let message = self.partial.split_to(length).freeze();
-        if self.partial.is_empty() {
-            // Or it would hold the message's memory.
-            self.partial = BytesMut::new();
-        }
-        Ok(Some(message))
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::NoRequest { reason: fault.to_string() }
     }
 }
 
@@ -167,44 +220,72 @@ impl http_body::Body for OutboundBody {
 mod tests {
     use axum::body::Body;
     use bytes::Bytes;
-    use futures::stream;
+    use futures::{FutureExt, StreamExt, stream};
     use http_body_util::BodyExt;
     use tonic::Status;
 
     use super::{Inbound, Message, respond};
+    use crate::xds::budget::Budget;
+    use crate::xds::sieve::STATE;
     use crate::xds::status::Refusal;
 
-    fn inbound(chunks: &[&[u8]]) -> Inbound {
+    fn inbound(chunks: &[&[u8]], budget: &Budget) -> Inbound {
         let chunks: Vec<_> =
             chunks.iter().map(|chunk| Ok::<_, Status>(Bytes::copy_from_slice(chunk))).collect();
-        Inbound::new(Body::from_stream(stream::iter(chunks)), 10)
+        Inbound::new(Body::from_stream(stream::iter(chunks)), STATE, 10, budget)
     }
 
     #[tokio::test]
-    async fn messages_may_come_in_any_pieces_and_their_memory_is_given_back() {
-        let bytes = b"\0\0\0\0\x03abc\0\0\0\0\0\0\0\0\0\x02de";
+    async fn requests_may_come_in_any_pieces_and_nothing_of_them_stays() {
+        // A version, nothing, and a field that nobody looks at before a nonce.
+        let bytes = b"\0\0\0\0\x03\x0a\x01v\0\0\0\0\0\0\0\0\0\x06\x42\x01x\x2a\x01n";
         for split in 0..=bytes.len() {
-            let mut inbound = inbound(&[&bytes[..split], &bytes[split..]]);
-            for expected in [&b"abc"[..], b"", b"de"] {
-                assert_eq!(inbound.next().await.expect("read").expect("a message"), expected);
+            let budget = Budget::default();
+            let mut inbound = inbound(&[&bytes[..split], &bytes[split..]], &budget);
+            for expected in [&b"\x0a\x01v"[..], b"", b"\x2a\x01n"] {
+                assert_eq!(inbound.next().await.expect("read").expect("a request"), expected);
+                assert!(budget.open().set(40, 10).is_ok(), "nothing is held");
             }
             assert_eq!(inbound.next().await, Ok(None));
-            assert_eq!(inbound.partial.capacity(), 0);
         }
     }
 
     #[tokio::test]
-    async fn what_is_no_message_is_refused() {
+    async fn what_is_no_request_is_refused() {
+        let cut_short = Refusal::NoRequest { reason: super::Fault::CutOff.to_string() };
         for (bytes, expected) in [
             (&b"\0\0\0\0"[..], Refusal::CutOff),
-            (b"\0\0\0\0\x03ab", Refusal::CutOff),
+            (b"\0\0\0\0\x03\x0a\x01", Refusal::CutOff),
+            (b"\0\0\0\0\x03\x0a\x02v", cut_short),
             (b"\x01\0\0\0\x01a", Refusal::Compressed),
             (b"\x02\0\0\0\x01a", Refusal::NoFrame { found: 2 }),
             (b"\0\0\0\0\x0b", Refusal::TooLarge { found: 11, accepted: 10 }),
             (b"\0\xff\xff\xff\xff", Refusal::TooLarge { found: 0xffff_ffff, accepted: 10 }),
         ] {
-            assert_eq!(inbound(&[bytes]).next().await, Err(expected), "{bytes:?}");
+            let found = inbound(&[bytes], &Budget::default()).next().await;
+            assert_eq!(found, Err(expected), "{bytes:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn requests_that_have_half_arrived_hold_little_together() {
+        let budget = Budget::default();
+        let half = b"\0\0\0\0\x0a\x0a\x08vvvvvvv";
+        let streams = (0..6).map(|_| {
+            let first = stream::iter([Ok::<_, Status>(Bytes::from_static(half))]);
+            let body = Body::from_stream(first.chain(stream::pending()));
+            Inbound::new(body, STATE, 10, &budget)
+        });
+        let mut streams: Vec<_> = streams.collect();
+        let mut refused = 0;
+        for inbound in &mut streams {
+            match inbound.next().now_or_never() {
+                Some(Err(Refusal::Crowded { accepted: 40, .. })) => refused += 1,
+                other => assert_eq!(other, None),
+            }
+        }
+        // Nine bytes are kept of each.
+        assert_eq!(refused, 2);
     }
 
     #[tokio::test]

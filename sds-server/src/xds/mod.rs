@@ -6,6 +6,7 @@
 
 mod absence;
 mod admission;
+mod budget;
 mod catalogue;
 mod event;
 mod extensions;
@@ -23,6 +24,7 @@ mod rules;
 mod secrets;
 mod service;
 mod session;
+mod sieve;
 mod status;
 mod stock;
 mod stream;

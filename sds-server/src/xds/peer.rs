@@ -9,7 +9,7 @@ use crate::sources::Pin;
 
 /// The other end of a connection, as the listener found it: never as it calls itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Peer {
+pub(crate) enum Peer {
     /// A process of this machine, named by the kernel.
     Local(LocalPeer),
     /// A workload anywhere, named by its SVID.
@@ -18,7 +18,7 @@ pub enum Peer {
 
 /// A process as the kernel knew it when it connected (`SO_PEERCRED`).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LocalPeer {
+pub(crate) struct LocalPeer {
     /// Its effective user.
     pub uid: u32,
     /// Its effective group.

@@ -17,7 +17,7 @@ use tonic_health::server::{HealthReporter, HealthService};
 
 use super::frames::{Inbound, Message, respond};
 use super::grant::{Grant, Permitted};
-use super::listener::Connection;
+use super::listener::{Caller, Connection};
 use super::peer::Peer;
 use super::registry::Registry;
 use super::resource::Kind;
@@ -165,15 +165,15 @@ fn routes(hub: &Arc<Hub>) -> Routes {
             let hub = Arc::clone(hub);
             let answer = async move |request: Request<Body>| {
                 let (parts, body) = request.into_parts();
-                let Some(peer) = parts.extensions.get::<Peer>() else {
+                let Some(caller) = parts.extensions.get::<Caller>() else {
                     return Status::from(Refusal::UnknownPeer).into_http();
                 };
                 let answered = match does {
-                    Method::Stream(protocol) => stream(&hub, peer, (service, *protocol), body),
-                    Method::Fetch(kind) => fetch_one(&hub, peer, *kind, body).await,
+                    Method::Stream(protocol) => stream(&hub, caller, (service, *protocol), body),
+                    Method::Fetch(kind) => fetch_one(&hub, caller, *kind, body).await,
                 };
                 answered.unwrap_or_else(|refusal| {
-                    hub.registry.refuse(peer, refusal.class(), &refusal);
+                    hub.registry.refuse(&caller.peer, refusal.class(), &refusal);
                     Status::from(refusal).into_http()
                 })
             };
@@ -191,22 +191,26 @@ type Answer = Result<Response<tonic::body::Body>, Refusal>;
 /// Opens a stream, which then lives by itself.
 fn stream(
     hub: &Arc<Hub>,
-    peer: &Peer,
+    Caller { peer, budget }: &Caller,
     (service, protocol): (Service, Protocol),
     body: Body,
 ) -> Answer {
     let view = hub.view(peer)?;
-    let inbound = Inbound::new(body, hub.config().limits.message_bytes);
+    let limit = hub.config().limits.message_bytes;
+    let inbound = Inbound::new(body, protocol.fields(), limit, budget);
     let (outbound, response) = respond();
-    let stream = Stream { service, protocol, peer: peer.clone(), view, inbound, outbound };
+    let (peer, names) = (peer.clone(), budget.open());
+    let stream = Stream { service, protocol, peer, names, view, inbound, outbound };
     hub.streams.spawn(carry(Arc::clone(hub), stream));
     Ok(response)
 }
 
-async fn fetch_one(hub: &Hub, peer: &Peer, kind: Kind, body: Body) -> Answer {
+async fn fetch_one(hub: &Hub, caller: &Caller, kind: Kind, body: Body) -> Answer {
+    let Caller { peer, budget } = caller;
     let (mut view, limits) = (hub.view(peer)?, &hub.config().limits);
-    let message = Inbound::new(body, limits.message_bytes).next().await?.unwrap_or_default();
-    let request = Asked::decode(Protocol::StateOfTheWorld, &message)?;
+    let protocol = Protocol::StateOfTheWorld;
+    let mut inbound = Inbound::new(body, protocol.fields(), limits.message_bytes, budget);
+    let request = Asked::decode(protocol, &inbound.next().await?.unwrap_or_default())?;
     let permitted = Permitted::new(view.current(), hub.grant(peer)?);
     let pieces = fetch(kind, &request, limits, permitted, Moment::now())?;
     view.confirm()?;

@@ -17,6 +17,11 @@ pub(crate) enum Refusal {
     /// The names of a stream are longer than the limit.
     #[error("resource names of {found} bytes on one stream, accepted are {accepted}")]
     NamesTooLong { found: usize, accepted: usize },
+    /// The streams of a connection hold more than all of them may.
+    #[error(
+        "half-received requests and names of {found} bytes on one connection, accepted are {accepted}"
+    )]
+    Crowded { found: usize, accepted: usize },
     /// A message beyond the limit.
     #[error("a message of {found} bytes, accepted are {accepted}")]
     TooLarge { found: usize, accepted: usize },
@@ -62,6 +67,7 @@ impl Refusal {
             Self::TypeUrl { .. } => "type_url",
             Self::TooManyNames { .. } => "too_many_names",
             Self::NamesTooLong { .. } => "names_too_long",
+            Self::Crowded { .. } => "crowded",
             Self::TooLarge { .. } => "too_large",
             Self::Compressed | Self::NoFrame { .. } | Self::NoRequest { .. } | Self::CutOff => {
                 "malformed"
@@ -93,7 +99,9 @@ impl From<Refusal> for Status {
             Refusal::NotAdmitted(_) => Self::unavailable("refused"),
             Refusal::Draining | Refusal::ProcessEnded => Self::unavailable(message),
             Refusal::UnknownPeer | Refusal::NoProcess => Self::unauthenticated(message),
-            Refusal::TooLarge { .. } | Refusal::SlowReader => Self::resource_exhausted(message),
+            Refusal::TooLarge { .. } | Refusal::Crowded { .. } | Refusal::SlowReader => {
+                Self::resource_exhausted(message)
+            }
         }
     }
 }

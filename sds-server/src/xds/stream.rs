@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
+use super::budget::Charge;
 use super::event::Event;
 use super::frames::{Inbound, Message, Outbound};
 use super::peer::Peer;
@@ -20,6 +21,8 @@ pub(super) struct Stream {
     pub(super) service: Service,
     pub(super) protocol: Protocol,
     pub(super) peer: Peer,
+    /// For the names that are asked for.
+    pub(super) names: Charge,
     pub(super) view: View,
     pub(super) inbound: Inbound,
     pub(super) outbound: Outbound,
@@ -51,7 +54,7 @@ pub(super) async fn carry(hub: Arc<Hub>, stream: Stream) {
 }
 
 async fn converse(hub: &Hub, stream: Stream, line: &mut Line) -> Result<(), Refusal> {
-    let Stream { service, protocol, peer, mut view, mut inbound, outbound } = stream;
+    let Stream { service, protocol, peer, mut names, mut view, mut inbound, outbound } = stream;
     let (config, grant) = (hub.config(), hub.grant(&peer)?);
     let mut session = Session::new((service, protocol), &peer, config, grant, view.current());
     let mut refusals = hub.quarantine.subscribe();
@@ -77,6 +80,7 @@ async fn converse(hub: &Hub, stream: Stream, line: &mut Line) -> Result<(), Refu
                     events = session.receive(request, quarantine, Moment::now());
                     quarantine.take_news()
                 });
+                names.set(session.name_bytes(), session.config().limits.message_bytes)?;
                 events?
             }
             catalogue = view.changed() => {

@@ -16,6 +16,7 @@ use tokio_util::either::Either;
 use tonic::transport::server::Connected;
 
 use crate::xds::admission::Pass;
+use crate::xds::budget::Budget;
 use crate::xds::peer::Peer;
 
 /// The bytes of a connection.
@@ -27,12 +28,19 @@ pub(super) type Watch = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// the peer takes nothing for too long: HTTP/2 would wait for it.
 pub struct Connection {
     transport: Transport,
-    peer: Peer,
+    caller: Caller,
     unwelcome: Fuse<Watch>,
     patience: Duration,
     /// Runs while the peer takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
     _pass: Pass,
+}
+
+/// What every request of a connection comes with.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub(in crate::xds) peer: Peer,
+    pub(in crate::xds) budget: Budget,
 }
 
 impl Connection {
@@ -43,7 +51,8 @@ impl Connection {
         unwelcome: Watch,
         patience: Duration,
     ) -> Self {
-        Self { transport, peer, unwelcome: unwelcome.fuse(), patience, stalled: None, _pass: pass }
+        let (caller, unwelcome) = (Caller { peer, budget: Budget::default() }, unwelcome.fuse());
+        Self { transport, caller, unwelcome, patience, stalled: None, _pass: pass }
     }
 
     /// Gives up on a peer that has taken nothing for too long.
@@ -66,15 +75,15 @@ impl Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Connection").field("peer", &self.peer).finish_non_exhaustive()
+        out.debug_struct("Connection").field("peer", &self.caller.peer).finish_non_exhaustive()
     }
 }
 
 impl Connected for Connection {
-    type ConnectInfo = Peer;
+    type ConnectInfo = Caller;
 
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
+    fn connect_info(&self) -> Caller {
+        self.caller.clone()
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::time::sleep;
 use tracing::{error, info};
 
-pub(super) use connection::Connection;
+pub(super) use connection::{Caller, Connection};
 pub use socket_file::{ListenError, SocketFile};
 
 use self::local::Local;

@@ -8,6 +8,7 @@ use prost::Message;
 
 use super::super::form::ValidationForm;
 use super::super::resource::{Kind, Resource};
+use super::super::sieve::{self, Fields};
 use super::super::status::Refusal;
 use super::super::wire;
 
@@ -23,6 +24,16 @@ pub(crate) enum Protocol {
     StateOfTheWorld,
     /// A request names what has changed.
     Delta,
+}
+
+impl Protocol {
+    /// The fields of its requests that are read.
+    pub(crate) const fn fields(self) -> &'static Fields {
+        match self {
+            Self::StateOfTheWorld => sieve::STATE,
+            Self::Delta => sieve::DELTA,
+        }
+    }
 }
 
 /// What the method that was called serves.

@@ -143,6 +143,11 @@ impl Session {
         &self.context.config
     }
 
+    /// Bytes of the names that are asked for.
+    pub(crate) fn name_bytes(&self) -> usize {
+        self.subscriptions.iter().map(|subscription| subscription.size().1).sum()
+    }
+
     /// Looks again: time has passed, or the quarantine has news.
     pub(crate) fn reconsider(&mut self, quarantine: &Quarantine, now: Moment) -> Vec<Event> {
         let context = &self.context;
