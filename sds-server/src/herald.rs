@@ -6,7 +6,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::admin::{Health, Readiness};
-use crate::systemd::Systemd;
+use crate::systemd::{Started, Systemd};
 
 /// Services of the gRPC health protocol, each with the guards that it follows. The empty name is the
 /// whole server.
@@ -30,12 +30,12 @@ pub struct Herald {
 }
 
 impl Herald {
-    /// A herald of `health`. The gRPC services are not serving from now on until it runs.
-    pub async fn new(health: Health, grpc: HealthReporter) -> Self {
+    /// A herald of `health`, which notes in `started` that systemd was told of the first readiness. The gRPC services are not serving from now on until it runs.
+    pub async fn new(health: Health, grpc: HealthReporter, started: Started) -> Self {
         for (service, _) in SERVICES {
             grpc.set_service_status(service, ServingStatus::NotServing).await;
         }
-        Self { health, grpc, systemd: Systemd::default(), serving: [false; SERVICES.len()] }
+        Self { health, grpc, systemd: Systemd::new(started), serving: [false; SERVICES.len()] }
     }
 
     /// Works until the server stops, and tells that as the last thing.

@@ -1,18 +1,23 @@
 //! What Prometheus is told. One value, cloned into every task; its parts are shared.
 
+mod labels;
 mod shown;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use self::labels::{
+    DigestLabel, ReasonLabel, ResultLabel, SpiffeIdLabel, StreamLabel, TrustDomainLabel, TypeLabel,
+    UnansweredLabel, VersionLabel,
+};
 use self::shown::Earliest;
 pub(crate) use self::shown::ShownIdentities;
 
@@ -40,53 +45,6 @@ pub struct Metrics {
     policy: Family<DigestLabel, Gauge>,
     policy_loads: Family<ResultLabel, Counter>,
     config_loads: Family<ResultLabel, Counter>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SpiffeIdLabel {
-    spiffe_id: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct TrustDomainLabel {
-    trust_domain: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ResultLabel {
-    result: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabel {
-    reason: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct TypeLabel {
-    r#type: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct UnansweredLabel {
-    r#type: &'static str,
-    reason: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StreamLabel {
-    r#type: &'static str,
-    transport: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DigestLabel {
-    digest: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct VersionLabel {
-    version: &'static str,
 }
 
 impl Default for Metrics {
@@ -273,65 +231,4 @@ impl Drop for OpenStream {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-    use std::time::Duration;
-
-    use super::Metrics;
-
-    /// Metrics with every series that does not need an identity.
-    fn all() -> Metrics {
-        let metrics = Metrics::default();
-        metrics.count_svid_update("served");
-        metrics.count_jwt_svid_update("fetched");
-        metrics.count_reconnect("closed");
-        metrics.count_push("secret");
-        metrics.count_ack("secret", Duration::from_millis(3));
-        metrics.count_nack("secret");
-        metrics.count_unanswered("secret", "name");
-        metrics.count_rejected("uid");
-        metrics.count_policy_load("accepted");
-        metrics.count_config_load("accepted");
-        metrics.show_policy("digest");
-        drop(metrics.open_stream("secret", "unix"));
-        metrics
-    }
-
-    #[test]
-    fn the_book_tells_of_every_metric_and_of_no_other() {
-        let book = include_str!("../../docs/metrics.md");
-        let told: BTreeSet<_> = book
-            .lines()
-            .filter_map(|line| line.strip_prefix("| `signet_")?.split('`').next())
-            .map(|name| name.trim_end_matches("_total"))
-            .collect();
-        let rendered = all().render();
-        let mut rendered: BTreeSet<_> = rendered
-            .lines()
-            .filter_map(|line| line.strip_prefix("# TYPE signet_")?.split(' ').next())
-            .collect();
-        // These need an identity to have a series.
-        rendered.extend(["svid_expiry_timestamp_seconds", "bundle_expiry_timestamp_seconds"]);
-        assert_eq!(told, rendered);
-    }
-
-    #[test]
-    fn a_policy_that_is_gone_has_no_series() {
-        let metrics = Metrics::default();
-        metrics.show_policy("first");
-        metrics.show_policy("second");
-        let page = metrics.render();
-        assert!(page.contains("digest=\"second\"") && !page.contains("digest=\"first\""), "{page}");
-    }
-
-    #[test]
-    fn every_metric_has_a_help_text() {
-        let page = all().render();
-        let types = page.lines().filter(|line| line.starts_with("# TYPE"));
-        let helps = page.lines().filter_map(|line| line.strip_prefix("# HELP "));
-        assert_eq!(types.count(), helps.clone().count());
-        for help in helps {
-            assert!(help.split(' ').count() > 3, "{help}");
-        }
-    }
-}
+mod tests;

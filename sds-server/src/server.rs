@@ -18,6 +18,7 @@ use crate::policy::{PolicyKeeper, PolicyState};
 use crate::sources::jwt::{JwtSupply, WorkloadApiIssuer};
 use crate::sources::workload_api::WorkloadApiSource;
 use crate::sources::{Custodian, Custody, CustodySettings, Identities, Node, NodeSettings};
+use crate::systemd::Started;
 use crate::xds::registry::Registry;
 use crate::xds::{
     Hub, Identification, ListenError, Listeners, Processes, Publisher, ResourceRules, Views, serve,
@@ -84,7 +85,8 @@ impl Server {
         let registry = Registry::new(metrics.clone());
         let mut tasks = Tasks::new(stop.clone());
 
-        let (reloader, live, configuration) = Reloader::new(file, metrics.clone());
+        let started = Started::default();
+        let (reloader, live, configuration) = Reloader::new(file, metrics.clone(), started.clone());
         tasks.spawn("configuration", reloader.run(stop.clone()));
 
         // Where there is no policy, its state never changes; its writer lives as long as the
@@ -134,7 +136,7 @@ impl Server {
         let identification = Identification::new(identities, live.clone());
         let (incoming, socket) = listeners.open(live.clone(), identification, &registry);
         let hub = Hub::new(views, registry, live.clone(), stop.clone());
-        let herald = Herald::new(health, hub.health()).await;
+        let herald = Herald::new(health, hub.health(), started).await;
         tasks.spawn("herald", herald.run());
         let streams = TaskTracker::new();
         let served =

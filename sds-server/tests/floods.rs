@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use support::{Agent, Authority, HOUR, Identity, Launch, Server, certificate, eventually};
 
-/// Memory that a flood may cost, in KiB. Generous: debug builds and allocators keep some.
-const GROWTH: u64 = 50 << 10;
+/// Memory that may be added, in KiB: by floods of HTTP/2, by peers that never read, by what is too large.
+const FLOODED: u64 = 50 << 10;
+const UNREAD: u64 = 20 << 10;
+const TOO_LARGE: u64 = 5 << 10;
 
 /// A server that logs little, and what issued its identity.
 async fn serve(addition: &str) -> (Server, Agent, Authority) {
@@ -144,7 +146,8 @@ async fn http2_floods_hurt_nobody_else() {
         }
         flooding.await.expect("flooded");
         let grown = server.resident().saturating_sub(before);
-        assert!(grown < GROWTH, "{what}: {grown} KiB more");
+        println!("{what}: {grown} KiB more");
+        assert!(grown <= FLOODED, "{what}: {grown} KiB more");
     }
     server.client().await.fetch(&["default"]).await.expect("it is alive");
 }
@@ -182,7 +185,8 @@ async fn a_hundred_that_never_read_cost_little_and_are_closed() {
         assert_eq!(certificate(&stream.accept().await.secret()), renewed.chain);
         most = most.max(server.resident());
     }
-    assert!(most - before < GROWTH, "{} KiB more", most - before);
+    println!("{} KiB more", most - before);
+    assert!(most - before <= UNREAD, "{} KiB more", most - before);
     let left = "signet_xds_rejected_total{reason=\"slow_reader\"}";
     eventually("the stalled are closed", async || {
         agent.issue(&[&Identity::new(&authority, "/a", HOUR)], &[]);
@@ -225,6 +229,7 @@ async fn what_is_too_large_or_compressed_is_not_taken_in() {
         agent.issue(&[&Identity::new(&authority, "/a", HOUR)], &[]);
         stream.accept().await;
         let grown = server.resident().saturating_sub(before);
-        assert!(grown < GROWTH / 2, "{what}: {grown} KiB more");
+        println!("{what}: {grown} KiB more");
+        assert!(grown <= TOO_LARGE, "{what}: {grown} KiB more");
     }
 }

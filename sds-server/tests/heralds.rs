@@ -105,8 +105,15 @@ async fn systemd_hears_of_readiness_of_its_reasons_and_of_the_stop() {
     for _ in 0..3 {
         told(&systemd, "WATCHDOG=1").await;
     }
+    // What `Type=notify-reload` waits for, by whatever the configuration is read anew.
+    server.hang_up();
+    let reloading = told(&systemd, "RELOADING=1").await;
+    assert!(!reloading.contains(&"READY=1".to_owned()), "told once: {reloading:?}");
+    let time = reloading.iter().find_map(|line| line.strip_prefix("MONOTONIC_USEC="));
+    assert!(time.is_some_and(|time| time.parse::<u64>().is_ok()), "{reloading:?}");
+    told(&systemd, "READY=1").await;
     server.terminate();
     let last = told(&systemd, "STOPPING=1").await;
-    assert!(!last.contains(&"READY=1".to_owned()), "told once: {last:?}");
+    assert!(!last.contains(&"READY=1".to_owned()), "{last:?}");
     assert!(server.wait_for_exit().await.success());
 }

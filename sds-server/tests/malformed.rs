@@ -1,5 +1,5 @@
 //! Bodies that are no gRPC, or no requests, against the running program: whatever comes, it answers
-//! and serves on. `SIGNET_FUZZ_CASES` sets how many; a few hundred by default.
+//! and serves on: a few hundred, always the same. `SIGNET_FUZZ_CASES` takes as many others.
 
 mod support;
 
@@ -96,14 +96,16 @@ fn noise(random: &mut fastrand::Rng) -> Vec<u8> {
 
 #[tokio::test]
 async fn whatever_comes_the_server_answers_and_serves_on() {
-    let cases = std::env::var("SIGNET_FUZZ_CASES").ok();
-    let cases: usize = cases.map_or(400, |cases| cases.parse().expect("a number of cases"));
+    let wanted = std::env::var("SIGNET_FUZZ_CASES").ok();
+    let wanted: Option<usize> = wanted.map(|cases| cases.parse().expect("a number of cases"));
+    let (cases, seed) = wanted.map_or((400, 47_309), |cases| (cases, fastrand::u64(..)));
+    println!("seed {seed}");
     let server = Server::start("").await;
     let agent = Agent::serve(&server.at("agent.sock"));
     agent.issue(&[&Identity::new(&Authority::new("example.org"), "/a", HOUR)], &[]);
     server.wait_for_readiness(200, "").await;
     let client = server.client().await;
-    let mut random = fastrand::Rng::with_seed(47309);
+    let mut random = fastrand::Rng::with_seed(seed);
     for case in 0..cases {
         let method = METHODS[random.usize(..METHODS.len())];
         let body = malformed(&mut random);

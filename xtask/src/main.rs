@@ -5,6 +5,7 @@ mod build;
 mod check;
 mod command;
 mod setup;
+mod soak;
 mod test;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -12,6 +13,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use setup::Part;
+use soak::Soak;
 
 /// The recipes of this repository.
 #[derive(Parser)]
@@ -64,6 +66,15 @@ enum Recipe {
         #[command(subcommand)]
         what: bench::Bench,
     },
+    /// Run the long versions of the server's tests: fuzz, floods, rotations, reconnects
+    Soak {
+        /// Only these parts [default: all]
+        #[arg(value_enum)]
+        parts: Vec<Soak>,
+        /// How many inputs the fuzzers take [default: 1000000]
+        #[arg(long)]
+        inputs: Option<u64>,
+    },
     /// Check format, lints, the rules of the architecture, licences and dependencies
     Check,
 }
@@ -77,6 +88,7 @@ fn main() -> ExitCode {
         Recipe::Demo { keep, spire, log_dir } => demo(keep, spire, log_dir),
         Recipe::Test { arguments } => test::run(&arguments),
         Recipe::Bench { what } => bench::run(&what),
+        Recipe::Soak { parts, inputs } => soak::run(&parts, inputs),
         Recipe::Check => check::run(),
     };
     match outcome {

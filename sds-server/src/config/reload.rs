@@ -17,6 +17,7 @@ use tracing::{error, info, warn};
 use super::{Config, ConfigError, LiveConfig};
 use crate::file_watch::FileWatch;
 use crate::metrics::Metrics;
+use crate::systemd::Started;
 
 /// The keys that may change while the server runs, with all below them. What a list of peers, users
 /// or groups no longer lets in is disconnected; limits count for what is opened afterwards.
@@ -71,17 +72,20 @@ pub struct Reloader {
     live: watch::Sender<Arc<Config>>,
     fault: watch::Sender<ConfigFault>,
     metrics: Metrics,
+    started: Started,
 }
 
 impl Reloader {
-    /// A reloader of `file`, the configuration in force, and why a newer one is not.
+    /// A reloader of `file`, the configuration in force, and why a newer one is not. systemd hears of reloads
+    /// once it has `started`.
     pub fn new(
         file: ConfigFile,
         metrics: Metrics,
+        started: Started,
     ) -> (Self, LiveConfig, watch::Receiver<ConfigFault>) {
         let (live, in_force) = watch::channel(Arc::clone(file.config()));
         let (fault, told) = watch::channel(None);
-        (Self { file, live, fault, metrics }, in_force, told)
+        (Self { file, live, fault, metrics, started }, in_force, told)
     }
 
     /// Works until `stop`.
@@ -100,7 +104,7 @@ impl Reloader {
                 () = watch.changed() => {}
                 () = heard(&mut hangup) => info!(signal = "SIGHUP", "reading the configuration"),
             }
-            self.read();
+            self.started.clone().reload(|| self.read());
         }
     }
 

@@ -54,6 +54,8 @@ pub(super) struct Bundles {
     /// What health shows.
     shown: watch::Sender<Identities>,
     metrics: Metrics,
+    /// See [`BUNDLES_ANEW`].
+    anew: Duration,
 }
 
 impl Delegated {
@@ -69,8 +71,14 @@ impl Delegated {
         let asked = Some("the source has not been asked yet".into());
         let (shown, told) =
             watch::channel(Identities { trouble: asked, delegate: true, ..Identities::default() });
-        let task =
-            Bundles { endpoint: endpoint.clone(), channel: channel.clone(), heard, shown, metrics };
+        let task = Bundles {
+            endpoint: endpoint.clone(),
+            channel: channel.clone(),
+            heard,
+            shown,
+            metrics,
+            anew: BUNDLES_ANEW,
+        };
         (Self { endpoint, channel, bundles }, task, told)
     }
 
@@ -214,7 +222,7 @@ impl Bundles {
                 self.tell(said??)?;
             }
         };
-        match timeout(BUNDLES_ANEW, until_anew).await {
+        match timeout(self.anew, until_anew).await {
             Ok(broken) => broken,
             Err(_) => self.open().await,
         }
@@ -272,3 +280,7 @@ fn connect(endpoint: &Endpoint) -> Channel {
     });
     TonicEndpoint::from_static("http://spire-agent").connect_with_connector_lazy(connector)
 }
+
+#[cfg(test)]
+#[path = "delegated_tests.rs"]
+mod tests;

@@ -23,8 +23,8 @@ pub(crate) enum Event {
     Acked { kind: Kind, name: String, version: Version, after: Duration, believed: bool },
     /// The peer refused a response.
     Nacked { kind: Kind, name: String, version: Version, reason: String },
-    /// Bytes that the peer refused before were not sent again.
-    Withheld { kind: Kind, name: String, version: Version },
+    /// Bytes that the peer refused before, perhaps on an earlier stream, were not sent again.
+    Withheld { kind: Kind, name: String, version: Version, reason: Arc<str> },
     /// An answer to a response that this stream never sent, or that was answered before.
     StaleNonce { kind: Kind },
     /// A name has been asked for in vain for 10 s, or can never be known.
@@ -77,9 +77,9 @@ impl Event {
                 let reason = printable(reason);
                 warn!(r#type, name, %version, peer, node, reason, "refused; what it had before stays in force");
             }
-            Self::Withheld { kind, name, version } => {
-                let r#type = kind.label();
-                warn!(r#type, name, %version, peer, node, "not sent again: refused before");
+            Self::Withheld { kind, name, version, reason } => {
+                let (r#type, reason) = (kind.label(), printable(reason));
+                warn!(r#type, name, %version, peer, node, reason, "not sent again: refused before");
             }
             Self::Unsubscribed { kind, name } => {
                 debug!(r#type = kind.label(), name, peer, node, "no longer wanted");

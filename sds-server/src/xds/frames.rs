@@ -6,6 +6,7 @@
 //! private keys are not copied either.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -137,9 +138,14 @@ impl From<Fault> for Refusal {
     }
 }
 
-/// A message of a response's body, in pieces.
-#[derive(Debug)]
+/// A message of a response's body, in pieces. They may hold keys: Debug does not show them.
 pub(super) struct Message(std::vec::IntoIter<Bytes>);
+
+impl fmt::Debug for Message {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Message({} pieces)", self.0.len())
+    }
+}
 
 impl Message {
     /// A message whose bytes are those of the pieces.

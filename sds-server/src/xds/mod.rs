@@ -15,6 +15,8 @@ mod frames;
 mod grant;
 mod listener;
 mod names;
+#[cfg(test)]
+mod panics;
 mod peer;
 mod processes;
 mod publisher;

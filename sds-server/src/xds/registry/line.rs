@@ -125,14 +125,14 @@ impl Line {
                     });
                 });
             }
-            Event::Withheld { kind, name, version } => {
+            Event::Withheld { kind, name, version, reason } => {
                 self.change(*kind, name, |entry| {
                     // On the stream of the refusal the reason is known already.
                     if entry.refused.as_ref().is_none_or(|refused| refused.version != *version) {
                         entry.refused = Some(Refused {
                             version: version.clone(),
                             at: now,
-                            reason: "refused on an earlier stream; not sent again".into(),
+                            reason: cut(reason),
                             disbelieved: false,
                         });
                     }

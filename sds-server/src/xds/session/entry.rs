@@ -50,6 +50,12 @@ impl Circumstances<'_> {
         self.quarantine.holds(envoy, self.kind, &resource.name, &resource.version)
     }
 
+    /// Why this Envoy refused those bytes.
+    pub(super) fn reason(&self, name: &str, version: &Version) -> Arc<str> {
+        let reason = self.quarantine.reason(&self.context.envoy, self.kind, name, version);
+        reason.unwrap_or_else(|| "".into())
+    }
+
     /// Whether the peer waits for the name in the midst of a handshake, and can be told that there
     /// is nothing.
     fn hurries(&self, name: &str) -> bool {

@@ -11,6 +11,7 @@
 //! more Envoy would ACK it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
@@ -39,6 +40,8 @@ struct Refused {
     name: String,
     content: Content,
     version: Version,
+    /// In the Envoy's words.
+    reason: Arc<str>,
     at: Instant,
     times: u8,
     standing: Standing,
@@ -57,16 +60,18 @@ enum Standing {
 
 impl Quarantine {
     const CAPACITY: usize = 4096;
+    /// What is kept of a reason, in bytes.
+    const REASON: usize = 512;
     /// How often an Envoy that has nothing is sent the same refused bytes.
     const TRIES: u8 = 3;
 
-    /// Remembers that `envoy` refused these bytes.
+    /// Remembers that `envoy` refused these bytes, and why.
     pub(crate) fn record(
         &mut self,
         envoy: &EnvoyId,
         kind: Kind,
         name: &str,
-        (content, version): (Content, &Version),
+        (content, version, reason): (Content, &Version, &str),
         now: Instant,
     ) {
         if self.count >= Self::CAPACITY {
@@ -95,13 +100,25 @@ impl Quarantine {
             !again
         });
         let (name, version) = (name.to_owned(), version.clone());
-        refusals.push(Refused { kind, name, content, version, at: now, times, standing });
+        let reason = reason[..reason.floor_char_boundary(Self::REASON)].into();
+        refusals.push(Refused { kind, name, content, version, reason, at: now, times, standing });
         self.count += 1;
     }
 
     /// Whether `envoy` refused these bytes and has accepted no newer ones since.
     pub(crate) fn holds(&self, envoy: &EnvoyId, kind: Kind, name: &str, version: &Version) -> bool {
         self.find(envoy, kind, name, version).is_some()
+    }
+
+    /// Why `envoy` refused these bytes, on whichever stream.
+    pub(crate) fn reason(
+        &self,
+        envoy: &EnvoyId,
+        kind: Kind,
+        name: &str,
+        version: &Version,
+    ) -> Option<Arc<str>> {
+        self.find(envoy, kind, name, version).map(|refused| Arc::clone(&refused.reason))
     }
 
     /// Whether bytes that `envoy` refused may be sent to it because it has nothing else: it may
@@ -200,102 +217,5 @@ impl Refused {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::time::Instant;
-
-    use super::{EnvoyId, Quarantine};
-    use crate::xds::peer::Account;
-    use crate::xds::resource::{Content, Kind, Version};
-
-    const KIND: Kind = Kind::Secret;
-
-    fn envoy() -> EnvoyId {
-        EnvoyId { account: Account::User(7), node: "sidecar".into() }
-    }
-
-    fn versions() -> (Version, Version) {
-        (Version::of([b"bad".as_slice()]), Version::of([b"good".as_slice()]))
-    }
-
-    #[test]
-    fn refused_bytes_are_not_believed_until_others_are_accepted() {
-        let (envoy, (bad, good)) = (envoy(), versions());
-        let mut quarantine = Quarantine::default();
-        quarantine.record(&envoy, KIND, "default", (Content::Certificate, &bad), Instant::now());
-        assert!(!quarantine.accept(&envoy, KIND, "default", &bad, false));
-        assert!(quarantine.holds(&envoy, KIND, "default", &bad));
-        assert!(!quarantine.holds(&envoy, KIND, "other", &bad));
-        assert!(quarantine.accept(&envoy, KIND, "default", &good, false));
-        assert!(!quarantine.holds(&envoy, KIND, "default", &bad));
-        assert_eq!((quarantine.count, quarantine.refusals.len()), (0, 0));
-    }
-
-    #[test]
-    fn an_envoy_with_nothing_is_tried_again_but_not_for_ever() {
-        let (envoy, (bad, _)) = (envoy(), versions());
-        let mut quarantine = Quarantine::default();
-        for _ in 0..Quarantine::TRIES {
-            assert!(quarantine.may_try(&envoy, KIND, "default", &bad));
-            quarantine.record(
-                &envoy,
-                KIND,
-                "default",
-                (Content::Certificate, &bad),
-                Instant::now(),
-            );
-        }
-        assert!(!quarantine.may_try(&envoy, KIND, "default", &bad));
-        assert_eq!(quarantine.count, 1);
-    }
-
-    #[test]
-    fn the_culprit_is_healed_and_suspects_are_cleared_but_the_culprit_is_not() {
-        let (envoy, (bad, good)) = (envoy(), versions());
-        let mut quarantine = Quarantine::default();
-        quarantine.record(&envoy, KIND, "default", (Content::Certificate, &bad), Instant::now());
-        assert!(!quarantine.take_news());
-        assert!(!quarantine.needs_healing(&envoy, KIND, "default", &bad));
-        quarantine.record(&envoy, KIND, "ROOTCA", (Content::Bundle, &good), Instant::now());
-        assert!(quarantine.take_news());
-        assert!(quarantine.needs_healing(&envoy, KIND, "default", &bad));
-        assert!(!quarantine.needs_healing(&envoy, KIND, "ROOTCA", &good), "only a suspect");
-        assert!(quarantine.accept(&envoy, KIND, "default", &good, true));
-        assert!(quarantine.take_news());
-        assert!(quarantine.holds(&envoy, KIND, "default", &bad));
-        assert!(!quarantine.needs_healing(&envoy, KIND, "default", &bad));
-        assert!(!quarantine.holds(&envoy, KIND, "ROOTCA", &good));
-        assert_eq!(quarantine.count, 1);
-    }
-
-    #[test]
-    fn the_same_certificate_by_another_name_is_no_suspect() {
-        let (envoy, (bad, good)) = (envoy(), versions());
-        let mut quarantine = Quarantine::default();
-        for name in ["default", "spiffe://example.org/api"] {
-            let refused = (Content::Certificate, &bad);
-            quarantine.record(&envoy, KIND, name, refused, Instant::now());
-        }
-        assert!(!quarantine.take_news());
-        assert!(!quarantine.needs_healing(&envoy, KIND, "default", &bad));
-        assert!(quarantine.accept(&envoy, KIND, "default", &good, true));
-        assert!(quarantine.holds(&envoy, KIND, "spiffe://example.org/api", &bad));
-    }
-
-    #[test]
-    fn it_does_not_grow_without_bounds() {
-        let mut quarantine = Quarantine::default();
-        let (version, _) = versions();
-        for node in 0..=Quarantine::CAPACITY {
-            let envoy = EnvoyId { account: Account::User(7), node: node.to_string() };
-            quarantine.record(
-                &envoy,
-                KIND,
-                "default",
-                (Content::Certificate, &version),
-                Instant::now(),
-            );
-        }
-        assert_eq!(quarantine.refusals.len(), Quarantine::CAPACITY);
-        assert_eq!(quarantine.count, Quarantine::CAPACITY);
-    }
-}
+#[path = "quarantine_tests.rs"]
+mod tests;

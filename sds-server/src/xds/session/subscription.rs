@@ -1,10 +1,15 @@
 //! What one stream knows of one kind of resource.
 
-use std::collections::{HashMap, VecDeque};
+mod answers;
+mod names;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::super::absence::Absence;
 use super::super::event::Event;
 use super::super::resource::{Content, Kind, Version};
 use super::Context;
@@ -20,6 +25,9 @@ const ALL: &str = "*";
 /// Responses without an answer that are remembered, besides one for each name; a peer that never
 /// answers costs no more.
 const IN_FLIGHT: usize = 64;
+
+/// How soon a name is looked at again for which there was no room among the JWT-SVIDs.
+const ROOM: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Subscription {
@@ -118,7 +126,7 @@ impl Subscription {
         quarantine: &mut Quarantine,
         now: Moment,
     ) -> Heard {
-        let mut heard = self.answer(&request, context, quarantine, now);
+        let mut heard = self.hear_answer(&request, context, quarantine, now);
         let events = &mut heard.events;
         let renamed = match request.wanted {
             Wanted::Exactly { names, .. } => self.want_exactly(names, events),
@@ -131,181 +139,6 @@ impl Subscription {
         }
         heard.changed |= renamed;
         heard
-    }
-
-    fn answer(
-        &mut self,
-        request: &Request,
-        context: &Context,
-        quarantine: &mut Quarantine,
-        now: Moment,
-    ) -> Heard {
-        if request.nonce.is_empty() {
-            return Heard::default();
-        }
-        let (kind, envoy) = (self.kind, &context.envoy);
-        let nonce = request.nonce.parse().unwrap_or(0);
-        let Ok(position) = self.in_flight.binary_search_by_key(&nonce, |sent| sent.nonce) else {
-            // In the state-of-the-world protocol a request that answers nothing repeats the last
-            // nonce: the Envoy's configuration has changed.
-            let asks = nonce == self.last_nonce && matches!(request.wanted, Wanted::Exactly { .. });
-            if asks && nonce > 0 {
-                self.repeat_soon(now.steady);
-                return Heard { events: Vec::new(), changed: self.repeats };
-            }
-            return Heard { events: vec![Event::StaleNonce { kind }], changed: false };
-        };
-        let Some(InFlight { name, sent_as, sent, why, .. }) = self.in_flight.remove(position)
-        else {
-            return Heard::default();
-        };
-        let entry = self.position(&name).ok();
-        let Some((content, version)) = sent_as else {
-            let refused = request.refusal.clone();
-            let event = Event::GoneAnswered { kind, name: name.to_string(), refused };
-            return Heard { events: vec![event], changed: false };
-        };
-        // Only the presence of an error makes a NACK; versions say nothing.
-        if let Some(reason) = &request.refusal {
-            quarantine.record(envoy, kind, &name, (content, &version), now.steady);
-            if let Some(entry) = entry.map(|position| &mut self.entries[position]) {
-                entry.refused(&version);
-            }
-            let (name, reason) = (name.to_string(), reason.clone());
-            let event = Event::Nacked { kind, name, version, reason };
-            return Heard { events: vec![event], changed: true };
-        }
-        let believed = quarantine.accept(envoy, kind, &name, &version, why == Why::Healing);
-        if let Some(entry) = entry.map(|position| &mut self.entries[position])
-            && believed
-        {
-            let found = context.permitted.find(kind, &name);
-            if let Some(resource) = found.filter(|found| found.version == version) {
-                entry.accepted = Some(resource);
-            }
-            if self.repeats && why == Why::News {
-                entry.repeat(now.steady);
-                self.deadline = self.deadline.into_iter().chain(entry.deadline(now.steady)).min();
-            }
-        }
-        let after = now.steady - sent;
-        let event = Event::Acked { kind, name: name.to_string(), version, after, believed };
-        Heard { events: vec![event], changed: why == Why::Healing }
-    }
-
-    /// Takes in a list of all names; returns whether it differs. An empty list means all there is
-    /// if no other came before, else nothing.
-    fn want_exactly(&mut self, mut names: Vec<String>, events: &mut Vec<Event>) -> bool {
-        names.sort_unstable();
-        names.dedup();
-        let all = match names.binary_search_by(|name| name.as_str().cmp(ALL)) {
-            Ok(position) => {
-                names.remove(position);
-                true
-            }
-            Err(_) => self.all && names.is_empty(),
-        };
-        let listed = self.entries.iter().filter(|entry| entry.listed).map(|entry| &*entry.name);
-        if all == self.all && listed.eq(names.iter().map(String::as_str)) {
-            return false;
-        }
-        self.all = all;
-        let mut old = std::mem::take(&mut self.entries).into_iter().peekable();
-        let mut dropped = Vec::new();
-        let mut names = names.into_iter().peekable();
-        loop {
-            let next = match (old.peek(), names.peek()) {
-                (None, None) => break,
-                (Some(entry), Some(name)) => (*entry.name).cmp(name.as_str()),
-                (Some(_), None) => std::cmp::Ordering::Less,
-                (None, Some(_)) => std::cmp::Ordering::Greater,
-            };
-            if next.is_le() {
-                let Some(mut entry) = old.next() else { break };
-                let found = !std::mem::replace(&mut entry.listed, next.is_eq());
-                let keep = entry.listed || all;
-                if keep { &mut self.entries } else { &mut dropped }.push(entry);
-                // What was only found is asked for by name now, by something that does not have it.
-                if found && next.is_eq() {
-                    self.hold(self.entries.len() - 1, Held::Something);
-                }
-            }
-            if next.is_ge() {
-                let Some(name) = names.next() else { break };
-                if next.is_gt() {
-                    self.entries.push(Entry::new(name.into(), true, Held::Nothing));
-                }
-            }
-        }
-        self.forget(dropped, events);
-        true
-    }
-
-    /// Takes in a change of names; returns whether there was any. A name that is asked for again is
-    /// sent again.
-    fn want_changed(
-        &mut self,
-        more: Vec<String>,
-        fewer: &[String],
-        held: &HashMap<String, String>,
-        events: &mut Vec<Event>,
-    ) -> bool {
-        let changed = !more.is_empty() || !fewer.is_empty();
-        let mut dropped = Vec::new();
-        for name in fewer {
-            if name == ALL {
-                self.all = false;
-                dropped.extend(self.entries.extract_if(.., |entry| !entry.listed));
-            } else if let Ok(position) = self.position(name) {
-                dropped.push(self.entries.remove(position));
-            }
-        }
-        self.forget(dropped, events);
-        for name in more {
-            if name == ALL {
-                self.all = true;
-            } else if let Ok(position) = self.position(&name) {
-                self.entries[position].listed = true;
-                self.hold(position, Held::Something);
-            } else {
-                self.insert(&name, true, held);
-            }
-        }
-        changed
-    }
-
-    fn insert(&mut self, name: &str, listed: bool, held: &HashMap<String, String>) {
-        if let Err(position) = self.position(name) {
-            self.entries.insert(position, Entry::new(name.into(), listed, Held::Nothing));
-            if let Some(version) = held.get(name) {
-                let held = Version::parse(version).map_or(Held::Something, Held::Version);
-                self.hold(position, held);
-            }
-        }
-    }
-
-    fn forget(&mut self, dropped: Vec<Entry>, events: &mut Vec<Event>) {
-        for entry in dropped {
-            if let Held::Version(version) = &entry.held {
-                self.state.remove(&entry.name, version);
-            }
-            events.push(Event::Unsubscribed { kind: self.kind, name: entry.name.to_string() });
-        }
-    }
-
-    fn hold(&mut self, position: usize, held: Held) {
-        let entry = &mut self.entries[position];
-        if let Held::Version(version) = &entry.held {
-            self.state.remove(&entry.name, version);
-        }
-        if let Held::Version(version) = &held {
-            self.state.insert(&entry.name, version);
-        }
-        entry.held = held;
-    }
-
-    fn position(&self, name: &str) -> Result<usize, usize> {
-        self.entries.binary_search_by(|entry| (*entry.name).cmp(name))
     }
 
     pub(super) fn kind(&self) -> Kind {
@@ -332,6 +165,7 @@ impl Subscription {
         self.believe_claim(of);
         let mut events = Vec::new();
         let mut due: Vec<(Option<Content>, usize)> = Vec::new();
+        let mut crowded = false;
         (self.withholds, self.deadline) = (false, None);
         for (position, entry) in self.entries.iter_mut().enumerate() {
             let verdict = entry.verdict(of);
@@ -339,6 +173,7 @@ impl Subscription {
             match verdict {
                 Verdict::Content => {}
                 Verdict::Unknown(absence) => {
+                    crowded |= matches!(absence, Some(Absence::TooManyTokens(_)));
                     if let Some(absence) = absence.filter(|_| news) {
                         let name = entry.name.to_string();
                         events.push(Event::Unanswered { kind, name, absence });
@@ -347,8 +182,9 @@ impl Subscription {
                 Verdict::Withhold(version) => {
                     self.withholds = true;
                     if news {
+                        let reason = of.reason(&entry.name, &version);
                         let name = entry.name.to_string();
-                        events.push(Event::Withheld { kind, name, version });
+                        events.push(Event::Withheld { kind, name, version, reason });
                     }
                 }
                 Verdict::Say { says: Says::Have(resource), .. } => {
@@ -357,6 +193,9 @@ impl Subscription {
                 Verdict::Say { says: Says::Gone(_), .. } => due.push((None, position)),
             }
             self.deadline = self.deadline.into_iter().chain(entry.deadline(now)).min();
+        }
+        if crowded {
+            self.deadline = self.deadline.into_iter().chain([now + ROOM]).min();
         }
         // Trust before leaves, so that no peer's leaf arrives first.
         due.sort_unstable_by(|one, other| other.cmp(one));

@@ -1,10 +1,10 @@
-//! Random conversations. `SIGNET_FUZZ_CASES` sets how many; some hundreds by default.
+//! Random conversations: some hundreds, always the same. `SIGNET_FUZZ_CASES` takes as many others.
 
 use std::collections::{BTreeSet, HashMap};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::test_runner::Config as Runs;
+use proptest::test_runner::{Config as Runs, RngSeed};
 
 use super::{DELTA, Envoy, Event, Kind, STATE, Service, Wanted, kind_of};
 use crate::xds::session::{Protocol, Request, Response, Says};
@@ -13,9 +13,11 @@ use crate::xds::session::{Protocol, Request, Response, Says};
 const NAMES: [&str; 4] = ["ROOTCA", "default", "spiffe://sni/a", "signet.http"];
 
 fn runs() -> Runs {
-    let cases = std::env::var("SIGNET_FUZZ_CASES").ok();
-    let cases = cases.map_or(500, |cases| cases.parse().expect("a number of cases"));
-    Runs { cases, failure_persistence: None, ..Runs::default() }
+    let wanted = std::env::var("SIGNET_FUZZ_CASES").ok();
+    let wanted = wanted.map(|cases| cases.parse().expect("a number of cases"));
+    let rng_seed = if wanted.is_some() { RngSeed::Random } else { RngSeed::Fixed(47_309) };
+    let cases = wanted.unwrap_or(500);
+    Runs { cases, rng_seed, failure_persistence: None, ..Runs::default() }
 }
 
 /// What may happen.

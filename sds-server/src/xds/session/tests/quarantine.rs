@@ -38,8 +38,15 @@ fn refused_bytes_are_withheld_across_reconnects_whatever_version_is_claimed() {
     for protocol in BOTH {
         let envoy = refusing(protocol);
         let mut envoy = envoy.reconnect(&[("default", "2")]);
-        let withheld = envoy.events.iter().any(|event| matches!(event, Event::Withheld { .. }));
-        assert!(withheld, "{:?}", envoy.events);
+        let reasons: Vec<&str> = envoy
+            .events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Withheld { reason, .. } => Some(&**reason),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(reasons, ["no"], "what it said on the earlier stream");
         assert_eq!(envoy.accept(), NOTHING);
 
         // Envoy says that it has the bytes that it refused.
