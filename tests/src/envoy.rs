@@ -113,6 +113,16 @@ impl Envoy {
         Ok(found.filter_map(|stat| stat["value"].as_u64()).sum())
     }
 
+    /// Its resident memory, in KiB.
+    pub fn resident_memory(&self) -> Result<u64> {
+        let process = self.process.as_ref().context("Envoy is not running")?;
+        let file = format!("/proc/{}/status", process.id());
+        let status = std::fs::read_to_string(&file).with_context(|| format!("no {file}"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        Ok(number.context("no VmRSS")?.parse()?)
+    }
+
     /// Every access log line so far.
     pub fn access_log(&self) -> Vec<Value> {
         let text = self.process.as_ref().map(Process::stdout).unwrap_or_default();

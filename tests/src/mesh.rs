@@ -229,6 +229,22 @@ impl Mesh {
         self.site.ingress(workload)
     }
 
+    /// Starts one more Envoy in front of the database, with the database's identity, and says where
+    /// it waits for mTLS.
+    pub async fn second_database_proxy(&self) -> Result<(Envoy, SocketAddr)> {
+        let name = "second-db";
+        let directory = self.stage.directory(name, &self.stage.accounts.mesh)?;
+        let first = &self.sidecar(Workload::Db).directory;
+        let (programs, ops) = (&self.stage.programs, Ops::choose(&self.stage)?);
+        let port = self.stage.free_port()?;
+        let file = self.site.bootstrap(programs, Workload::Db, &directory, ops)?;
+        let file =
+            file.with("SDS_SOCKET", SdsServer::socket(first).display()).with("INGRESS_PORT", port);
+        let mut envoy = Envoy::start(&self.stage, name, &file, &directory)?;
+        envoy.ready().await?;
+        Ok((envoy, (self.stage.address, port).into()))
+    }
+
     /// Starts one more Envoy for the client, with the client's identity, that is sent elsewhere: it
     /// looks for the API and the database at `upstream`.
     pub async fn misled_client(

@@ -3,8 +3,13 @@
 use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-const PROTOCOL_3_0: i32 = 0x0003_0000;
-const SSL_REQUEST: i32 = 80_877_103;
+/// Protocol 3.0.
+pub const PROTOCOL_3_0: u32 = 0x0003_0000;
+/// Protocol 3.2, since PostgreSQL 18: cancel keys are longer.
+pub const PROTOCOL_3_2: u32 = 0x0003_0002;
+const CANCEL_REQUEST: u32 = 80_877_102;
+const SSL_REQUEST: u32 = 80_877_103;
+const GSSENC_REQUEST: u32 = 80_877_104;
 
 /// How the other side answered a StartupMessage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +39,12 @@ impl Answer {
 
 /// A StartupMessage of protocol 3.0 with these parameters, in this order, repeated ones too.
 pub fn message(parameters: &[(&str, &str)]) -> Vec<u8> {
-    let mut body = PROTOCOL_3_0.to_be_bytes().to_vec();
+    message_of(PROTOCOL_3_0, parameters)
+}
+
+/// The same of another protocol version.
+pub fn message_of(version: u32, parameters: &[(&str, &str)]) -> Vec<u8> {
+    let mut body = version.to_be_bytes().to_vec();
     for (key, value) in parameters {
         for text in [key, value] {
             body.extend_from_slice(text.as_bytes());
@@ -48,6 +58,16 @@ pub fn message(parameters: &[(&str, &str)]) -> Vec<u8> {
 /// An SSLRequest.
 pub fn ssl_request() -> Vec<u8> {
     with_length(SSL_REQUEST.to_be_bytes().to_vec())
+}
+
+/// A GSSENCRequest.
+pub fn gssenc_request() -> Vec<u8> {
+    with_length(GSSENC_REQUEST.to_be_bytes().to_vec())
+}
+
+/// A CancelRequest. `backend` is what its BackendKeyData said: process id and key.
+pub fn cancel_request(backend: &[u8]) -> Vec<u8> {
+    with_length([&CANCEL_REQUEST.to_be_bytes(), backend].concat())
 }
 
 fn with_length(body: Vec<u8>) -> Vec<u8> {
@@ -110,7 +130,8 @@ pub async fn first_value(stream: &mut (impl AsyncRead + Unpin)) -> Result<String
     }
 }
 
-async fn read_message(stream: &mut (impl AsyncRead + Unpin)) -> Result<(u8, Vec<u8>)> {
+/// Reads a message: its type and its body.
+pub async fn read_message(stream: &mut (impl AsyncRead + Unpin)) -> Result<(u8, Vec<u8>)> {
     let kind = stream.read_u8().await.context("the session ended")?;
     let length = stream.read_u32().await.context("the message has no length")?;
     let mut body = vec![0; length.saturating_sub(4).min(65_536) as usize];
@@ -123,13 +144,15 @@ pub fn query(sql: &str) -> Vec<u8> {
     [b"Q", with_length([sql.as_bytes(), b"\0"].concat()).as_slice()].concat()
 }
 
-/// The fields of an ErrorResponse: a letter, a text, NUL; the last is a lone NUL.
+/// A field of an ErrorResponse's body by its letter; empty if it is not there. The body is a list of a letter, a text, and
+/// NUL, and ends in a lone NUL.
+pub fn field(body: &[u8], letter: u8) -> String {
+    let text = body.split(|byte| *byte == 0).find_map(|field| field.strip_prefix(&[letter]));
+    String::from_utf8_lossy(text.unwrap_or_default()).into_owned()
+}
+
 fn refusal(body: &[u8]) -> Answer {
-    let field = |letter: u8| {
-        let text = body.split(|byte| *byte == 0).find_map(|field| field.strip_prefix(&[letter]));
-        String::from_utf8_lossy(text.unwrap_or_default()).into_owned()
-    };
-    Answer::Refused { sqlstate: field(b'C'), message: field(b'M') }
+    Answer::Refused { sqlstate: field(body, b'C'), message: field(body, b'M') }
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ pub use headers::{HeaderMap, HeaderPairs, add_header, header_pairs, remove_heade
 pub use local_response::{LocalResponse, send_local_response};
 pub use log::{Level, log};
 pub use memory::proxy_on_memory_allocate;
-pub use metrics::{Counter, record_gauge};
+pub use metrics::{Counter, Gauge, record_gauge};
 pub use properties::{property, set_envoy_filter_state, set_wasm_property};
 pub use shared_data::{
     read_shared_data, read_versioned_shared_data, replace_shared_data, write_shared_data,

@@ -22,6 +22,35 @@ impl Counter {
     }
 }
 
+/// A number that goes up and down, one for the whole Envoy process: all VMs add to it. What a VM that trapped had added
+/// stays in it.
+#[derive(Clone, Copy, Debug)]
+pub struct Gauge(Option<u32>);
+
+impl Gauge {
+    /// Defines it, or finds the one of this name.
+    pub fn define(name: &str) -> Self {
+        Self(define(1, name))
+    }
+
+    /// Counts one more.
+    pub fn increment(self) {
+        self.add(1);
+    }
+
+    /// Counts one less.
+    pub fn decrement(self) {
+        self.add(-1);
+    }
+
+    fn add(self, difference: i64) {
+        if let Some(metric) = self.0 {
+            // SAFETY: no pointers.
+            unsafe { raw::proxy_increment_metric(metric, difference) };
+        }
+    }
+}
+
 /// Sets a number that goes up and down, one for the whole Envoy process.
 pub fn record_gauge(name: &str, value: u64) {
     if let Some(metric) = define(1, name) {

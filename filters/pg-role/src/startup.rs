@@ -13,6 +13,9 @@ use signet_policy::{
 /// Longest part of the client's own words that is repeated to it or in the log, in bytes.
 const SHOWN: usize = 63;
 
+/// Postgres cuts an application's name after this many bytes, and says so to the client.
+const MAX_APPLICATION_NAME: usize = 63;
+
 /// A start-up that goes on to Postgres.
 #[derive(Debug)]
 pub(crate) struct Allowed {
@@ -20,6 +23,10 @@ pub(crate) struct Allowed {
     pub(crate) packet: Vec<u8>,
     pub(crate) rule: String,
     pub(crate) role: String,
+    /// For logs: what is not printable ASCII is escaped.
+    pub(crate) database: String,
+    /// Whether the session speaks the replication protocol.
+    pub(crate) replicates: bool,
     /// For the log: what is allowed, and to what it was asked.
     pub(crate) account: String,
     /// Longest life of the session, in seconds.
@@ -50,7 +57,7 @@ impl Denied {
         session: &str,
     ) -> Self {
         Self {
-            error: error(sqlstate, message, &format!("session {session}")),
+            error: error(sqlstate, message, &format!("session {session}"), ""),
             verdict: "refuse",
             reason,
             rule: None,
@@ -80,18 +87,29 @@ pub(crate) fn judge(
     let PostgresDecision::Allow(allowed) = &decision else {
         return Err(denied(policy, &decision, message, &asked, session));
     };
-    let packet =
-        encode_startup(message.version, allowed.startup_parameters()).map_err(|fault| {
-            Denied::refused("08P01", "startup_too_long", &fault.to_string(), session)
-        })?;
+    let mut parameters: Vec<Parameter<'_>> = allowed.startup_parameters().collect();
+    if !parameters.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"application_name")) {
+        parameters.push((b"application_name", application_name(allowed.spiffe_id)));
+    }
+    let packet = encode_startup(message.version, parameters).map_err(|fault| {
+        Denied::refused("08P01", "startup_too_long", &fault.to_string(), session)
+    })?;
     Ok(Allowed {
         packet,
         rule: allowed.rule.name.to_string(),
         role: allowed.role.to_owned(),
+        database: allowed.database.escape_ascii().to_string(),
+        replicates: message.last("replication").is_some(),
         account: format!("{decision} ({asked})"),
         max_session: allowed.rule.max_session,
         ends_with_svid: allowed.rule.on_svid_expiry == OnSvidExpiry::End,
     })
+}
+
+/// What an application that names itself not is called: by its SPIFFE ID, of a long one the end.
+fn application_name(spiffe_id: &str) -> &[u8] {
+    let bytes = spiffe_id.as_bytes();
+    bytes.last_chunk::<MAX_APPLICATION_NAME>().map_or(bytes, <[u8; MAX_APPLICATION_NAME]>::as_slice)
 }
 
 /// What the client asked for.
@@ -135,12 +153,34 @@ fn denied(
         detail = format!("{decision}: {detail}");
     }
     Denied {
-        error: error(decision.sqlstate().unwrap_or("28000"), &text, &detail),
+        error: error(decision.sqlstate().unwrap_or("28000"), &text, &detail, hint(decision)),
         verdict: decision.verdict(),
         reason: decision.reason(),
         rule: decision.rule().map(str::to_owned),
         account: format!("{decision} ({asked})"),
         has_identity: !matches!(decision, PostgresDecision::Deny(PostgresDenial::NoIdentity(_))),
+    }
+}
+
+/// What the client, or whoever runs it, can do about a denial. It tells nothing of the policy.
+fn hint(decision: &PostgresDecision<'_>) -> &'static str {
+    match decision {
+        PostgresDecision::Deny(PostgresDenial::NoIdentity(_)) => {
+            "present one certificate that is valid now and holds exactly one SPIFFE ID"
+        }
+        PostgresDecision::Deny(PostgresDenial::NoRule) => {
+            "the policy must name this workload; the proxy's log tells of this session"
+        }
+        PostgresDecision::Deny(PostgresDenial::Database) => {
+            "name a database that the policy gives to this workload"
+        }
+        PostgresDecision::Deny(PostgresDenial::User { .. }) => {
+            "name a user that the policy gives to this workload"
+        }
+        PostgresDecision::Deny(PostgresDenial::Parameter { .. }) => {
+            "SET it once the session runs, or have it listed in the rule's `client_parameters`"
+        }
+        PostgresDecision::Refuse(_) | PostgresDecision::Allow(_) => "",
     }
 }
 
@@ -158,6 +198,6 @@ fn refused_options(fault: &OptionsError, session: &str) -> Denied {
     }
 }
 
-fn error(sqlstate: &str, message: &str, detail: &str) -> Vec<u8> {
-    ErrorResponse { sqlstate, message: &format!("signet: {message}"), detail, hint: "" }.encode()
+fn error(sqlstate: &str, message: &str, detail: &str, hint: &str) -> Vec<u8> {
+    ErrorResponse { sqlstate, message: &format!("signet: {message}"), detail, hint }.encode()
 }

@@ -78,7 +78,9 @@ impl Vm for PgRole {
         if parent == 0 {
             return;
         }
-        let session = Rc::new(RefCell::new(Session::new(self.configuration(parent))));
+        let configuration = self.configuration(parent);
+        configuration.metrics.connections.increment();
+        let session = Rc::new(RefCell::new(Session::new(configuration)));
         self.sessions.borrow_mut().insert(context, session);
     }
 
@@ -97,9 +99,11 @@ impl Vm for PgRole {
     fn on_delete(&self, context: ContextId) {
         self.forget_root(context);
         let session = self.sessions.borrow_mut().remove(&context);
-        if let Some(session) = session.as_deref()
-            && let Ok(session) = session.try_borrow()
-        {
+        let Some(session) = session else { return };
+        if let Some(configuration) = self.newest.borrow().as_ref() {
+            configuration.metrics.connections.decrement();
+        }
+        if let Ok(mut session) = session.try_borrow_mut() {
             session.on_close();
         }
     }

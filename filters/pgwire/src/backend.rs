@@ -111,6 +111,16 @@ pub fn ends_in_ready(bytes: &[u8]) -> bool {
     matches!(bytes.last_chunk(), Some([b'Z', 0, 0, 0, 5, b'I' | b'T' | b'E']))
 }
 
+/// Whether bytes of a server are an `ErrorResponse` of class `08P01`, alone or with a `ReadyForQuery` behind it: what it
+/// says to a message that makes no sense.
+pub fn is_protocol_violation(bytes: &[u8]) -> bool {
+    let Some((&[b'E', a, b, c, d], rest)) = bytes.split_first_chunk() else { return false };
+    let size = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+    let Some((body, rest)) = rest.split_at_checked(size.saturating_sub(4)) else { return false };
+    let is_end = rest.is_empty() || (rest.len() == READY_SIZE && ends_in_ready(rest));
+    is_end && sqlstate(body) == "08P01"
+}
+
 fn limit(kind: u8) -> usize {
     match kind {
         b'K' => MAX_KEY_DATA,
@@ -191,6 +201,28 @@ mod tests {
             (b"", false),
         ] {
             assert_eq!(ends_in_ready(bytes), expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_complaint_is_one_error_and_what_may_follow_it() {
+        let error = |state: &str| {
+            let body = [b"SERROR\0VERROR\0C", state.as_bytes(), b"\0Mx\0\0"].concat();
+            let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
+            [b"E", length.as_slice(), &body].concat()
+        };
+        let with = |more: &[u8]| [error("08P01").as_slice(), more].concat();
+        for (bytes, expected) in [
+            (error("08P01"), true),
+            (with(b"Z\0\0\0\x05T"), true),
+            (with(b"Z\0\0\0\x05"), false),
+            (with(b"Z\0\0\0\x05TT"), false),
+            (error("57014"), false),
+            (error("08P01")[..9].to_vec(), false),
+            (b"E\0\0\0\x03".to_vec(), false),
+            (Vec::new(), false),
+        ] {
+            assert_eq!(is_protocol_violation(&bytes), expected, "{bytes:?}");
         }
     }
 

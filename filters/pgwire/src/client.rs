@@ -2,6 +2,10 @@
 
 /// Most bytes that are asked for at a time. Many small messages fit in, and a large body is skipped unread.
 const WINDOW: usize = 1024;
+/// Most bytes that make an unfinished message whole.
+const MAX_SPOIL: u64 = 1 << 20;
+/// What a spoiled message is filled with: no NUL, so that no string in it ends.
+const FILLER: u8 = b' ';
 
 /// Follows a client's messages by their lengths. Bodies are not read.
 ///
@@ -46,10 +50,33 @@ impl ClientFrames {
         self.header_size == 0 && self.body == 0
     }
 
-    /// How many bytes the `CopyData` at hand still lacks, if it is one.
-    pub fn open_copy_data(&self) -> Option<usize> {
-        let open = self.header_size == 0 && self.body > 0 && self.header.first() == Some(&b'd');
-        usize::try_from(self.body).ok().filter(|_| open)
+    /// What makes the message at hand whole so that Postgres does nothing for it but complain: it can be spoken to again.
+    /// Nothing at a boundary.
+    ///
+    /// A header is ended by zeros: a length below 4 ends the session. A body is filled with spaces, which end no string;
+    /// `Parse` and `Bind` may become valid by that, but they run nothing. `None` for messages that could run something
+    /// (`Execute`, `FunctionCall`, a `CopyDone` with a body), for rows where `replicates`, since a server takes positions out of
+    /// them, for what lacks more than 1 MiB, and after a length that cannot be.
+    pub fn spoil(&self, replicates: bool) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let mut body = self.body;
+        if self.header_size > 0 {
+            bytes.resize(self.header.len().saturating_sub(self.header_size), 0);
+            let known = self.header.iter().take(self.header_size).chain(&bytes).skip(1);
+            let length = known.fold(0, |length, &byte| length << 8 | u64::from(byte));
+            body = length.saturating_sub(4);
+        }
+        let fits = match self.header.first() {
+            _ if body == 0 => true,
+            Some(b'Q' | b'P' | b'B' | b'C' | b'D' | b'H' | b'S' | b'f') => body <= MAX_SPOIL,
+            Some(b'd') => body <= MAX_SPOIL && !replicates,
+            _ => false,
+        };
+        let size = bytes.len().saturating_add(usize::try_from(body).ok()?);
+        fits.then(|| {
+            bytes.resize(size, FILLER);
+            bytes
+        })
     }
 
     /// Takes what belongs to the body off `available` bytes; how many do.
@@ -137,7 +164,7 @@ mod tests {
         let large = message(b'd', 60_000);
         assert_eq!(follow(&mut frames, &large[..30_000]), WINDOW);
         assert_eq!(follow(&mut frames, &large[30_000..60_000]), 0);
-        assert_eq!(frames.open_copy_data(), Some(5));
+        assert_eq!(frames.spoil(false), Some(vec![b' '; 5]));
         assert_eq!(follow(&mut frames, &large[60_000..]), 0);
         assert!(frames.at_boundary());
     }
@@ -167,20 +194,68 @@ mod tests {
         }
     }
 
+    /// Messages as the server reads them: type, announced length, body. Ends at what is no message.
+    fn read(mut bytes: &[u8]) -> Vec<(u8, u32, Vec<u8>)> {
+        let mut messages = Vec::new();
+        while let [kind, a, b, c, d, rest @ ..] = bytes {
+            let length = u32::from_be_bytes([*a, *b, *c, *d]);
+            let size = length.saturating_sub(4) as usize;
+            assert!(rest.len() >= size, "{} of {size} bytes", rest.len());
+            messages.push((*kind, length, rest[..size].to_vec()));
+            if length < 4 {
+                break;
+            }
+            bytes = &rest[size..];
+        }
+        messages
+    }
+
+    /// After any part of a message comes no message that could do something.
     #[test]
-    fn copy_data_is_open_from_its_header_to_its_end() {
-        let row = message(b'd', 3);
-        let open: Vec<_> = (0..=row.len())
-            .map(|size| {
+    fn a_spoiled_message_is_whole_and_not_what_was_begun() {
+        let messages = [
+            b"Q\0\0\0\x0ddelete x\0".as_slice(),
+            b"Q\0\0\x01\x04xx",
+            b"P\0\0\0\x10\0select 1\0\0\0",
+            b"S\0\0\0\x04",
+            b"c\0\0\0\x04",
+            b"d\0\0\0\x08row\n",
+            b"E\0\0\0\x09\0\0\0\0\0",
+            b"F\0\0\0\x09\0\0\0\0\0",
+            b"Z\0\0\0\x09\0\0\0\0\0",
+        ];
+        for message in messages {
+            for size in 1..message.len() {
                 let mut frames = ClientFrames::default();
-                follow(&mut frames, &row[..size]);
-                frames.open_copy_data()
-            })
-            .collect();
-        assert_eq!(open[5..], [Some(3), Some(2), Some(1), None]);
-        assert_eq!(open[..5], [None; 5]);
-        let mut frames = ClientFrames::default();
-        follow(&mut frames, &message(b'Q', 3)[..6]);
-        assert_eq!(frames.open_copy_data(), None);
+                follow(&mut frames, &message[..size]);
+                let case = format!("{size} bytes of {message:?}");
+                let Some(filler) = frames.spoil(false) else {
+                    assert!(size >= 5 && b"EFZ".contains(&message[0]), "{case}");
+                    continue;
+                };
+                let read = read(&[&message[..size], &filler].concat());
+                let [(kind, length, body)] = read.as_slice() else { panic!("{case}: {read:?}") };
+                assert!(*kind == message[0] && !filler.is_empty(), "{case}");
+                // Of a query no string ends; of the others that run something the length cannot be.
+                assert!(*length < 4 || !body.ends_with(b"\0"), "{case}: {read:?}");
+                assert!(*length < 4 || b"QPd".contains(kind), "{case}: {read:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_spoiled_is_left_alone() {
+        let after = |bytes: &[u8]| {
+            let mut frames = ClientFrames::default();
+            follow(&mut frames, bytes);
+            frames
+        };
+        assert_eq!(ClientFrames::default().spoil(true), Some(Vec::new()));
+        let row = b"d\0\0\0\x08r";
+        assert_eq!((after(row).spoil(false), after(row).spoil(true)), (Some(vec![b' '; 3]), None));
+        assert_eq!(after(b"Q\0\x10\0\x05s").spoil(false).map(|filler| filler.len()), Some(1 << 20));
+        assert_eq!(after(b"Q\0\x10\0\x06s").spoil(false), None);
+        assert_eq!(after(b"Q\x7f").spoil(false), None);
+        assert_eq!(after(b"Q\0\0\0\x03").spoil(false), None);
     }
 }

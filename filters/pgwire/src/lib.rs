@@ -15,7 +15,10 @@ mod options;
 mod packet;
 mod startup;
 
-pub use backend::{BackendMessage, BackendMessages, BackendStreamError, READY_SIZE, ends_in_ready};
+pub use backend::{
+    BackendMessage, BackendMessages, BackendStreamError, READY_SIZE, ends_in_ready,
+    is_protocol_violation,
+};
 pub use client::ClientFrames;
 pub use error_response::ErrorResponse;
 pub use options::{OptionsError, Setting, parse_options};

@@ -52,6 +52,7 @@ fn the_peer_learns_the_class_and_the_log_the_rule() {
     let fields = error(&progress.to_client);
     assert_eq!(fields[&'M'], "signet: access as user \"postgres\" denied");
     assert_eq!(fields[&'D'], "user \"postgres\", database \"customers\", session 2");
+    assert_eq!(fields[&'H'], "name a user that the policy gives to this workload");
     let log = &filter.logs().last().unwrap().text;
     assert!(log.starts_with("session 2 of spiffe://example.org/api: rule `api` "), "{log}");
     let told = POLICY.replacen('{', r#"{"filter": {"denial_detail": "rule"},"#, 1);

@@ -36,7 +36,7 @@ fn sessions_end_when_their_reason_ends() {
 }
 
 #[test]
-fn a_message_that_has_begun_is_never_completed() {
+fn a_message_that_has_begun_never_becomes_what_it_was_to_be() {
     let query = b"Q\0\0\0\x0dselect 1\0";
     for split in 0..=query.len() {
         let mut filter = start(POLICY);
@@ -44,8 +44,12 @@ fn a_message_that_has_begun_is_never_completed() {
         let sent = [query.as_slice(), &query[..split]].concat();
         assert_eq!(filter.from_client(running, &sent, false).unwrap().to_server, sent);
         filter.set_unix_seconds(END);
-        let is_whole = split % query.len() == 0;
-        let expected: &[u8] = if is_whole { FINISH } else { b"" };
+        let filler = match (split, query.len() - split) {
+            (0, _) | (_, 0) => Vec::new(),
+            (1..5, _) => vec![0; 5 - split],
+            (_, rest) => vec![b' '; rest],
+        };
+        let expected = [filler.as_slice(), FINISH].concat();
         assert_eq!(filter.tick(running).unwrap().to_server, expected, "split at {split}");
         let more = filter.from_client(running, &query[split..], false).unwrap();
         assert_eq!(more, Progress::default(), "split at {split}");
@@ -55,7 +59,8 @@ fn a_message_that_has_begun_is_never_completed() {
 #[test]
 fn a_message_that_came_with_the_start_up_counts() {
     let packet = startup(&[("user", "api"), ("database", "customers")]);
-    for (behind, expected) in [(b"S\0\0\0\x04".as_slice(), FINISH), (b"S\0\0\0", b"")] {
+    let spoiled = [b"\0", FINISH].concat();
+    for (behind, expected) in [(b"S\0\0\0\x04".as_slice(), FINISH), (b"S\0\0\0", &spoiled)] {
         let mut filter = start(POLICY);
         let (connection, _) = open(&mut filter, API, &[packet.as_slice(), behind].concat());
         filter.from_server(connection, SESSION_START, false).unwrap();
@@ -64,11 +69,38 @@ fn a_message_that_came_with_the_start_up_counts() {
     }
 }
 
+/// The part of a message that could run something if it were made whole.
+const EXECUTE: &[u8] = b"E\0\0\0\x09\0\0";
+
+#[test]
+fn what_postgres_says_to_a_spoiled_message_is_not_for_the_client() {
+    let complaint = b"E\0\0\0\x1dSERROR\0C08P01\0Minvalid\0\0\0Z\0\0\0\x05I";
+    let row = b"D\0\0\0\x0a\0\x01\0\0\0\0";
+    for (before, is_busy) in [(b"".as_slice(), false), (row, true)] {
+        let mut filter = start(POLICY);
+        let running = session(&mut filter, API);
+        filter.from_client(running, b"Q\0\0\0\x0dselect", false).unwrap();
+        filter.set_unix_seconds(END);
+        filter.tick(running).unwrap();
+        let answer = [before, complaint].concat();
+        let told = filter.from_server(running, &answer, false).unwrap().to_client;
+        if is_busy {
+            // Bytes of a row may look like anything.
+            assert_eq!(told, answer);
+            let last = filter.from_server(running, b"", true).unwrap().to_client;
+            assert_eq!(error(&last)[&'C'], "57P01");
+        } else {
+            assert_eq!(error(&told)[&'C'], "57P01");
+            assert_eq!(filter.from_server(running, b"", true).unwrap(), Progress::default());
+        }
+    }
+}
+
 #[test]
 fn a_client_amid_a_message_is_told_once_postgres_is_ready() {
     let mut filter = start(POLICY);
     let running = session(&mut filter, API);
-    filter.from_client(running, b"Q\0\0\0\x0dselect", false).unwrap();
+    filter.from_client(running, EXECUTE, false).unwrap();
     filter.set_unix_seconds(END);
     filter.tick(running).unwrap();
     for chunk in [b"".as_slice(), b"I", b"D\0\0\0\x0a\0\x01\0\0\0\0"] {
@@ -85,7 +117,7 @@ fn a_client_amid_a_message_is_told_once_postgres_is_ready() {
 fn a_client_amid_a_message_that_leaves_is_followed_by_postgres() {
     let mut filter = start(POLICY);
     let running = session(&mut filter, API);
-    filter.from_client(running, b"Q\0\0", false).unwrap();
+    filter.from_client(running, EXECUTE, false).unwrap();
     filter.set_unix_seconds(END);
     filter.tick(running).unwrap();
     assert_eq!(filter.from_client(running, b"\0", true).unwrap(), Progress::default());
@@ -94,7 +126,7 @@ fn a_client_amid_a_message_that_leaves_is_followed_by_postgres() {
 }
 
 #[test]
-fn a_row_of_a_copy_becomes_whole_and_no_more_follows() {
+fn a_row_of_a_copy_becomes_whole_and_the_copy_fails() {
     let row = b"d\0\0\0\x08row\n";
     let done = b"c\0\0\0\x04";
     for split in 5..row.len() {
@@ -102,16 +134,28 @@ fn a_row_of_a_copy_becomes_whole_and_no_more_follows() {
         let running = session(&mut filter, API);
         filter.from_client(running, &row[..split], false).unwrap();
         filter.set_unix_seconds(END);
-        assert_eq!(filter.tick(running).unwrap(), Progress::default());
-        let (first, last) = row[split..].split_at((row.len() - split) / 2);
-        assert_eq!(filter.from_client(running, first, false).unwrap().to_server, first);
-        let more = [last, row, done].concat();
-        let expected = [last, FINISH].concat();
-        assert_eq!(filter.from_client(running, &more, false).unwrap().to_server, expected);
-        assert_eq!(filter.from_client(running, done, false).unwrap(), Progress::default());
+        let expected = [&b"    "[split - 5..], FINISH].concat();
+        assert_eq!(filter.tick(running).unwrap().to_server, expected);
+        let more = [&row[split..], row, done].concat();
+        assert_eq!(filter.from_client(running, &more, false).unwrap(), Progress::default());
         let told = filter.from_server(running, b"", true).unwrap().to_client;
         assert_eq!(error(&told)[&'C'], "57P01");
     }
+}
+
+/// Spaces in place of what a replica says would be a position in its log.
+#[test]
+fn a_row_of_a_replica_stays_as_it_is() {
+    let policy =
+        POLICY.replace(r#""max_session": 3600"#, r#""max_session": 3600, "replication": true"#);
+    let mut filter = start(&policy);
+    let asked = [("user", "api"), ("database", "customers"), ("replication", "database")];
+    let (running, _) = open(&mut filter, API, &startup(&asked));
+    filter.from_server(running, SESSION_START, false).unwrap();
+    filter.from_client(running, b"d\0\0\0\x08r", false).unwrap();
+    filter.set_unix_seconds(END);
+    assert_eq!(filter.tick(running).unwrap(), Progress::default());
+    assert_eq!(filter.from_client(running, b"\0\0\0", false).unwrap(), Progress::default());
 }
 
 #[test]
@@ -126,10 +170,10 @@ fn a_server_that_does_not_finish_in_time_is_cut_off() {
     assert_eq!(filter.tick(busy).unwrap(), Progress::default());
     let told = filter.from_server(busy, READY, false).unwrap().to_client;
     assert_eq!(error(told.strip_prefix(READY).unwrap())[&'C'], "57P01");
-    filter.set_unix_seconds(END + 14);
+    filter.set_unix_seconds(END + 44);
     assert!(filter.tick(busy).unwrap().closed);
     assert!(!filter.tick(silent).unwrap().closed);
-    filter.set_unix_seconds(END + 15);
+    filter.set_unix_seconds(END + 45);
     assert!(filter.tick(silent).unwrap().closed);
 }
 

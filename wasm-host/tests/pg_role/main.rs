@@ -1,10 +1,13 @@
 //! `pg_role.wasm`, as built, between a client and an imagined Postgres.
 
+mod audit;
 mod decisions;
 mod ending;
+mod fuzz;
 #[path = "../modules/mod.rs"]
 mod modules;
 mod opening;
+mod server;
 
 use std::collections::BTreeMap;
 

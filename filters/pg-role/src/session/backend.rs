@@ -1,9 +1,9 @@
 //! What Postgres says before the session runs.
 
-use host_calls::{Buffer, HostError, Level, read_buffer, write_buffer};
+use host_calls::{Buffer, HostError, Level, read_buffer, set_wasm_property, write_buffer};
 use pgwire::BackendMessage;
 
-use super::{ALL, Phase, Session};
+use super::{ALL, Phase, Session, audit};
 use crate::cancel_keys;
 
 impl Session {
@@ -32,13 +32,15 @@ impl Session {
                 if let Ok(peer) = self.peer() {
                     cancel_keys::remember(pid, &key, peer.id.as_str())?;
                 }
-                let role = self.grant.as_ref().map_or("-", |grant| &grant.role);
-                self.log(Level::Info, &format!("session begins: role \"{role}\", backend {pid}"));
+                set_wasm_property("signet.backend", &pid.to_string())?;
                 if let Some(grant) = &mut self.grant {
-                    grant.backend = Some((pid, key));
+                    let begins = grant.account.begins(pid, key);
+                    self.log(Level::Info, &begins);
                 }
             }
             BackendMessage::Error { sqlstate } => {
+                self.configuration.metrics.refused_by_postgres.increment();
+                self.ended(audit::REFUSED_BY_POSTGRES)?;
                 self.log(
                     Level::Warn,
                     &format!("Postgres refused the start-up: SQLSTATE {sqlstate}"),

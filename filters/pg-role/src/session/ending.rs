@@ -1,22 +1,25 @@
 //! Why and how a running session ends.
 //!
 //! From its end on nothing more of the client reaches Postgres, and the client shall read why. The filter can speak to the
-//! client only when Postgres speaks, so Postgres is asked to finish. Where that cannot be, since the client has sent only
-//! part of a message and would have it completed, and where Postgres is too busy to listen, the error waits for the next
-//! time that Postgres is ready for a query.
+//! client only when Postgres speaks, so Postgres is asked to finish. A message that the client has sent part of is made whole
+//! before that, and such that Postgres does nothing for it. Where neither can be, and where Postgres is too busy to listen,
+//! the error waits for the next time that Postgres is ready for a query.
 //!
-//! A client sees a bare end of its connection in these cases: it has sent only part of a message and Postgres is silent; a
-//! query runs, or its rows come, until the last deadline. Postgres notices at its next read or write, and a query that
-//! does neither runs on unless `client_connection_check_interval` is set.
+//! A client sees a bare end of its connection in these cases: one query runs, or its rows come, until the last deadline; it
+//! has sent part of a message that cannot be made whole (see [`ClientFrames::spoil`]) and Postgres is silent. Postgres
+//! notices at its next read or write, and a query that does neither runs on unless `client_connection_check_interval` is set.
+//!
+//! [`ClientFrames::spoil`]: pgwire::ClientFrames::spoil
 
 use std::rc::Rc;
 
 use host_calls::{Buffer, HostError, Level, read_buffer, resume_downstream, write_buffer};
 use pgwire::{
-    ErrorResponse, FINISH, Packet, READY_SIZE, StartupMessage, ends_in_ready, read_packet,
+    ErrorResponse, FINISH, Packet, READY_SIZE, StartupMessage, ends_in_ready,
+    is_protocol_violation, read_packet,
 };
 
-use super::{ALL, Phase, Session, drop_client_bytes};
+use super::{ALL, Ending, Phase, Session};
 use crate::{
     configuration::Configuration,
     startup::{self, Allowed, Denied},
@@ -25,46 +28,90 @@ use crate::{
 
 /// Seconds that Postgres has to finish a session that is being ended.
 const FINISH_DEADLINE: u64 = 10;
-/// Seconds that it has to be ready for another query, if it cannot be asked to finish or did not.
-const CUT_DEADLINE: u64 = 5;
+/// Seconds that it has to be ready for another query, if it cannot be asked to finish or did not. With the two that an edit
+/// of the policy takes and the timer's, both are less than the minute in which a session must be over.
+const CUT_DEADLINE: u64 = 35;
+
+/// Why a session must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// The certificate that opened it expired, and the grace after that is over.
+    SvidExpired,
+    /// It has lasted as long as its rule lets it.
+    MaxSession,
+    /// A newer policy denies its start-up.
+    PolicyDenies,
+    /// A newer policy gives its start-up another role.
+    PolicyRole,
+}
+
+impl Reason {
+    /// For access logs and the session's line.
+    const fn code(self) -> &'static str {
+        match self {
+            Self::SvidExpired => "svid_expired",
+            Self::MaxSession => "max_session",
+            Self::PolicyDenies => "policy_denies",
+            Self::PolicyRole => "policy_role",
+        }
+    }
+
+    /// For the client.
+    const fn text(self) -> &'static str {
+        match self {
+            Self::SvidExpired => "the certificate that opened it has expired",
+            Self::MaxSession => "it has lasted as long as it may",
+            Self::PolicyDenies => "the policy no longer allows it",
+            Self::PolicyRole => "the policy gives it another role",
+        }
+    }
+}
+
+/// When a session loses its reason by time alone.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Term {
+    /// Seconds since 1970.
+    at: u64,
+    reason: Reason,
+}
 
 impl Session {
-    /// When a session that began at `opened_at` loses its reason by time alone.
-    pub(super) fn ends_at(&self, allowed: &Allowed, opened_at: u64) -> Option<u64> {
+    /// The term of a session that began at `opened_at`, if it has one.
+    pub(super) fn term(&self, allowed: &Allowed, opened_at: u64) -> Option<Term> {
         let grace = self.configuration.policy.session_grace();
-        let expiry = self.peer().ok().filter(|_| allowed.ends_with_svid);
-        let expiry = expiry.map(|peer| peer.expires_at.saturating_add(grace));
-        let longest = allowed.max_session.map(|seconds| opened_at.saturating_add(seconds));
-        expiry.into_iter().chain(longest).min()
+        let expiry = self.peer().ok().filter(|_| allowed.ends_with_svid).map(|peer| Term {
+            at: peer.expires_at.saturating_add(grace),
+            reason: Reason::SvidExpired,
+        });
+        let longest = allowed.max_session.map(|seconds| Term {
+            at: opened_at.saturating_add(seconds),
+            reason: Reason::MaxSession,
+        });
+        expiry.into_iter().chain(longest).min_by_key(|term| term.at)
     }
 
     /// Why the session must end now, if it must. Judges it again under a policy that is newer than its own.
-    pub(super) fn reason_to_end(
-        &mut self,
-        now: u64,
-        newest: &Rc<Configuration>,
-    ) -> Option<&'static str> {
+    pub(super) fn reason_to_end(&mut self, now: u64, newest: &Rc<Configuration>) -> Option<Reason> {
         let grant = self.grant.as_ref()?;
         if !Rc::ptr_eq(&self.configuration, newest) {
             let (packet, role, opened_at) =
-                (grant.packet.clone(), grant.role.clone(), grant.opened_at);
+                (grant.packet.clone(), grant.account.role.clone(), grant.account.opened_at);
             self.configuration = Rc::clone(newest);
             let Ok(Some(allowed)) =
                 startup_of(&packet).map(|message| self.judge_again(&message)).transpose()
             else {
-                return Some("the policy no longer allows it");
+                return Some(Reason::PolicyDenies);
             };
             if allowed.role != role {
-                return Some("the policy gives it another role");
+                return Some(Reason::PolicyRole);
             }
-            let ends_at = self.ends_at(&allowed, opened_at);
-            self.grant.as_mut()?.ends_at = ends_at;
+            let term = self.term(&allowed, opened_at);
+            self.grant.as_mut()?.term = term;
         }
-        let ends_at = self.grant.as_ref()?.ends_at?;
-        (now >= ends_at).then_some("its certificate or its time has run out")
+        self.grant.as_ref()?.term.filter(|term| now >= term.at).map(|term| term.reason)
     }
 
-    /// The certificate was good when the session began; whether it still must be is for `ends_at` to say.
+    /// The certificate was good when the session began; whether it still must be is for its term to say.
     fn judge_again(&self, message: &StartupMessage<'_>) -> Result<Allowed, Denied> {
         startup::judge(
             &self.configuration.policy,
@@ -75,11 +122,12 @@ impl Session {
     }
 
     /// Nothing more of the client goes to Postgres. The error goes to the client as soon as it can.
-    pub(super) fn end(&mut self, reason: &str, now: u64) -> Result<(), HostError> {
+    pub(super) fn end(&mut self, reason: Reason, now: u64) -> Result<(), HostError> {
         self.configuration.metrics.ended.increment();
-        self.log(Level::Warn, &format!("session ends: {reason}"));
+        self.log(Level::Warn, &format!("session ends: {}", reason.text()));
+        self.ended(reason.code())?;
         let detail = format!("session {}", self.name);
-        let message = format!("signet: session ended: {reason}");
+        let message = format!("signet: session ended: {}", reason.text());
         let error = ErrorResponse {
             sqlstate: "57P01",
             message: &message,
@@ -87,49 +135,33 @@ impl Session {
             hint: "connect again",
         }
         .encode();
-        if !self.frames.at_boundary() {
-            // The request to finish would be taken for the rest of the client's message, and complete a query.
-            self.phase = Phase::Cut { error, deadline: now.saturating_add(CUT_DEADLINE) };
+        let replicates = self.grant.as_ref().is_some_and(|grant| grant.replicates);
+        let Some(filler) = self.frames.spoil(replicates) else {
+            // The request to finish would be taken for the rest of the client's message, and complete it.
+            let deadline = now.saturating_add(CUT_DEADLINE);
+            self.phase = Phase::Cut(Ending { error, deadline, spoiled: false });
             return Ok(());
-        }
-        self.phase = Phase::Finish { error, deadline: now.saturating_add(FINISH_DEADLINE) };
-        write_buffer(Buffer::Downstream, 0, ALL, FINISH)?;
+        };
+        let (deadline, spoiled) = (now.saturating_add(FINISH_DEADLINE), !filler.is_empty());
+        self.phase = Phase::Finish(Ending { error, deadline, spoiled });
+        write_buffer(Buffer::Downstream, 0, ALL, &[filler.as_slice(), FINISH].concat())?;
         resume_downstream()
-    }
-
-    /// Of a message that has begun only rows of a running COPY go on: they commit nothing unless its end follows them, and
-    /// behind a whole message Postgres can be asked to finish. A client amid a COPY rarely stands at a boundary.
-    pub(super) fn on_bytes_of_cut_client(
-        &mut self,
-        size: usize,
-        end: bool,
-    ) -> Result<(), HostError> {
-        let Phase::Cut { error, deadline } = &mut self.phase else { return Ok(()) };
-        match self.frames.open_copy_data() {
-            Some(rest) if rest <= size => {
-                self.phase = Phase::Finish { error: std::mem::take(error), deadline: *deadline };
-                // Envoy replaces only from a buffer's beginning on.
-                let row = read_buffer(Buffer::Downstream, 0, rest)?;
-                write_buffer(Buffer::Downstream, 0, ALL, &[&row, FINISH].concat())?;
-                resume_downstream()
-            }
-            Some(_) => {
-                self.follow_client(0, size)?;
-                resume_downstream()
-            }
-            None => drop_client_bytes(end),
-        }
     }
 
     /// Puts the error behind what Postgres says last.
     pub(super) fn on_last_server_bytes(&mut self, size: usize, end: bool) -> Result<(), HostError> {
-        let (error, is_last) = match &self.phase {
-            Phase::Finish { error, .. } => (error, end),
-            Phase::Cut { error, .. } => (error, end || is_ready(size)?),
+        let (ending, is_last) = match &self.phase {
+            Phase::Finish(ending) if ending.spoiled && is_complaint(size)? => {
+                write_buffer(Buffer::Upstream, 0, ALL, &ending.error)?;
+                self.phase = Phase::Close { after: timer::now() };
+                return Ok(());
+            }
+            Phase::Finish(ending) => (ending, end),
+            Phase::Cut(ending) => (ending, end || is_ready(size)?),
             _ => return Ok(()),
         };
         if is_last {
-            write_buffer(Buffer::Upstream, size, 0, error)?;
+            write_buffer(Buffer::Upstream, size, 0, &ending.error)?;
             self.phase = Phase::Close { after: timer::now() };
         }
         Ok(())
@@ -137,9 +169,10 @@ impl Session {
 
     /// Postgres has neither finished nor stopped to speak.
     pub(super) fn end_overdue(&mut self, now: u64) -> Result<(), HostError> {
-        if let Phase::Finish { error, .. } = &mut self.phase {
+        if let Phase::Finish(ending) = &mut self.phase {
+            let error = std::mem::take(&mut ending.error);
             let deadline = now.saturating_add(CUT_DEADLINE);
-            self.phase = Phase::Cut { error: std::mem::take(error), deadline };
+            self.phase = Phase::Cut(Ending { error, deadline, spoiled: false });
             return Ok(());
         }
         self.hang_up("end_overdue", "the session did not end in time")
@@ -150,6 +183,13 @@ impl Session {
 fn is_ready(size: usize) -> Result<bool, HostError> {
     let Some(start) = size.checked_sub(READY_SIZE) else { return Ok(false) };
     read_buffer(Buffer::Upstream, start, READY_SIZE).map(|tail| ends_in_ready(&tail))
+}
+
+/// Whether the chunk of the server says that a message made no sense, and nothing else.
+fn is_complaint(size: usize) -> Result<bool, HostError> {
+    /// Longer ones are passed on; they are no harm.
+    const LONGEST: usize = 4096;
+    Ok(size <= LONGEST && is_protocol_violation(&read_buffer(Buffer::Upstream, 0, size)?))
 }
 
 fn startup_of(packet: &[u8]) -> Option<StartupMessage<'_>> {

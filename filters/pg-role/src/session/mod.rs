@@ -1,7 +1,9 @@
 //! One connection, from its first byte to its end.
 //!
-//! Here is what every phase does with an event; the phases' own work stands in [`opening`], [`backend`] and [`ending`].
+//! Here is what every phase does with an event; the phases' own work stands in [`opening`], [`backend`] and [`ending`],
+//! and what is told of it afterwards in [`audit`].
 
+mod audit;
 mod backend;
 mod ending;
 mod opening;
@@ -15,7 +17,9 @@ use host_calls::{
 use pgwire::{BackendMessage, BackendMessages, ClientFrames};
 use signet_policy::{NoIdentity, Peer, SpiffeId};
 
-use crate::{cancel_keys, configuration::Configuration, timer};
+use crate::{configuration::Configuration, timer};
+use audit::Account;
+use ending::Term;
 
 /// Seconds until a client must have sent its whole start-up, TLS handshake included.
 const STARTUP_DEADLINE: u64 = 15;
@@ -51,11 +55,22 @@ enum Phase {
     /// Nothing: bytes go both ways.
     Relay,
     /// The end of Postgres' side, to put this error behind it: Postgres has been asked to finish.
-    Finish { error: Vec<u8>, deadline: u64 },
+    Finish(Ending),
     /// Postgres to be ready for another query, to put this error behind that: it could not be asked, or did not finish.
-    Cut { error: Vec<u8>, deadline: u64 },
+    Cut(Ending),
     /// The client to read what was sent to it. The timer closes what it has not closed by then.
     Close { after: u64 },
+}
+
+/// A session that has lost its reason.
+#[derive(Debug)]
+struct Ending {
+    /// What its client shall read.
+    error: Vec<u8>,
+    /// When to wait no longer, in seconds since 1970.
+    deadline: u64,
+    /// Postgres has been sent a message that makes no sense, and will say so.
+    spoiled: bool,
 }
 
 /// What an allowed start-up leaves behind.
@@ -63,12 +78,10 @@ enum Phase {
 struct Grant {
     /// The client's own packet, for judging it again under a newer policy.
     packet: Vec<u8>,
-    role: String,
-    opened_at: u64,
-    /// When the session's reason ends, in seconds since 1970.
-    ends_at: Option<u64>,
-    /// Process id and key of the backend.
-    backend: Option<(u32, Vec<u8>)>,
+    replicates: bool,
+    /// When the session's reason ends.
+    term: Option<Term>,
+    account: Account,
 }
 
 /// One connection of a client.
@@ -112,6 +125,9 @@ impl Session {
         match self.phase {
             Phase::Authentication(_) | Phase::Relay => {
                 self.follow_client(0, size)?;
+                if end {
+                    self.ended(audit::CLIENT_LEFT)?;
+                }
                 resume_downstream()
             }
             Phase::Startup => self.on_startup_bytes(size, end),
@@ -120,16 +136,19 @@ impl Session {
                 self.hang_up(PIPELINED, "bytes before the answer to a request for encryption")
             }
             Phase::Close { .. } if end => self.close(),
-            Phase::Cut { .. } => self.on_bytes_of_cut_client(size, end),
             Phase::AnswerToReplace(_)
             | Phase::LastAnswer
-            | Phase::Finish { .. }
+            | Phase::Finish(_)
+            | Phase::Cut(_)
             | Phase::Close { .. } => drop_client_bytes(end),
         }
     }
 
     /// Takes note of `size` bytes of the client, from `start` of its buffer on, that go to Postgres.
     fn follow_client(&mut self, start: usize, size: usize) -> Result<(), HostError> {
+        if let Some(grant) = &mut self.grant {
+            grant.account.received(size);
+        }
         self.frames.follow(size, |position, size| {
             read_buffer(Buffer::Downstream, start.saturating_add(position), size)
         })
@@ -140,6 +159,19 @@ impl Session {
         if self.route == Route::Deny {
             return Ok(());
         }
+        if let Some(grant) = &mut self.grant {
+            grant.account.sent(size);
+        }
+        self.by_phase(size, end)?;
+        if end && matches!(self.phase, Phase::Authentication(_) | Phase::Relay) {
+            self.ended(audit::POSTGRES_LEFT)?;
+            // Else a client that stays could hold the connection for as long as it likes.
+            self.phase = Phase::Close { after: timer::now() };
+        }
+        Ok(())
+    }
+
+    fn by_phase(&mut self, size: usize, end: bool) -> Result<(), HostError> {
         match &mut self.phase {
             Phase::Authentication(messages) => {
                 let chunk = read_buffer(Buffer::Upstream, 0, size)?;
@@ -154,7 +186,7 @@ impl Session {
                 self.phase = Phase::Close { after: timer::now() };
                 Ok(())
             }
-            Phase::Finish { .. } | Phase::Cut { .. } => self.on_last_server_bytes(size, end),
+            Phase::Finish(_) | Phase::Cut(_) => self.on_last_server_bytes(size, end),
             Phase::Relay | Phase::LastAnswer => Ok(()),
             Phase::Startup | Phase::Close { .. } => write_buffer(Buffer::Upstream, 0, ALL, &[]),
         }
@@ -168,7 +200,7 @@ impl Session {
     ) -> Result<(), HostError> {
         match &self.phase {
             Phase::Close { after } if now > *after => self.close(),
-            Phase::Finish { deadline, .. } | Phase::Cut { deadline, .. } if now >= *deadline => {
+            Phase::Finish(ending) | Phase::Cut(ending) if now >= ending.deadline => {
                 self.end_overdue(now)
             }
             Phase::Startup
@@ -187,15 +219,6 @@ impl Session {
         }
     }
 
-    /// The connection is gone, or will be at once. May come twice.
-    pub(crate) fn on_close(&self) {
-        let backend = self.grant.as_ref().and_then(|grant| grant.backend.as_ref());
-        let (Some((pid, key)), Ok(peer)) = (backend, self.peer()) else { return };
-        if let Err(error) = cancel_keys::forget(*pid, key, peer.id.as_str()) {
-            self.log(Level::Error, &format!("cannot forget the key of backend {pid}: {error}"));
-        }
-    }
-
     /// Closes without a word to the client. `reason` is for access logs, where no decision stands there yet.
     pub(crate) fn hang_up(&mut self, reason: &str, why: &str) -> Result<(), HostError> {
         self.log(Level::Warn, &format!("closed: {why}"));
@@ -209,7 +232,7 @@ impl Session {
 
     /// Envoy may end this context before the call returns, while the session is at work: so what is to be done at its end
     /// is done first.
-    fn close(&self) -> Result<(), HostError> {
+    fn close(&mut self) -> Result<(), HostError> {
         self.on_close();
         close_downstream()
     }

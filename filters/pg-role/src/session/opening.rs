@@ -2,14 +2,14 @@
 
 use host_calls::{
     Buffer, HostError, Level, property, read_buffer, resume_downstream, set_envoy_filter_state,
-    write_buffer,
+    set_wasm_property, write_buffer,
 };
 use pgwire::{
     BackendMessages, CancelRequest, GSSENC_REQUEST, MAX_STARTUP_PACKET, Packet, PacketError,
     ProtocolVersion, SSL_REQUEST, read_packet, version_probe,
 };
 
-use super::{ALL, Grant, PIPELINED, Phase, Route, Session, note};
+use super::{ALL, Account, Grant, PIPELINED, Phase, Route, Session, note};
 use crate::{
     cancel_keys,
     startup::{self, Allowed, Denied},
@@ -132,13 +132,17 @@ impl Session {
             return self.refuse("28000", "denied_before", "access denied");
         }
         self.configuration.metrics.allowed.increment();
-        self.log(Level::Info, &allowed.account);
         note("allow", "allowed", Some(&allowed.rule), Some(&allowed.role))?;
+        set_wasm_property("signet.database", &allowed.database)?;
         write_buffer(Buffer::Downstream, 0, packet.len(), &allowed.packet)?;
-        self.follow_client(allowed.packet.len(), size.saturating_sub(packet.len()))?;
+        let (rewritten, behind) = (allowed.packet.len(), size.saturating_sub(packet.len()));
         let opened_at = timer::now();
-        let ends_at = self.ends_at(&allowed, opened_at);
-        self.grant = Some(Grant { packet, role: allowed.role, opened_at, ends_at, backend: None });
+        let term = self.term(&allowed, opened_at);
+        let replicates = allowed.replicates;
+        let mut account = Account::open(allowed, opened_at);
+        account.received(packet.len());
+        self.grant = Some(Grant { packet, replicates, term, account });
+        self.follow_client(rewritten, behind)?;
         self.phase = Phase::Authentication(BackendMessages::default());
         self.pass_to_postgres()
     }

@@ -1,0 +1,108 @@
+//! What is told of a session once it is over: one line, whatever became of it.
+
+use std::fmt;
+
+use host_calls::{HostError, Level, set_wasm_property};
+
+use super::Session;
+use crate::{cancel_keys, startup::Allowed, timer};
+
+/// The client has closed its side.
+pub(super) const CLIENT_LEFT: &str = "client_left";
+/// Postgres has closed its side.
+pub(super) const POSTGRES_LEFT: &str = "postgres_left";
+/// Postgres has refused what the policy allowed.
+pub(super) const REFUSED_BY_POSTGRES: &str = "refused_by_postgres";
+/// Neither side has said anything: the connection broke, or Envoy closed it.
+const LOST: &str = "lost";
+
+/// A session as the log will tell of it.
+#[derive(Debug)]
+pub(super) struct Account {
+    /// The decision, and what was asked for.
+    decision: String,
+    pub(super) rule: String,
+    pub(super) role: String,
+    database: String,
+    /// Seconds since 1970.
+    pub(super) opened_at: u64,
+    /// Process id and key of the backend, once it has told them.
+    backend: Option<(u32, Vec<u8>)>,
+    end: Option<&'static str>,
+    /// Bytes of the client and of Postgres.
+    received: u64,
+    sent: u64,
+}
+
+impl Account {
+    pub(super) fn open(allowed: Allowed, opened_at: u64) -> Self {
+        let Allowed { rule, role, database, account, .. } = allowed;
+        Self {
+            decision: account,
+            rule,
+            role,
+            database,
+            opened_at,
+            backend: None,
+            end: None,
+            received: 0,
+            sent: 0,
+        }
+    }
+
+    pub(super) fn received(&mut self, bytes: usize) {
+        self.received = self.received.saturating_add(bytes as u64);
+    }
+
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.sent = self.sent.saturating_add(bytes as u64);
+    }
+
+    /// Postgres has a backend for it; the log's first line about it.
+    pub(super) fn begins(&mut self, pid: u32, key: Vec<u8>) -> String {
+        self.backend = Some((pid, key));
+        format!("session begins: {}, backend {pid}", self.decision)
+    }
+}
+
+/// The log's last line. Rules and roles have names without quotes, and what a database's name has of them is escaped.
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rule, role, database, opened_at, received, sent, .. } = self;
+        let end = self.end.unwrap_or(LOST);
+        write!(
+            f,
+            "session over: rule=\"{rule}\" role=\"{role}\" database=\"{database}\" backend="
+        )?;
+        match &self.backend {
+            Some((pid, _)) => write!(f, "{pid}")?,
+            None => f.write_str("-")?,
+        }
+        let now = timer::now();
+        write!(f, " start={opened_at} end={now} reason={end} received={received} sent={sent}")
+    }
+}
+
+impl Session {
+    /// Notes why the session is over, for its line and for access logs. The first word counts.
+    pub(super) fn ended(&mut self, reason: &'static str) -> Result<(), HostError> {
+        match &mut self.grant {
+            Some(grant) if grant.account.end.is_none() => {
+                grant.account.end = Some(reason);
+                set_wasm_property("signet.end", reason)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The connection is gone, or will be at once. May come twice.
+    pub(crate) fn on_close(&mut self) {
+        let Some(grant) = self.grant.take() else { return };
+        self.log(Level::Info, &grant.account.to_string());
+        if let (Some((pid, key)), Ok(peer)) = (&grant.account.backend, self.peer())
+            && let Err(error) = cancel_keys::forget(*pid, key, peer.id.as_str())
+        {
+            self.log(Level::Error, &format!("cannot forget the key of backend {pid}: {error}"));
+        }
+    }
+}
