@@ -8,6 +8,7 @@
 //! answer comes from a transaction in its own caller's role.
 
 mod caller;
+mod injected;
 mod locks;
 
 use e2e::{Mesh, MeshPlan, PostgresVersion, SourceKind, Workload};
