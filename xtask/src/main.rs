@@ -25,7 +25,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Recipe {
-    /// Install what the demo and the tests need: Envoy, Postgres 15 and 18, SPIRE, the wasm target, Chromium, connection pools
+    /// Install what the demo and the tests need: Envoy, Postgres 15 and 18, SPIRE, the wasm target, Chromium, Postgres drivers and pools
     ///
     /// Every step is skipped when its work is done, and can be repeated. Downloads are pinned by
     /// hash and land in `.tools/`; only Debian packages are installed into the system.

@@ -3,6 +3,7 @@
 
 mod cargo_deny;
 mod chromium;
+mod drivers;
 mod envoy;
 mod go_program;
 mod maven;
@@ -44,6 +45,8 @@ pub(crate) enum Part {
     PgBouncer,
     /// Connection pools, from Go modules and Maven Central
     Pools,
+    /// Postgres drivers, from wheels, npm, Go modules and Maven Central
+    Drivers,
     /// cargo-deny, for `cargo xtask check`
     CargoDeny,
 }
@@ -61,6 +64,7 @@ impl Part {
         Self::Chromium,
         Self::PgBouncer,
         Self::Pools,
+        Self::Drivers,
     ];
 
     /// What is there already, told in a line; `None` if the part must be installed.
@@ -74,6 +78,7 @@ impl Part {
             Self::Chromium => chromium::found(),
             Self::PgBouncer => pgbouncer::found(),
             Self::Pools => pools::found(),
+            Self::Drivers => drivers::found(),
             Self::CargoDeny => cargo_deny::found(),
         }
     }
@@ -88,6 +93,7 @@ impl Part {
             Self::Chromium => chromium::install(),
             Self::PgBouncer => pgbouncer::install(),
             Self::Pools => pools::install(),
+            Self::Drivers => drivers::install(),
             Self::CargoDeny => cargo_deny::install(),
         }
     }
@@ -103,6 +109,7 @@ impl Part {
             Self::Chromium => "Chromium (Debian package)",
             Self::PgBouncer => "PgBouncer (Debian package)",
             Self::Pools => "pgxpool and HikariCP (half a minute)",
+            Self::Drivers => "psycopg, asyncpg, node-postgres, pgx, pgjdbc (half a minute)",
             Self::CargoDeny => "cargo-deny (Rust build, some minutes)",
         }
     }
