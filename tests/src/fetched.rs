@@ -1,11 +1,15 @@
 //! An SVID in the hands of a test: what an attacker or a driver with direct TLS would hold.
 
 use std::{
+    fs::{self, File},
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, bail};
+use pem_rfc7468::{LineEnding, encode_string};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
 use serde_json::Value;
 use x509_parser::{
@@ -16,11 +20,12 @@ use x509_parser::{
 
 use crate::until;
 
-/// A certificate chain with its key.
+/// A certificate chain with its key, and whom its holder trusts.
 #[derive(Debug)]
 pub struct FetchedSvid {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
+    bundle: Vec<CertificateDer<'static>>,
 }
 
 /// What a leaf certificate says.
@@ -40,20 +45,40 @@ impl FetchedSvid {
     /// Reads what the program `fetch-svid` printed.
     pub fn read(printed: &str) -> Result<Self> {
         let printed: Value = serde_json::from_str(printed).context("fetch-svid printed no JSON")?;
-        let chain = printed["chain"].as_array().context("fetch-svid printed no chain")?;
-        let chain = chain.iter().map(|certificate| Ok(bytes(certificate)?.into()));
-        let key = PrivatePkcs8KeyDer::from(bytes(&printed["key"])?);
-        Ok(Self { chain: chain.collect::<Result<_>>()?, key: key.into() })
+        let certificates = |key: &str| {
+            let found = printed[key].as_array();
+            let found = found.with_context(|| format!("fetch-svid printed no {key}"))?;
+            found.iter().map(|certificate| Ok(bytes(certificate)?.into())).collect::<Result<_>>()
+        };
+        let key = PrivatePkcs8KeyDer::from(bytes(&printed["key"])?).into();
+        Ok(Self { chain: certificates("chain")?, key, bundle: certificates("bundle")? })
     }
 
-    /// Reads a chain and its key from PEM files.
+    /// Reads a chain and its key from PEM files; the bundle stays empty.
     pub fn from_pem(chain: &Path, key: &Path) -> Result<Self> {
         let read = CertificateDer::pem_file_iter(chain)
             .and_then(Iterator::collect)
             .with_context(|| format!("no certificates in {}", chain.display()))?;
         let key = PrivateKeyDer::from_pem_file(key)
             .with_context(|| format!("no key in {}", key.display()))?;
-        Ok(Self { chain: read, key })
+        Ok(Self { chain: read, key, bundle: Vec::new() })
+    }
+
+    /// Writes what a driver with direct TLS reads: `svid.pem`, `svid_key.pem`, the same as DER in
+    /// `svid_key.pk8`, and `svid_bundle.pem`. The files are open to the harness' own account only.
+    pub fn write(&self, directory: &Path) -> Result<()> {
+        let private = |name: &str, bytes: &[u8]| {
+            let path = directory.join(name);
+            let file = File::options().create_new(true).write(true).mode(0o600).open(&path);
+            let written = file.and_then(|mut file| file.write_all(bytes));
+            written.with_context(|| format!("cannot write {}", path.display()))
+        };
+        fs::create_dir_all(directory)?;
+        private("svid.pem", pem(&self.chain)?.as_bytes())?;
+        private("svid_bundle.pem", pem(&self.bundle)?.as_bytes())?;
+        private("svid_key.pk8", self.key.secret_der())?;
+        let key = encode_string("PRIVATE KEY", LineEnding::LF, self.key.secret_der())?;
+        private("svid_key.pem", key.as_bytes())
     }
 
     /// The chain, leaf first, and the key.
@@ -118,6 +143,13 @@ pub(crate) fn subject_key(authority: &[u8]) -> Result<String> {
             _ => None,
         });
     Ok(named.unwrap_or_default())
+}
+
+fn pem(certificates: &[CertificateDer<'_>]) -> Result<String> {
+    certificates
+        .iter()
+        .map(|certificate| Ok(encode_string("CERTIFICATE", LineEnding::LF, certificate)?))
+        .collect()
 }
 
 fn bytes(digits: &Value) -> Result<Vec<u8>> {

@@ -85,6 +85,11 @@ impl Programs {
         self.tool(&format!("pools/{path}"))
     }
 
+    /// What setup installed or built for a Postgres driver, e.g. `pgx/steps`.
+    pub fn driver(&self, path: &str) -> Result<PathBuf> {
+        self.tool(&format!("drivers/{path}"))
+    }
+
     fn tool(&self, path: &str) -> Result<PathBuf> {
         let found = present(self.repository.join(".tools").join(path), "run cargo xtask setup")?;
         found.canonicalize().with_context(|| format!("cannot resolve {}", found.display()))
