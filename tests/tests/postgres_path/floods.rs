@@ -108,7 +108,10 @@ async fn half_open_connections_leave_nothing_behind() {
         memory.push(mesh.sidecar(Workload::Db).envoy.resident_memory().unwrap());
     }
     // Whoever has a rule still gets in, and has not been counted among those.
-    assert_eq!(mesh.postgres.backends_forked(), mesh.postgres.log().matches("psql").count());
+    assert_eq!(
+        mesh.postgres.backends_forked(),
+        mesh.postgres.log().matches("application_name=psql").count()
+    );
     let mut wire = Wire::session(&mesh, &svid(&mesh, Workload::Report)).await;
     assert_eq!(wire.value("select 1").await, "1");
     println!("resident KiB after each {WAVE} half-open connections: {memory:?}");

@@ -7,4 +7,5 @@ mod denials;
 mod endings;
 mod floods;
 mod scene;
+mod traps;
 mod wire;

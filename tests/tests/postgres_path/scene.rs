@@ -90,8 +90,15 @@ impl Wire {
     }
 
     pub(crate) async fn connect_to(address: std::net::SocketAddr, svid: &FetchedSvid) -> Self {
-        let caller = TlsCaller::new(Some(svid), "postgresql").unwrap();
-        Self { stream: caller.connect(address).await.unwrap().stream }
+        Self::try_connect(address, svid).await.unwrap()
+    }
+
+    pub(crate) async fn try_connect(
+        address: std::net::SocketAddr,
+        svid: &FetchedSvid,
+    ) -> anyhow::Result<Self> {
+        let caller = TlsCaller::new(Some(svid), "postgresql")?;
+        Ok(Self { stream: caller.connect(address).await?.stream })
     }
 
     /// A session in the database `customers` that is ready for its first query.

@@ -1,0 +1,95 @@
+//! A filter that traps, or runs out of memory, lets nobody in; and Envoy has another one soon.
+//!
+//! Ours has no way to trap, so one is built in: the filter as it is, but for client bytes of two sizes.
+
+use std::{fs, time::Instant};
+
+use e2e::{
+    Mesh, MeshPlan, PATIENCE, PostgresVersion, SourceKind, Stage, Workload,
+    startup::{Answer, ask, message},
+    until,
+};
+
+use crate::scene::{POLICY, Wire, no_backends, svid};
+
+/// As many client bytes make the filter trap, or take memory until there is none.
+const TRAP: usize = 13;
+const OUT_OF_MEMORY: usize = 14;
+/// Enough to meet both of Envoy's workers, each with a filter of its own.
+const TIMES: usize = 4;
+
+/// The built filter, in which `proxy_on_downstream_data` looks at the size before it does its work.
+fn sabotaged(stage: &Stage) -> Vec<u8> {
+    const EXPORT: &str = r#"(export "proxy_on_downstream_data" (func "#;
+    let text = wasmprinter::print_file(stage.programs.filter("pg_role").unwrap()).unwrap();
+    let (before, after) = text.split_once(EXPORT).unwrap();
+    let (original, after) = after.split_once("))").unwrap();
+    let (after, end) = after.rsplit_once(')').unwrap();
+    let wrapper = format!(
+        "(func $sabotaged (param i32 i32 i32) (result i32)
+           (if (i32.eq (local.get 1) (i32.const {TRAP})) (then unreachable))
+           (if (i32.eq (local.get 1) (i32.const {OUT_OF_MEMORY}))
+             (then
+               (loop $more (br_if $more (i32.ne (memory.grow (i32.const 256)) (i32.const -1))))
+               unreachable))
+           (call {original} (local.get 0) (local.get 1) (local.get 2)))"
+    );
+    let whole = format!("{before}{EXPORT}$sabotaged)){after}{wrapper}){end}");
+    wat::parse_str(whole).unwrap()
+}
+
+/// What a workload's whole start-up gets.
+async fn asks(mesh: &Mesh, svid: &e2e::FetchedSvid) -> Answer {
+    let connected = Wire::try_connect(mesh.ingress(Workload::Db), svid).await;
+    let Ok(mut wire) = connected else { return Answer::Silence };
+    let packet = message(&[("user", "customers_reader"), ("database", "customers")]);
+    ask(&mut wire.stream, &[&packet]).await.unwrap_or(Answer::Silence)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_that_traps_lets_nobody_in_and_is_replaced() {
+    let stage = Stage::set(None).unwrap();
+    fs::write(stage.path().join("pg_role.wasm"), sabotaged(&stage)).unwrap();
+    let plan = MeshPlan::new(SourceKind::DevAgent, PostgresVersion::V15).svid_ttl(3600);
+    let mesh = plan.policy(POLICY).start_on(stage).await.unwrap();
+    let [report, stranger] = [Workload::Report, Workload::Client].map(|it| svid(&mesh, it));
+    assert_eq!(asks(&mesh, &report).await, Answer::Welcome);
+    assert_eq!(asks(&mesh, &stranger).await.sqlstate(), "28000");
+    no_backends(&mesh).await;
+    let (forked, mut welcome) = (mesh.postgres.backends_forked(), 0);
+    let envoy = &mesh.sidecar(Workload::Db).envoy;
+    for size in [TRAP, OUT_OF_MEMORY].repeat(TIMES / 2) {
+        let traps = envoy.log().matches("Function: proxy_on_downstream_data failed").count();
+        let mut wire = Wire::connect(&mesh, &report).await;
+        // The beginning of a start-up that would be allowed.
+        wire.send(&message(&[("user", "customers_reader"), ("database", "customers")])[..size])
+            .await;
+        assert_eq!(wire.last_word().await, None);
+        until("the filter has trapped", PATIENCE, async || {
+            let found = envoy.log().matches("Function: proxy_on_downstream_data failed").count();
+            anyhow::ensure!(found > traps, "{found} times");
+            Ok(())
+        })
+        .await
+        .unwrap();
+        let trapped = Instant::now();
+        // On either worker, until both serve again: nobody gets in without a rule.
+        let mut in_a_row = 0;
+        until("the filter serves again", PATIENCE, async || {
+            let answer = asks(&mesh, &stranger).await;
+            assert!(answer == Answer::Silence || answer.sqlstate() == "28000", "{answer:?}");
+            let is_served = asks(&mesh, &report).await == Answer::Welcome;
+            welcome += usize::from(is_served);
+            in_a_row = if is_served && answer != Answer::Silence { in_a_row + 1 } else { 0 };
+            anyhow::ensure!(in_a_row >= 4, "{in_a_row} times in a row");
+            Ok(())
+        })
+        .await
+        .unwrap();
+        println!("serves again after {:?}", trapped.elapsed());
+    }
+    no_backends(&mesh).await;
+    // Each backend was for somebody with a rule; the harness' own psql asked for some.
+    let by_psql = mesh.postgres.log().matches("application_name=psql").count();
+    assert!(mesh.postgres.backends_forked() - forked <= welcome + by_psql);
+}
