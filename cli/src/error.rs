@@ -9,6 +9,7 @@ use signet_policy::NameError;
 use signet_policy_document::{Fault, Faults, IdentityError};
 use wasm_host::HostError;
 
+use crate::commands::sql::ConnectError;
 use crate::output::{Format, print_json};
 
 /// Why a command has no result.
@@ -59,6 +60,37 @@ pub(crate) enum Error {
         /// What would be accepted.
         error: NameError,
     },
+    /// Roles of a policy may become each other.
+    #[error(
+        "{} may become each other in a circle, which Postgres refuses; give each rule a login_role that no \
+         other rule may act as",
+        joined(.0)
+    )]
+    Circle(Vec<String>),
+    /// A name that no line of a file can hold.
+    #[error("`{}` can't be written in pg_hba.conf; a name without line breaks is accepted", .0.escape_debug())]
+    Unwritable(String),
+    /// The group of login roles has the name of one.
+    #[error(
+        "the policy names a role `{0}`, which is the group of login roles; choose another --map"
+    )]
+    GroupIsRole(String),
+    /// A slice is larger than Kubernetes accepts.
+    #[error(
+        "the slice of {workload} has {size} bytes, and a ConfigMap holds at most {largest}; have it delivered by \
+         sds-server, or cut the policy for fewer workloads"
+    )]
+    TooLarge {
+        /// Whose slice it is.
+        workload: String,
+        /// Its bytes.
+        size: usize,
+        /// The most that is accepted.
+        largest: usize,
+    },
+    /// The database can't be checked.
+    #[error(transparent)]
+    Database(#[from] ConnectError),
     /// A start-up packet can't be built.
     #[error("the case has no start-up packet: {0}")]
     Startup(String),
@@ -74,6 +106,11 @@ pub(crate) enum Error {
         /// The value found.
         found: String,
     },
+}
+
+fn joined(roles: &[String]) -> String {
+    let names: Vec<_> = roles.iter().map(|role| format!("`{role}`")).collect();
+    names.join(" and ")
 }
 
 fn listed(directories: &[PathBuf]) -> String {

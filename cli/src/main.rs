@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, compile, decide, diff, explain, schema, status, test, who};
+use crate::commands::{check, compile, decide, diff, explain, schema, sql, status, test, who};
 use crate::output::Format;
 
 /// Signet: SPIFFE identities and one policy, from Envoy up to and into Postgres.
@@ -52,6 +52,8 @@ enum Policy {
     Schema(schema::Arguments),
     /// Print what the filters of one workload are configured with
     Compile(compile::Arguments),
+    /// Print the roles, grants and files that Postgres needs for a policy, or check a server against it
+    Sql(sql::Arguments),
 }
 
 /// How results are printed.
@@ -76,5 +78,6 @@ fn main() -> ExitCode {
         Policy::Who(arguments) => who::run(&arguments),
         Policy::Schema(arguments) => schema::run(&arguments),
         Policy::Compile(arguments) => compile::run(&arguments),
+        Policy::Sql(arguments) => sql::run(&arguments),
     }
 }

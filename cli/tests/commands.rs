@@ -440,7 +440,8 @@ fn the_example_policies_hold() {
 
 #[test]
 fn help_teaches() {
-    for command in ["check", "test", "decide", "explain", "diff", "who", "schema", "compile"] {
+    for command in ["check", "test", "decide", "explain", "diff", "who", "schema", "compile", "sql"]
+    {
         let run = signet(&["policy", command, "--help"], "");
         assert_eq!(run.code, 0);
         for word in ["Examples:", "Exit codes:", "signet policy"] {

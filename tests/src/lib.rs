@@ -46,7 +46,7 @@ pub use listener::{config_source, echo_listener};
 pub use mesh::{Mesh, MeshPlan, Sidecar};
 pub use pair::{Knocking, Pair, PairPlan};
 pub use policy::PolicyFile;
-pub use postgres::{Postgres, PostgresVersion};
+pub use postgres::{Postgres, PostgresFiles, PostgresVersion};
 pub use process::{Launch, Process};
 pub use programs::Programs;
 pub use sds_server::{NodeSource, SdsServer, filter_code};

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use tokio_postgres::{Client, Config, NoTls};
 
@@ -29,9 +29,60 @@ pub struct Postgres {
     psql: PathBuf,
 }
 
+/// What an administrator writes for a server.
+#[derive(Clone, Debug, Default)]
+pub struct PostgresFiles {
+    /// Lines of `postgresql.conf`, behind those of `examples/db`.
+    pub settings: String,
+    /// Lines of `pg_hba.conf`, behind the administrator's own.
+    pub hba: String,
+    /// Lines of `pg_ident.conf`.
+    pub ident: String,
+}
+
+impl PostgresFiles {
+    /// Those of `examples/db`.
+    fn example(stage: &Stage, example: &Path) -> Result<Self> {
+        let ident = fs::read_to_string(example.join("pg_ident.conf"))?;
+        Ok(Self {
+            settings: String::new(),
+            hba: fs::read_to_string(example.join("pg_hba.conf"))?,
+            ident: ident.replace("${ENVOY_USER}", &stage.accounts.mesh.name),
+        })
+    }
+
+    /// Writes the two that say who gets in. Before all else the administrator does: whoever is `postgres`
+    /// here, which is whoever runs this where that isn't root.
+    fn write_access(&self, stage: &Stage, data: &Path) -> Result<()> {
+        let administrator = &stage.accounts.postgres.name;
+        fs::write(
+            data.join("pg_hba.conf"),
+            format!("local all postgres peer map=harness\n{}", self.hba),
+        )?;
+        fs::write(
+            data.join("pg_ident.conf"),
+            format!("harness {administrator} postgres\n{}", self.ident),
+        )?;
+        Ok(())
+    }
+}
+
 impl Postgres {
     /// Makes a cluster, starts it, and loads `examples/db`.
     pub async fn start(stage: &Stage, version: PostgresVersion) -> Result<Self> {
+        let example = stage.within_reach(&stage.programs.repository_file("examples/db")?)?;
+        let files = PostgresFiles::example(stage, &example)?;
+        let postgres = Self::start_empty(stage, version, &files).await?;
+        postgres.administer(stage, "postgres", "--file", example.join("setup.sql"))?;
+        Ok(postgres)
+    }
+
+    /// Makes a cluster without databases of ours, and starts it.
+    pub async fn start_empty(
+        stage: &Stage,
+        version: PostgresVersion,
+        files: &PostgresFiles,
+    ) -> Result<Self> {
         let installation = stage.within_reach(&stage.programs.postgres(version)?)?;
         let owner = &stage.accounts.postgres;
         let directory = stage.directory("postgres", owner)?;
@@ -41,8 +92,9 @@ impl Postgres {
             .args(["--auth=peer", "--pgdata"])
             .arg(&data)
             .output()?;
-        let example = stage.within_reach(&stage.programs.repository_file("examples/db")?)?;
-        configure(stage, &example, &data, &directory)?;
+        let wanted = stage.programs.repository_file("examples/db/postgresql.conf")?;
+        configure(&fs::read_to_string(wanted)?, files, &data, &directory)?;
+        files.write_access(stage, &data)?;
         let process = Launch::new("postgres", installation.join("bin/postgres"), owner)
             .arg("-D")
             .arg(&data)
@@ -50,8 +102,20 @@ impl Postgres {
             .start(stage)?;
         let mut postgres = Self { process: Some(process), directory, psql: stage.programs.psql()? };
         postgres.accepts_connections(stage).await?;
-        postgres.administer(stage, "postgres", "--file", example.join("setup.sql"))?;
         Ok(postgres)
+    }
+
+    /// Replaces who gets in, and waits until Postgres has read it.
+    pub async fn let_in(&self, stage: &Stage, files: &PostgresFiles) -> Result<()> {
+        let read_at = || self.sql(stage, "postgres", "select pg_conf_load_time()");
+        let before = read_at()?;
+        files.write_access(stage, &self.directory.join("data"))?;
+        self.sql(stage, "postgres", "select pg_reload_conf()")?;
+        until("Postgres has read its files", PATIENCE, async || {
+            ensure!(read_at()? != before, "they were read at {before}");
+            Ok(())
+        })
+        .await
     }
 
     /// The directory of its socket, which drivers take for a host.
@@ -120,27 +184,13 @@ pub async fn connect(directory: &Path, user: &str, database: &str) -> Result<Cli
     Ok(client)
 }
 
-/// Installs the example's configuration; beside it only what a test needs to be quick and alone.
-fn configure(stage: &Stage, example: &Path, data: &Path, directory: &Path) -> Result<()> {
-    let accounts = &stage.accounts;
+/// Writes the settings: the example's, and beside them only what a test needs to be quick and alone.
+fn configure(wanted: &str, files: &PostgresFiles, data: &Path, directory: &Path) -> Result<()> {
     let defaults = fs::read_to_string(data.join("postgresql.conf"))?;
-    let wanted = fs::read_to_string(example.join("postgresql.conf"))?;
-    let at = directory.display();
+    let (at, more) = (directory.display(), &files.settings);
     let settings = format!(
-        "{defaults}{wanted}unix_socket_directories = '{at}'\nfsync = off\nshared_buffers = 32MB\n"
+        "{defaults}{wanted}unix_socket_directories = '{at}'\nfsync = off\nshared_buffers = 32MB\n{more}"
     );
     fs::write(data.join("postgresql.conf"), settings)?;
-
-    let map = fs::read_to_string(example.join("pg_ident.conf"))?;
-    let mut map = map.replace("${ENVOY_USER}", &accounts.mesh.name);
-    let mut clients = String::new();
-    if accounts.postgres.name != "postgres" {
-        // Not run as root: whoever runs this administers the database.
-        clients += "local all postgres peer map=harness\n";
-        map = format!("{map}harness {} postgres\n", accounts.postgres.name);
-    }
-    clients += &fs::read_to_string(example.join("pg_hba.conf"))?;
-    fs::write(data.join("pg_hba.conf"), clients)?;
-    fs::write(data.join("pg_ident.conf"), map)?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::{
     ffi::{OsStr, OsString},
     fs::{self, File},
+    io::Write,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -97,6 +98,20 @@ impl Launch {
             bail!("{} failed with {}: {printed}{}", self.name, output.status, complaint.trim());
         }
         Ok(printed)
+    }
+
+    /// Runs it to its end with this standard input, and returns its exit code and what it printed.
+    pub fn ended(self, input: &str) -> Result<(Option<i32>, String, String)> {
+        let mut command = self.command();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("cannot start {}", self.name))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A program that refuses its arguments doesn't read.
+            let _ = stdin.write_all(input.as_bytes());
+        }
+        let output = child.wait_with_output()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok((output.status.code(), text(&output.stdout), text(&output.stderr)))
     }
 
     /// Runs it to its end and returns what it printed, whatever its exit code.

@@ -138,6 +138,7 @@ pub(crate) fn http_rule(
         rule,
         to: to?,
         place: place?,
+        allow_privileged: privileged,
         anyone: keys.get("from").and_then(|node| reader.anyone(node)),
         db_role: keys.get("db_role").map(|node| reader.place_of(node)),
     })

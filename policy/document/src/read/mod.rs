@@ -41,6 +41,9 @@ pub struct Addressed<R> {
     pub to: Vec<IdPattern>,
     /// Where its name stands.
     pub place: Place,
+    /// Whether it says that it means privileged roles. A matter of whoever sets up the database, so no part
+    /// of what the filters get.
+    pub allow_privileged: bool,
     /// Where `from` says `**`, if it does.
     pub(crate) anyone: Option<Place>,
     /// Where the rule's `db_role` stands.

@@ -80,6 +80,7 @@ pub(crate) fn postgres_rule(
         rule,
         to: to?,
         place: place?,
+        allow_privileged: privileged,
         anyone: keys.get("from").and_then(|node| reader.anyone(node)),
         db_role: None,
     })

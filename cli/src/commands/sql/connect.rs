@@ -1,0 +1,143 @@
+//! The connection to the server that is checked: by URL, and by the environment as libpq has it.
+
+use std::env;
+use std::path::Path;
+use std::str::FromStr;
+
+use postgres::config::SslMode;
+use postgres::{Client, Config, NoTls};
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    /// The URL, or a variable of the environment, says nothing that can be used.
+    #[error("{what} is no way to a database")]
+    Unreadable {
+        /// The flag or variable.
+        what: &'static str,
+        /// What is wrong with it.
+        source: postgres::Error,
+    },
+    /// A port isn't one.
+    #[error("PGPORT is `{0}`; a number from 1 to 65535 is accepted")]
+    Port(String),
+    /// TLS is asked for.
+    #[error(
+        "TLS is asked for, which signet doesn't speak to Postgres; run it where Postgres' Unix socket is"
+    )]
+    Tls,
+    /// The server can't be reached, or refuses.
+    #[error("cannot connect to Postgres at {at}")]
+    Refused {
+        /// The hosts or directories that were tried.
+        at: String,
+        /// What was said.
+        source: postgres::Error,
+    },
+    /// A query failed.
+    #[error("Postgres refuses to tell")]
+    Query(#[from] postgres::Error),
+    /// The server is too old.
+    #[error("this is PostgreSQL {0}; 15 and later are supported")]
+    Version(u8),
+}
+
+/// Connects as `url` says, and as the environment says where it doesn't.
+pub(super) fn connect(url: Option<&str>) -> Result<Client, ConnectError> {
+    let config = configured(url, |name| env::var(name).ok().filter(|value| !value.is_empty()))?;
+    if config.get_ssl_mode() == SslMode::Require {
+        return Err(ConnectError::Tls);
+    }
+    config.connect(NoTls).map_err(|source| ConnectError::Refused { at: hosts(&config), source })
+}
+
+fn configured(
+    url: Option<&str>,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Config, ConnectError> {
+    let unreadable = |what| move |source| ConnectError::Unreadable { what, source };
+    let mut config = Config::from_str(url.unwrap_or("")).map_err(unreadable("--url"))?;
+    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+        for host in variable("PGHOST").unwrap_or_else(default_host).split(',') {
+            config.host(host);
+        }
+    }
+    if let Some(port) = variable("PGPORT").filter(|_| config.get_ports().is_empty()) {
+        config.port(port.parse().map_err(|_| ConnectError::Port(port))?);
+    }
+    if let Some(user) = variable("PGUSER").filter(|_| config.get_user().is_none()) {
+        config.user(&user);
+    }
+    if let Some(password) = variable("PGPASSWORD").filter(|_| config.get_password().is_none()) {
+        config.password(password);
+    }
+    if config.get_dbname().is_none() {
+        // What is checked belongs to the whole server.
+        config.dbname(variable("PGDATABASE").as_deref().unwrap_or("postgres"));
+    }
+    if let Some(mode) = variable("PGSSLMODE") {
+        config.ssl_mode(match mode.as_str() {
+            "disable" => SslMode::Disable,
+            "allow" | "prefer" => SslMode::Prefer,
+            _ => SslMode::Require,
+        });
+    }
+    if config.get_application_name().is_none() {
+        config.application_name("signet policy sql --check");
+    }
+    Ok(config)
+}
+
+/// Where libpq looks: Debian's directory, else Postgres' own.
+fn default_host() -> String {
+    const DEBIAN: &str = "/var/run/postgresql";
+    if Path::new(DEBIAN).is_dir() { DEBIAN.to_owned() } else { "/tmp".to_owned() }
+}
+
+fn hosts(config: &Config) -> String {
+    let hosts: Vec<String> = config
+        .get_hosts()
+        .iter()
+        .map(|host| match host {
+            postgres::config::Host::Tcp(host) => host.clone(),
+            postgres::config::Host::Unix(path) => path.display().to_string(),
+        })
+        .collect();
+    hosts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(url: Option<&str>, environment: &[(&str, &str)]) -> Result<Config, ConnectError> {
+        let variable = |name: &str| {
+            environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        };
+        configured(url, variable)
+    }
+
+    #[test]
+    fn the_url_comes_before_the_environment() {
+        let environment =
+            [("PGHOST", "/run/pg"), ("PGPORT", "5433"), ("PGUSER", "eve"), ("PGDATABASE", "d")];
+        let config = from(None, &environment).unwrap();
+        assert_eq!((hosts(&config).as_str(), config.get_ports()), ("/run/pg", &[5433][..]));
+        assert_eq!((config.get_user(), config.get_dbname()), (Some("eve"), Some("d")));
+        let config = from(Some("postgres://bob@db:5432/other"), &environment).unwrap();
+        assert_eq!((hosts(&config).as_str(), config.get_ports()), ("db", &[5432][..]));
+        assert_eq!((config.get_user(), config.get_dbname()), (Some("bob"), Some("other")));
+        let config = from(Some("host=/run/postgresql user=postgres"), &[]).unwrap();
+        assert_eq!(
+            (hosts(&config).as_str(), config.get_dbname()),
+            ("/run/postgresql", Some("postgres"))
+        );
+    }
+
+    #[test]
+    fn what_is_no_way_is_told() {
+        let told = |url, environment: &[_]| from(url, environment).unwrap_err().to_string();
+        assert!(told(Some("mysql://x"), &[]).starts_with("--url is no way to a database"));
+        assert!(told(None, &[("PGPORT", "x")]).contains("PGPORT is `x`; a number"));
+    }
+}
