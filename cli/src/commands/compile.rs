@@ -1,37 +1,49 @@
 //! `signet policy compile`
 
+mod config_map;
+
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use signet_policy::{Slice, SpiffeId};
+use signet_policy::{IdPattern, Slice, SpiffeId};
+use signet_policy_document::PolicyDocument;
 
-use crate::OutputArguments;
+use self::config_map::config_map;
 use crate::error::Error;
 use crate::input::PolicyArgument;
-use crate::output::print;
+use crate::output::{Format, print};
 
-/// Print what the filters of one workload are configured with.
+/// Print what the filters of one workload, or of all, are configured with.
 ///
-/// It is the part of the policy that concerns this workload, as canonical JSON, with names,
-/// aliases and `/…` expanded: the plugin configuration that sds-server delivers, for those who run
-/// without it.
+/// It is the part of the policy that concerns the workload, as canonical JSON, with names, aliases and
+/// `/…` expanded: the plugin configuration that sds-server delivers, for those who run without it.
+/// With --all it is that of each identity that a rule, or a workload that a rule's pattern fits, names.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
   signet policy compile policy.yaml --workload api
   signet policy compile policy.yaml --workload spiffe://example.org/ns/db/sa/db --filter postgres
+  signet policy compile policy.yaml --all -o configmaps | kubectl apply --server-side -f -
+
+Each ConfigMap has the slice under `policy.json`, the workload and the policy's digest as annotations, and
+the namespace that an ID of the form /ns/NAMESPACE/sa/NAME tells.
 
 Exit codes: 0 printed, 1 faults")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     policy: PolicyArgument,
     /// The workload whose Envoy decides: a name of the policy, /… or a SPIFFE ID
-    #[arg(long, value_name = "WORKLOAD")]
-    workload: String,
+    #[arg(long, value_name = "WORKLOAD", required_unless_present = "all", conflicts_with = "all")]
+    workload: Option<String>,
+    /// Every workload for which there is a rule
+    #[arg(long)]
+    all: bool,
     /// Only what one filter needs
     #[arg(long, value_enum)]
     filter: Option<Filter>,
-    #[command(flatten)]
-    output: OutputArguments,
+    /// How to print the result
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Form::Text)]
+    output: Form,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -42,28 +54,78 @@ enum Filter {
     Postgres,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    match compile(arguments) {
-        Ok(slice) => {
-            if slice.http.is_empty() && slice.postgres.is_empty() {
-                eprintln!("note: no rule is for {}, so everything is denied there", slice.workload);
-            }
-            print(&(slice.to_json() + "\n"));
-            ExitCode::SUCCESS
-        }
-        Err(error) => error.report(arguments.output.output, 1),
-    }
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Form {
+    /// A slice on a line
+    Text,
+    /// The same
+    Json,
+    /// Kubernetes' `ConfigMaps`, as documents of YAML
+    Configmaps,
 }
 
-fn compile(arguments: &Arguments) -> Result<Slice, Error> {
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    let printed = match compile(arguments) {
+        Ok(text) => text,
+        Err(error) => {
+            let json = arguments.output == Form::Json;
+            return error.report(if json { Format::Json } else { Format::Text }, 1);
+        }
+    };
+    print(&printed);
+    ExitCode::SUCCESS
+}
+
+fn compile(arguments: &Arguments) -> Result<String, Error> {
     let document = arguments.policy.read()?;
-    let workload = document.identity(&arguments.workload)?;
-    let id = SpiffeId::parse(&workload)
-        .map_err(|error| Error::Contradiction(format!("`{workload}`: {error}")))?;
-    let slice = document.slice_for(id);
-    Ok(match arguments.filter {
+    let ids = match &arguments.workload {
+        Some(workload) => [document.identity(workload)?].into(),
+        None => destinations(&document),
+    };
+    let mut text = String::new();
+    for id in &ids {
+        let slice = slice(&document, id, arguments.filter)?;
+        if slice.http.is_empty() && slice.postgres.is_empty() {
+            if arguments.all {
+                continue;
+            }
+            eprintln!("note: no rule is for {id}, so everything is denied there");
+        }
+        match arguments.output {
+            Form::Text | Form::Json => text += &(slice.to_json() + "\n"),
+            Form::Configmaps => text += &config_map(&slice, &document.digest())?,
+        }
+    }
+    Ok(text)
+}
+
+fn slice(document: &PolicyDocument, id: &str, filter: Option<Filter>) -> Result<Slice, Error> {
+    let workload =
+        SpiffeId::parse(id).map_err(|error| Error::Contradiction(format!("`{id}`: {error}")))?;
+    let slice = document.slice_for(workload);
+    Ok(match filter {
         Some(Filter::Http) => slice.http_only(),
         Some(Filter::Postgres) => slice.postgres_only(),
         None => slice,
     })
+}
+
+/// The identities that rules are for, as far as the policy names them. Patterns that fit none are told.
+fn destinations(document: &PolicyDocument) -> BTreeSet<String> {
+    let http = document.http_rules().iter().flat_map(|rule| &rule.to);
+    let patterns: BTreeSet<&IdPattern> =
+        http.chain(document.postgres_rules().iter().flat_map(|rule| &rule.to)).collect();
+    let written = patterns.iter().map(ToString::to_string);
+    let workloads = document.workloads().filter_map(|(name, _)| document.identity(name).ok());
+    let is_one = |id: &String| SpiffeId::parse(id).is_ok();
+    let ids: BTreeSet<String> = written.chain(workloads).filter(is_one).collect();
+    for pattern in patterns {
+        let fits = |id: &String| SpiffeId::parse(id).is_ok_and(|id| pattern.matches(id));
+        if !ids.iter().any(fits) {
+            eprintln!(
+                "note: {pattern} fits no identity that the policy names; compile those with --workload"
+            );
+        }
+    }
+    ids
 }
