@@ -80,14 +80,14 @@ fn names_that_fold_into_one_stay_apart() {
 
 #[test]
 fn a_slice_larger_than_a_config_map_is_refused() {
-    let rule = |i: usize| {
+    let path = |i: usize| format!("/{}/{i}", "x".repeat(1000));
+    let policy = |count: usize| {
+        let paths: Vec<String> = (0..count).map(path).collect();
         format!(
-            "  - {{ name: rule-{i}, from: [/client], to: [/api], paths: [/{}/{i}] }}\n",
-            "x".repeat(1000)
+            "version: 1\ntrust_domain: example.org\nhttp:\n  - {{ name: a, from: [/client], to: [/api], paths: [{}] }}\n",
+            paths.join(", ")
         )
     };
-    let head = "version: 1\ntrust_domain: example.org\nhttp:\n";
-    let policy = |count: usize| head.to_owned() + &(0..count).map(rule).collect::<String>();
     let fits = compile(&["--all", "-o", "configmaps"], &policy(900));
     assert_eq!(fits.code, 0, "{}", fits.err);
     let run = compile(&["--all", "-o", "configmaps"], &policy(1100));
