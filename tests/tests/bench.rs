@@ -127,13 +127,14 @@ fn every_case_of_the_postgres_bench_reaches_postgres_and_is_written_down() {
     let cases = figures["cases"].as_array().unwrap();
     let loads: BTreeSet<&str> = cases.iter().map(|case| case["load"].as_str().unwrap()).collect();
     let routes: BTreeSet<&str> = cases.iter().map(|case| case["route"].as_str().unwrap()).collect();
-    assert_eq!((cases.len(), loads.len()), (64, 8));
+    assert_eq!((cases.len(), loads.len()), (72, 8));
     let known = [
         "envoys",
         "envoys-empty",
         "envoys-waiting",
         "password",
         "pg-role",
+        "pg-role-one-worker",
         "pgbouncer",
         "tcp",
         "tls",

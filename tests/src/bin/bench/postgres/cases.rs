@@ -68,8 +68,10 @@ pub(super) enum Route {
     Password,
     /// Postgres' own TLS, with a client certificate.
     Tls,
-    /// Two Envoys with mutual TLS between them.
+    /// Two Envoys with mutual TLS between them, with a worker per core.
     Envoys(Filter),
+    /// The same as shipped, with one worker each.
+    OneWorker,
     /// `PgBouncer`, with client certificates.
     PgBouncer,
 }
@@ -87,7 +89,7 @@ pub(super) enum Filter {
 
 impl Route {
     /// In the order in which a round takes them.
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Tcp,
         Self::Password,
         Self::Tls,
@@ -95,6 +97,7 @@ impl Route {
         Self::Envoys(Filter::Wasm(Step::Empty)),
         Self::Envoys(Filter::Wasm(Step::Waiting)),
         Self::Envoys(Filter::PgRole),
+        Self::OneWorker,
         Self::PgBouncer,
     ];
 
@@ -108,6 +111,7 @@ impl Route {
             Self::Envoys(Filter::Wasm(Step::Empty)) => "envoys-empty",
             Self::Envoys(Filter::Wasm(Step::Waiting)) => "envoys-waiting",
             Self::Envoys(Filter::PgRole) => "pg-role",
+            Self::OneWorker => "pg-role-one-worker",
             Self::PgBouncer => "pgbouncer",
         }
     }
@@ -122,6 +126,7 @@ impl Route {
             Self::Envoys(Filter::Wasm(Step::Empty)) => "… + empty Wasm module",
             Self::Envoys(Filter::Wasm(Step::Waiting)) => "… that waits for the start-up",
             Self::Envoys(Filter::PgRole) => "two Envoys, pg-role",
+            Self::OneWorker => "… with one worker each",
             Self::PgBouncer => "PgBouncer, certificate",
         }
     }
@@ -164,6 +169,6 @@ mod tests {
         let all = keys.len();
         keys.sort();
         keys.dedup();
-        assert_eq!((keys.len(), all), (all, 8 * 8 + 8 + 8));
+        assert_eq!((keys.len(), all), (all, 8 * 9 + 8 + 9));
     }
 }

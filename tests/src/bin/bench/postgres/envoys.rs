@@ -91,8 +91,14 @@ postgres:
         })
     }
 
-    /// Starts a pair with this filter, and waits until it is ready.
-    pub(super) async fn pair(&self, stage: &Stage, key: &str, filter: Filter) -> Result<Envoys> {
+    /// Starts a pair with this filter, and waits until it is ready. No number of workers is one per core.
+    pub(super) async fn pair(
+        &self,
+        stage: &Stage,
+        key: &str,
+        filter: Filter,
+        workers: Option<u32>,
+    ) -> Result<Envoys> {
         let ingress = SocketAddr::from((stage.address, stage.free_port()?));
         let [caller_server, db_server] = &self.directories;
         let modules = &self.modules;
@@ -102,8 +108,8 @@ postgres:
         let db = self
             .filled_in(stage, "db-proxy", db_server, &behind, ingress)?
             .mutate(|configuration| replace_filter(configuration, filter, modules))?;
-        let mut db = start(stage, &format!("{key}-db"), &db, &behind)?;
-        let mut caller = start(stage, &format!("{key}-caller"), &caller, &host)?;
+        let mut db = start(stage, &format!("{key}-db"), &db, &behind, workers)?;
+        let mut caller = start(stage, &format!("{key}-caller"), &caller, &host, workers)?;
         ready(&mut db, &behind).await?;
         ready(&mut caller, &host).await?;
         Ok(Envoys { ends: [caller, db], host })
@@ -139,13 +145,21 @@ postgres:
     }
 }
 
-/// An Envoy with the defaults of its command line: a worker per core, and its own log at `info`.
-fn start(stage: &Stage, name: &str, bootstrap: &Bootstrap, directory: &Path) -> Result<Process> {
+/// An Envoy with the defaults of its command line: its own log at `info`, so that our filter's lines are written.
+fn start(
+    stage: &Stage,
+    name: &str,
+    bootstrap: &Bootstrap,
+    directory: &Path,
+    workers: Option<u32>,
+) -> Result<Process> {
     let program = stage.within_reach(&stage.programs.envoy()?)?;
+    let workers = workers.map(|workers| ["--concurrency".to_owned(), workers.to_string()]);
     Launch::new(name, program, &stage.accounts.mesh)
         .arg("--config-path")
         .arg(bootstrap.write(directory)?)
         .arg("--disable-hot-restart")
+        .args(workers.into_iter().flatten())
         .start(stage)
 }
 

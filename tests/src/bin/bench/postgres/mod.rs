@@ -29,7 +29,7 @@ use crate::{
     process,
 };
 use bouncer::Bouncer;
-use cases::{Case, Load, Route};
+use cases::{Case, Filter, Load, Route};
 use certificates::{Authority, Holder};
 use database::{BENCH, Database, PASSWORDED};
 use envoys::Ground;
@@ -165,8 +165,12 @@ impl Way {
                 (target, Vec::new())
             }
             Route::Tls => (Target { settings: certified, ..direct }, Vec::new()),
-            Route::Envoys(filter) => {
-                let envoys = ground.pair(stage, route.key(), filter).await?;
+            Route::Envoys(_) | Route::OneWorker => {
+                let (filter, workers) = match route {
+                    Route::Envoys(filter) => (filter, None),
+                    _ => (Filter::PgRole, Some(1)),
+                };
+                let envoys = ground.pair(stage, route.key(), filter, workers).await?;
                 let host = envoys.host.display().to_string();
                 // The bootstrap names its socket as Postgres would.
                 (Target { host, port: 5432, ..direct }, envoys.ends.into())

@@ -12,7 +12,7 @@ use crate::figures::as_float;
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 330.0;
 const RIGHT: f64 = 880.0;
-const TOP: f64 = 96.0;
+const TOP: f64 = 116.0;
 const BAR: f64 = 11.0;
 const GAP: f64 = 16.0;
 /// The right end of the axis.
@@ -90,8 +90,8 @@ fn bar(svg: &mut String, y: f64, part: f64, route: Route) {
 
 fn legend(svg: &mut String) {
     for (place, route) in Route::ALL.into_iter().enumerate() {
-        let (column, row) = (place % 4, place / 4);
-        let x = 20.0 + 235.0 * as_float(column as u64);
+        let (column, row) = (place % 3, place / 3);
+        let x = 20.0 + 300.0 * as_float(column as u64);
         let y = 50.0 + 20.0 * as_float(row as u64);
         let (colour, title) = (colour(route), route.title());
         let _ = writeln!(
@@ -112,6 +112,7 @@ fn colour(route: Route) -> &'static str {
         Route::Envoys(Filter::Wasm(Step::Empty)) => "#d4a6c8",
         Route::Envoys(Filter::Wasm(Step::Waiting)) => "#b07aa1",
         Route::Envoys(Filter::PgRole) => "#1f5fbf",
+        Route::OneWorker => "#4e79c7",
         Route::PgBouncer => "#f28e2b",
     }
 }
