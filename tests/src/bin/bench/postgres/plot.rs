@@ -10,8 +10,8 @@ use super::{
 use crate::figures::as_float;
 
 const WIDTH: f64 = 960.0;
-const LEFT: f64 = 330.0;
-const RIGHT: f64 = 880.0;
+const LEFT: f64 = 380.0;
+const RIGHT: f64 = 910.0;
 const TOP: f64 = 116.0;
 const BAR: f64 = 11.0;
 const GAP: f64 = 16.0;
