@@ -41,9 +41,11 @@ impl Herald {
     /// Works until the server stops, and tells that as the last thing.
     pub async fn run(mut self) {
         loop {
+            // Asked once: a stop that comes while this round is told is told by the next.
+            let stopping = self.health.stop.is_cancelled();
             let readiness = self.health.readiness();
-            self.tell(&readiness).await;
-            if self.health.stop.is_cancelled() {
+            self.tell(&readiness, stopping).await;
+            if stopping {
                 return self.end_watches().await;
             }
             let patience = Systemd::watchdog().unwrap_or(IDLE);
@@ -51,7 +53,7 @@ impl Herald {
         }
     }
 
-    async fn tell(&mut self, readiness: &Readiness) {
+    async fn tell(&mut self, readiness: &Readiness, stopping: bool) {
         for ((service, guards), told) in SERVICES.iter().zip(&mut self.serving) {
             let serving = guards.iter().all(|guard| readiness.passes(guard));
             if std::mem::replace(told, serving) == serving {
@@ -60,7 +62,7 @@ impl Herald {
             let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
             self.grpc.set_service_status(service, status).await;
         }
-        self.systemd.tell(readiness, self.health.stop.is_cancelled());
+        self.systemd.tell(readiness, stopping);
     }
 
     /// Who watches would otherwise keep the server from ending.

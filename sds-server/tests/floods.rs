@@ -187,12 +187,14 @@ async fn a_hundred_that_never_read_cost_little_and_are_closed() {
     }
     println!("{} KiB more", most - before);
     assert!(most - before <= UNREAD, "{} KiB more", most - before);
-    let left = "signet_xds_rejected_total{reason=\"slow_reader\"}";
+    // Those that are full are noticed as slow readers; on a slow machine keepalive may be first.
     eventually("the stalled are closed", async || {
         agent.issue(&[&Identity::new(&authority, "/a", HOUR)], &[]);
-        (server.metric(left)? >= 100).then_some(())
+        (server.metric("signet_xds_streams{type=\"secret\",transport=\"unix\"}")? == 1)
+            .then_some(())
     })
     .await;
+    assert!(server.client().await.fetch(&["default"]).await.is_ok(), "others are served");
     drop(stalled);
 }
 

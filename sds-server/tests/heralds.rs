@@ -3,9 +3,8 @@
 mod support;
 
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
 
-use support::{Agent, Authority, HOUR, Identity, Server, eventually};
+use support::{Agent, Authority, HOUR, Identity, PATIENCE, Server, eventually};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -69,7 +68,7 @@ async fn told(systemd: &tokio::net::UnixDatagram, last: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut datagram = [0; 4096];
     while !lines.iter().any(|line| line == last) {
-        let received = tokio::time::timeout(Duration::from_secs(15), systemd.recv(&mut datagram));
+        let received = tokio::time::timeout(PATIENCE, systemd.recv(&mut datagram));
         let length = received
             .await
             .unwrap_or_else(|_| panic!("`{last}` was never told, only {lines:?}"))

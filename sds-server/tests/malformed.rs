@@ -3,15 +3,13 @@
 
 mod support;
 
-use std::time::Duration;
-
 use axum::http::{Request, header};
 use envoy_types::pb::envoy::config::core::v3::{Extension, Node};
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use http_body_util::{BodyExt, Full};
 use prost::{Message, Name};
-use support::{Agent, Authority, Client, HOUR, Identity, Server};
+use support::{Agent, Authority, Client, HOUR, Identity, PATIENCE, Server};
 use tower::{Service, ServiceExt};
 
 const METHODS: [&str; 8] = [
@@ -40,7 +38,7 @@ async fn send(client: &Client, method: &str, body: Vec<u8>) -> Option<String> {
         let status = at_once.or_else(|| body.trailers()?.get("grpc-status").cloned())?;
         Some(status.to_str().ok()?.to_owned())
     };
-    tokio::time::timeout(Duration::from_secs(15), answer).await.expect("no hang")
+    tokio::time::timeout(PATIENCE, answer).await.expect("no hang")
 }
 
 fn frame(flag: u8, length: usize, message: &[u8]) -> Vec<u8> {

@@ -25,6 +25,9 @@ pub(crate) use token::token;
 
 pub(crate) const HOUR: Duration = Duration::from_hours(1);
 
+/// How long anything may take on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+
 /// Waits until `condition` gives a value.
 pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
     what: &str,
@@ -38,7 +41,7 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(15), waiting)
+    tokio::time::timeout(PATIENCE, waiting)
         .await
         .unwrap_or_else(|_| panic!("never came true: {what}"))
 }
