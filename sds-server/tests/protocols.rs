@@ -55,7 +55,7 @@ impl Delta {
     }
 
     async fn next(&mut self) -> DeltaDiscoveryResponse {
-        let response = tokio::time::timeout(Duration::from_secs(15), self.responses.message());
+        let response = tokio::time::timeout(support::PATIENCE, self.responses.message());
         response.await.expect("a response in time").expect("no error").expect("an open stream")
     }
 

@@ -236,8 +236,7 @@ impl Outgoing {
 impl Discovery {
     /// The next response, which must come.
     pub(crate) async fn next(&mut self) -> Pushed {
-        let response =
-            tokio::time::timeout(Duration::from_secs(15), self.responses.message()).await;
+        let response = tokio::time::timeout(super::PATIENCE, self.responses.message()).await;
         let response =
             response.expect("a response in time").expect("no error").expect("an open stream");
         Pushed { response }
@@ -275,7 +274,7 @@ impl Discovery {
     /// How the stream ends.
     pub(crate) async fn end(&mut self) -> Result<(), Status> {
         loop {
-            match tokio::time::timeout(Duration::from_secs(15), self.responses.message())
+            match tokio::time::timeout(super::PATIENCE, self.responses.message())
                 .await
                 .expect("an end in time")
             {
