@@ -58,7 +58,6 @@ fn every_case_of_the_policy_bench_answers_right_and_is_written_down() {
             "rbac-tree-headers-10000",
             "lua",
             "wasm-empty",
-            "wasm-contexts",
             "wasm-peer",
             "wasm-headers",
             "wasm-log",

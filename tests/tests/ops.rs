@@ -2,7 +2,10 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use e2e::{Mesh, MeshPlan, PostgresVersion, SourceKind, Stage, Workload, http::Ask};
+use anyhow::ensure;
+use e2e::{
+    Mesh, MeshPlan, PATIENCE, PostgresVersion, SourceKind, Stage, Workload, http::Ask, until,
+};
 use serde_json::Value;
 
 async fn mesh() -> Mesh {
@@ -41,6 +44,35 @@ async fn only_fixed_paths_are_open() {
             }
         }
     }
+}
+
+/// What the filter counts, as Prometheus sees it: one metric for all rules.
+#[tokio::test(flavor = "multi_thread")]
+async fn decisions_are_counted_by_rule() {
+    let mesh = mesh().await;
+    let socket = mesh.http_socket(Workload::Client);
+    for (method, path, status) in
+        [("GET", "/customers", 200), ("GET", "/customers", 200), ("DELETE", "/audit/1", 403)]
+    {
+        assert_eq!(Ask::new(method, path).unix(&socket).await.unwrap().status, status);
+    }
+    let metrics = (mesh.stage.address, mesh.sidecar(Workload::Api).ops.metrics);
+    until("what the filter has counted", PATIENCE, async || {
+        let page = Ask::get("/stats/prometheus").tcp(metrics).await?.body;
+        for counted in [
+            r#"signet_http_rule{signet_rule="client-reads-customers"} 2"#,
+            r#"signet_http_rule{signet_rule="nobody-deletes-audit"} 1"#,
+            "signet_http_allowed{} 2",
+            "signet_http_denied{} 1",
+        ] {
+            let found: Vec<&str> =
+                page.lines().filter(|line| line.starts_with("signet_http")).collect();
+            ensure!(found.contains(&counted), "no {counted} in {found:#?}");
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -72,9 +72,10 @@ impl HttpFilter {
         self.vm.set_unix_seconds(seconds);
     }
 
-    /// A metric's value; `None` if the filter never defined it.
-    pub fn metric(&self, name: &str) -> Option<u64> {
-        self.vm.metric(name)
+    /// A metric's value once the filter's timer has run; `None` if the filter never defined it.
+    pub fn metric(&mut self, name: &str) -> Result<Option<u64>, HostError> {
+        self.vm.tick()?;
+        Ok(self.vm.metric(name))
     }
 
     /// All that the filter has logged since its start.

@@ -48,7 +48,7 @@ impl Vm {
     pub(crate) fn configure(&mut self, configuration: &[u8]) -> Result<(), HostError> {
         let root = self.next_context;
         self.next_context += 1;
-        self.call::<_, ()>("proxy_on_context_create", root, (root, 0_u32))?;
+        self.notify("proxy_on_context_create", root, (root, 0_u32))?;
         self.envoy_mut().configuration = configuration.to_vec();
         let lines = self.logs().len();
         let size = u32::try_from(configuration.len()).unwrap_or(u32::MAX);
@@ -59,7 +59,7 @@ impl Vm {
                 .map(|line| line.text.as_str())
                 .collect::<Vec<_>>()
                 .join("; ");
-            self.call::<_, ()>("proxy_on_delete", root, root)?;
+            self.notify("proxy_on_delete", root, root)?;
             return Err(HostError::ConfigurationRefused { log });
         }
         self.root = root;
@@ -74,19 +74,32 @@ impl Vm {
             .properties
             .insert(b"connection_id".to_vec(), u64::from(context).to_le_bytes().to_vec());
         self.envoy_mut().streams.insert(context, stream);
-        self.call::<_, ()>("proxy_on_context_create", context, (context, self.root))?;
+        self.notify("proxy_on_context_create", context, (context, self.root))?;
         Ok(context)
     }
 
     /// Ends a stream; what Envoy knew of it.
     pub(crate) fn close(&mut self, context: u32) -> Result<Stream, HostError> {
-        self.call::<_, ()>("proxy_on_delete", context, context)?;
+        self.notify("proxy_on_delete", context, context)?;
         Ok(self.envoy_mut().streams.remove(&context).unwrap_or_default())
     }
 
     /// Runs the timer of the newest root context.
     pub(crate) fn tick(&mut self) -> Result<(), HostError> {
         self.call("proxy_on_tick", self.root, self.root)
+    }
+
+    /// Calls an export that a module need not have.
+    fn notify<P: WasmParams>(
+        &mut self,
+        callback: &'static str,
+        context: u32,
+        parameters: P,
+    ) -> Result<(), HostError> {
+        match self.instance.get_func(&mut self.store, callback) {
+            Some(_) => self.call(callback, context, parameters),
+            None => Ok(()),
+        }
     }
 
     /// Calls an export in the name of a context.

@@ -78,7 +78,7 @@ fn an_allowed_request_tells_the_api_who_and_as_whom() {
     assert_eq!(state(&exchange, "wasm.signet.decision"), Some("allow"));
     assert_eq!(state(&exchange, "wasm.signet.rule"), Some("reads"));
     assert_eq!(state(&exchange, "wasm.signet.role"), Some("customers_reader"));
-    assert_eq!(filter.metric("signet_http_allowed"), Some(1));
+    assert_eq!(filter.metric("signet_http_allowed").unwrap(), Some(1));
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn a_denial_tells_the_class_to_the_caller_and_the_rule_to_the_log() {
     assert_eq!(answered(&default).details, "signet.deny.no_rule");
     assert!(default.logs[0].text.ends_with("no rule allows it"));
     assert_eq!(state(&default, "wasm.signet.rule"), None);
-    assert_eq!(filter.metric("signet_http_denied"), Some(2));
+    assert_eq!(filter.metric("signet_http_denied").unwrap(), Some(2));
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn ambiguous_requests_are_refused_and_counted_apart() {
         assert_eq!(answered(&exchange).status, 400, "{path}");
         assert_eq!(state(&exchange, "wasm.signet.decision"), Some("refuse"));
     }
-    assert_eq!(filter.metric("signet_http_ambiguous"), Some(5));
+    assert_eq!(filter.metric("signet_http_ambiguous").unwrap(), Some(5));
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn without_one_valid_identity_nothing_is_allowed() {
         assert_eq!(answered(&exchange).status, 403, "{peer:?}");
         assert_eq!(state(&exchange, "wasm.signet.reason"), Some(reason));
     }
-    assert_eq!(filter.metric("signet_http_no_identity"), Some(6));
+    assert_eq!(filter.metric("signet_http_no_identity").unwrap(), Some(6));
     let in_grace = format!("{}|spiffe://example.org/client", NOW - 60);
     forwarded(&ask(&mut filter, &in_grace, "GET", "/customers", &[]));
 }
@@ -253,8 +253,8 @@ fn shadow_rules_are_counted_and_change_nothing() {
     let mut filter = start(POLICY);
     let exchange = ask(&mut filter, PEER, "POST", "/customers", &[]);
     assert_eq!(answered(&exchange).status, 403);
-    assert_eq!(filter.metric("signet_http_shadow_differs"), Some(1));
-    assert_eq!(filter.metric("signet_http_shadow_denied"), Some(0));
+    assert_eq!(filter.metric("signet_http_shadow_differs").unwrap(), Some(1));
+    assert_eq!(filter.metric("signet_http_shadow_denied").unwrap(), Some(0));
     assert_eq!(state(&exchange, "wasm.signet.shadow"), Some("writes"));
     assert!(exchange.logs[0].text.contains("shadow"));
 }
@@ -268,27 +268,64 @@ fn a_bad_first_configuration_denies_everything() {
         assert!(filter.logs()[0].text.starts_with("denying everything"), "{:?}", filter.logs());
         let exchange = ask(&mut filter, PEER, "GET", "/customers", &[]);
         assert_eq!(state(&exchange, "wasm.signet.reason"), Some("no_rule"));
-        assert_eq!(filter.metric("signet_http_deny_all"), Some(1));
-        assert_eq!(filter.metric("signet_http_policy_generation"), None);
+        assert_eq!(filter.metric("signet_http_deny_all").unwrap(), Some(1));
+        assert_eq!(filter.metric("signet_http_policy_generation").unwrap(), None);
+    }
+}
+
+/// Requests have no contexts of their own, so nothing but the connection tells whose policy is asked for.
+#[test]
+fn policies_of_several_workloads_in_one_vm_do_not_mix() {
+    let slice = |workload: &str, path: &str| {
+        format!(
+            r#"{{"format":1,"workload":"spiffe://example.org/{workload}","http":[{{"name":"{workload}","from":["**"],"paths":["{path}"]}}]}}"#
+        )
+    };
+    let mut filter = start(&slice("api", "/api"));
+    filter.configure(slice("job", "/job").as_bytes()).unwrap();
+    filter.configure(b"{}").unwrap_err();
+    // An update of one of them, while the other stays.
+    filter.configure(slice("api", "/new").as_bytes()).unwrap();
+    let rule = |filter: &mut HttpFilter, own_id: Option<&str>, path: &str| {
+        let mut request = request(Some(PEER), "GET", path, &[]);
+        let key = b"connection\0uri_san_local_certificate".to_vec();
+        request.properties.extend(own_id.map(|id| (key, id.as_bytes().to_vec())));
+        let exchange = filter.exchange(&request).unwrap();
+        state(&exchange, "wasm.signet.rule").map(str::to_owned)
+    };
+    let (api, job) = (Some("spiffe://example.org/api"), Some("spiffe://example.org/job"));
+    let other = Some("spiffe://example.org/other");
+    for (own_id, path, expected) in [
+        (api, "/new", Some("api")),
+        (api, "/api", None),
+        (api, "/job", None),
+        (job, "/job", Some("job")),
+        (job, "/new", None),
+        (other, "/new", None),
+        (None, "/new", None),
+        (None, "/job", None),
+    ] {
+        let found = rule(&mut filter, own_id, path);
+        assert_eq!(found.as_deref(), expected, "{own_id:?} {path}");
     }
 }
 
 #[test]
 fn metrics_tell_which_policy_is_in_force() {
     let mut filter = start(POLICY);
-    let gauges = |filter: &HttpFilter| {
+    let gauges = |filter: &mut HttpFilter| {
         ["policy_generation", "policy_digest", "deny_all"]
-            .map(|name| filter.metric(&format!("signet_http_{name}")).unwrap())
+            .map(|name| filter.metric(&format!("signet_http_{name}")).unwrap().unwrap())
     };
-    let [generation, first, deny_all] = gauges(&filter);
+    let [generation, first, deny_all] = gauges(&mut filter);
     assert_eq!((generation, deny_all), (1, 0));
     filter.configure(POLICY.as_bytes()).unwrap();
-    assert_eq!(gauges(&filter), [1, first, 0], "the same policy is no new generation");
+    assert_eq!(gauges(&mut filter), [1, first, 0], "the same policy is no new generation");
     // printf '{"format":1,"workload":"spiffe://example.org/api"}' | sha256sum | cut -c1-12
     filter.configure(br#"{"format":1,"workload":"spiffe://example.org/api"}"#).unwrap();
-    assert_eq!(gauges(&filter), [2, 0xc54c_bf89_79ca, 0]);
+    assert_eq!(gauges(&mut filter), [2, 0xc54c_bf89_79ca, 0]);
     filter.configure(b"{}").unwrap_err();
-    assert_eq!(gauges(&filter)[0], 2);
+    assert_eq!(gauges(&mut filter)[0], 2);
 }
 
 #[test]
@@ -300,10 +337,10 @@ fn rules_are_counted_up_to_a_bound() {
     for path in ["/0", "/199", "/199", "/200", "/none"] {
         ask(&mut filter, PEER, "GET", path, &[]);
     }
-    assert_eq!(filter.metric("signet_http_rule.r000"), Some(1));
-    assert_eq!(filter.metric("signet_http_rule.r199"), Some(2));
-    assert_eq!(filter.metric("signet_http_rule.r200"), None);
-    assert_eq!(filter.metric("signet_http_other_rules"), Some(1));
+    assert_eq!(filter.metric("signet_http_rule.r000").unwrap(), Some(1));
+    assert_eq!(filter.metric("signet_http_rule.r199").unwrap(), Some(2));
+    assert_eq!(filter.metric("signet_http_rule.r200").unwrap(), None);
+    assert_eq!(filter.metric("signet_http_other_rules").unwrap(), Some(1));
 }
 
 #[test]

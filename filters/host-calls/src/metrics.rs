@@ -15,9 +15,14 @@ impl Counter {
 
     /// Counts one.
     pub fn increment(self) {
+        self.add(1);
+    }
+
+    /// Counts so many.
+    pub fn add(self, many: u32) {
         if let Some(metric) = self.0 {
             // SAFETY: no pointers.
-            unsafe { raw::proxy_increment_metric(metric, 1) };
+            unsafe { raw::proxy_increment_metric(metric, many.into()) };
         }
     }
 }

@@ -74,16 +74,6 @@ impl PgRole {
 }
 
 impl Vm for PgRole {
-    fn on_context_create(&self, context: ContextId, parent: ContextId) {
-        if parent == 0 {
-            return;
-        }
-        let configuration = self.configuration(parent);
-        configuration.metrics.connections.increment();
-        let session = Rc::new(RefCell::new(Session::new(configuration)));
-        self.sessions.borrow_mut().insert(context, session);
-    }
-
     fn on_configure(&self, root: ContextId, size: usize) -> bool {
         match configure("signet_postgres", size, read_and_share) {
             Configured::Accepted(slice, fingerprint) => {
@@ -94,36 +84,6 @@ impl Vm for PgRole {
         }
         // Without the timer nothing would ever be closed for its age.
         timer::start().is_ok()
-    }
-
-    fn on_delete(&self, context: ContextId) {
-        self.forget_root(context);
-        let session = self.sessions.borrow_mut().remove(&context);
-        let Some(session) = session else { return };
-        if let Some(configuration) = self.newest.borrow().as_ref() {
-            configuration.metrics.connections.decrement();
-        }
-        if let Ok(mut session) = session.try_borrow_mut() {
-            session.on_close();
-        }
-    }
-}
-
-impl NetworkFilter for PgRole {
-    fn on_new_connection(&self, _: ContextId) -> Action {
-        Action::Pause
-    }
-
-    fn on_downstream_data(&self, connection: ContextId, size: usize, end: bool) -> Action {
-        self.act(connection, |session| session.on_client_bytes(size, end));
-        Action::Pause
-    }
-
-    fn on_upstream_data(&self, connection: ContextId, size: usize, end: bool) -> Action {
-        match self.act(connection, |session| session.on_server_bytes(size, end)) {
-            Some(()) => Action::Continue,
-            None => Action::Pause,
-        }
     }
 
     fn on_tick(&self, _: ContextId) {
@@ -137,6 +97,46 @@ impl NetworkFilter for PgRole {
                 continue;
             }
             self.act(connection, |session| session.on_tick(now, &newest));
+        }
+    }
+}
+
+impl NetworkFilter for PgRole {
+    fn on_context_create(&self, context: ContextId, parent: ContextId) {
+        if parent == 0 {
+            return;
+        }
+        let configuration = self.configuration(parent);
+        configuration.metrics.connections.increment();
+        let session = Rc::new(RefCell::new(Session::new(configuration)));
+        self.sessions.borrow_mut().insert(context, session);
+    }
+
+    fn on_delete(&self, context: ContextId) {
+        self.forget_root(context);
+        let session = self.sessions.borrow_mut().remove(&context);
+        let Some(session) = session else { return };
+        if let Some(configuration) = self.newest.borrow().as_ref() {
+            configuration.metrics.connections.decrement();
+        }
+        if let Ok(mut session) = session.try_borrow_mut() {
+            session.on_close();
+        }
+    }
+
+    fn on_new_connection(&self, _: ContextId) -> Action {
+        Action::Pause
+    }
+
+    fn on_downstream_data(&self, connection: ContextId, size: usize, end: bool) -> Action {
+        self.act(connection, |session| session.on_client_bytes(size, end));
+        Action::Pause
+    }
+
+    fn on_upstream_data(&self, connection: ContextId, size: usize, end: bool) -> Action {
+        match self.act(connection, |session| session.on_server_bytes(size, end)) {
+            Some(()) => Action::Continue,
+            None => Action::Pause,
         }
     }
 }

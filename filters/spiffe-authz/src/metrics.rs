@@ -1,4 +1,9 @@
 //! The filter's counters, `wasmcustom.signet_http_…` in Envoy's `/stats`.
+//!
+//! A request adds to numbers in the VM; the timer hands them to Envoy, as does the end of a policy. So a second's counts
+//! are lost with a VM or an Envoy that dies.
+
+use std::cell::Cell;
 
 use host_calls::Counter;
 use signet_policy::{HttpDecision, HttpDenial, HttpRule, RuleName, Slice};
@@ -6,65 +11,103 @@ use signet_policy::{HttpDecision, HttpDenial, HttpRule, RuleName, Slice};
 /// Most rules with a counter of their own; the decisions of others are counted together.
 const MAX_RULES: usize = 200;
 
+/// A counter, and what it has not been told yet.
+#[derive(Debug)]
+struct Tally {
+    counter: Counter,
+    untold: Cell<u32>,
+}
+
 /// One counter for each kind of decision, and one for each of the slice's first rules.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Metrics {
-    allowed: Counter,
-    denied: Counter,
-    no_identity: Counter,
-    ambiguous: Counter,
-    shadow: Counter,
-    shadow_denied: Counter,
+    allowed: Tally,
+    denied: Tally,
+    no_identity: Tally,
+    ambiguous: Tally,
+    shadow: Tally,
+    shadow_denied: Tally,
     /// Sorted by name.
-    rules: Vec<(RuleName, Counter)>,
-    other_rules: Counter,
+    rules: Vec<(RuleName, Tally)>,
+    other_rules: Tally,
+}
+
+impl Tally {
+    fn define(name: &str) -> Self {
+        Self { counter: Counter::define(name), untold: Cell::default() }
+    }
+
+    fn count(&self) {
+        self.untold.set(self.untold.get().saturating_add(1));
+    }
+
+    fn hand_over(&self) {
+        match self.untold.take() {
+            0 => {}
+            many => self.counter.add(many),
+        }
+    }
 }
 
 impl Metrics {
     pub(crate) fn define(slice: &Slice) -> Self {
-        let mut rules: Vec<(RuleName, Counter)> = Vec::new();
+        let mut rules: Vec<(RuleName, Tally)> = Vec::new();
         for HttpRule { name, .. } in slice.http.iter().take(MAX_RULES) {
             if let Err(place) = rules.binary_search_by(|(known, _)| known.cmp(name)) {
-                let counter = Counter::define(&format!("signet_http_rule.{name}"));
+                let counter = Tally::define(&format!("signet_http_rule.{name}"));
                 rules.insert(place, (name.clone(), counter));
             }
         }
         Self {
-            allowed: Counter::define("signet_http_allowed"),
-            denied: Counter::define("signet_http_denied"),
-            no_identity: Counter::define("signet_http_no_identity"),
-            ambiguous: Counter::define("signet_http_ambiguous"),
-            shadow: Counter::define("signet_http_shadow_differs"),
-            shadow_denied: Counter::define("signet_http_shadow_denied"),
+            allowed: Tally::define("signet_http_allowed"),
+            denied: Tally::define("signet_http_denied"),
+            no_identity: Tally::define("signet_http_no_identity"),
+            ambiguous: Tally::define("signet_http_ambiguous"),
+            shadow: Tally::define("signet_http_shadow_differs"),
+            shadow_denied: Tally::define("signet_http_shadow_denied"),
             rules,
-            other_rules: Counter::define("signet_http_other_rules"),
+            other_rules: Tally::define("signet_http_other_rules"),
         }
     }
 
     pub(crate) fn count(&self, decision: &HttpDecision<'_>) {
-        let counter = match decision {
-            HttpDecision::Allow { .. } => self.allowed,
-            HttpDecision::Deny(HttpDenial::NoIdentity(_)) => self.no_identity,
-            HttpDecision::Deny(_) => self.denied,
-            HttpDecision::Refuse(_) => self.ambiguous,
-        };
-        counter.increment();
+        match decision {
+            HttpDecision::Allow { .. } => &self.allowed,
+            HttpDecision::Deny(HttpDenial::NoIdentity(_)) => &self.no_identity,
+            HttpDecision::Deny(_) => &self.denied,
+            HttpDecision::Refuse(_) => &self.ambiguous,
+        }
+        .count();
         if let Some(rule) = decision.rule() {
-            self.of_rule(rule).increment();
+            self.of_rule(rule).count();
         }
     }
 
     /// The decision would be another one with the shadow rules enforced.
     pub(crate) fn count_shadow(&self, shadow: &HttpDecision<'_>) {
-        self.shadow.increment();
+        self.shadow.count();
         if matches!(shadow, HttpDecision::Deny(_)) {
-            self.shadow_denied.increment();
+            self.shadow_denied.count();
         }
     }
 
-    fn of_rule(&self, rule: &str) -> Counter {
+    /// Tells Envoy what was counted since the last time.
+    pub(crate) fn hand_over(&self) {
+        let Self { allowed, denied, no_identity, ambiguous, shadow, shadow_denied, .. } = self;
+        [allowed, denied, no_identity, ambiguous, shadow, shadow_denied, &self.other_rules]
+            .into_iter()
+            .chain(self.rules.iter().map(|(_, tally)| tally))
+            .for_each(Tally::hand_over);
+    }
+
+    fn of_rule(&self, rule: &str) -> &Tally {
         let found = self.rules.binary_search_by(|(name, _)| name.as_str().cmp(rule));
-        let counter = found.ok().and_then(|at| self.rules.get(at)).map(|(_, counter)| *counter);
-        counter.unwrap_or(self.other_rules)
+        found.ok().and_then(|at| self.rules.get(at)).map_or(&self.other_rules, |(_, tally)| tally)
+    }
+}
+
+impl Drop for Metrics {
+    fn drop(&mut self) {
+        self.hand_over();
     }
 }

@@ -1,5 +1,7 @@
 //! One request: gather the facts, ask the policy, perform the answer.
 
+use std::rc::Rc;
+
 use host_calls::{
     Action, HeaderMap, HostError, Level, header_pairs, log, property, set_wasm_property,
     unix_seconds,
@@ -14,8 +16,8 @@ use crate::{
 };
 
 /// Decides about the request at hand. A host call that fails denies.
-pub(crate) fn decide(configuration: &Configuration) -> Action {
-    perform(configuration).unwrap_or_else(|error| {
+pub(crate) fn decide(configuration: Result<Rc<Configuration>, HostError>) -> Action {
+    configuration.and_then(|configuration| perform(&configuration)).unwrap_or_else(|error| {
         log(Level::Error, &format!("denied a request: a host call failed: {error}"));
         denial::answer_broken();
         Action::Pause
@@ -36,6 +38,8 @@ fn perform(configuration: &Configuration) -> Result<Action, HostError> {
     let decision = policy.decide_http(peer, &request);
     configuration.metrics.count(&decision);
     note(&decision)?;
+    let names = &policy.filter().headers;
+    told_headers::strip(names, HeaderMap::Request, &headers)?;
     let sent = || Sent::new(&headers, peer);
     if let Some(shadow) = policy.shadow_http(peer, &request) {
         configuration.metrics.count_shadow(&shadow);
@@ -45,7 +49,7 @@ fn perform(configuration: &Configuration) -> Result<Action, HostError> {
     match (decision, peer) {
         (HttpDecision::Allow { rule, db_role }, Ok(id)) => {
             let told = Told { spiffe_id: id.as_str(), rule, db_role };
-            told_headers::tell(&policy.filter().headers, &headers, &told)?;
+            told_headers::tell(names, &told)?;
             Ok(Action::Continue)
         }
         (decision, _) => {

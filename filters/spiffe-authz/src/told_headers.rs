@@ -11,14 +11,9 @@ pub(crate) struct Told<'a> {
     pub(crate) db_role: Option<&'a str>,
 }
 
-/// Takes the client's own forgeries out of `headers`, the request's, and writes what the filter says.
-pub(crate) fn tell(
-    names: &HeaderNames,
-    headers: &[Header<'_>],
-    told: &Told<'_>,
-) -> Result<(), HostError> {
-    strip(names, HeaderMap::Request, headers)?;
-    // None of these names is left, so adding is as good as replacing, which would look for them again.
+/// Writes what the filter says. None of these names is left after [`strip`], so adding is as good as replacing, which
+/// would look for them again.
+pub(crate) fn tell(names: &HeaderNames, told: &Told<'_>) -> Result<(), HostError> {
     let request = HeaderMap::Request;
     add_header(request, names.spiffe_id.as_str(), told.spiffe_id.as_bytes())?;
     add_header(request, names.rule.as_str(), told.rule.as_bytes())?;
@@ -34,7 +29,12 @@ pub(crate) fn strip_trailers(names: &HeaderNames) -> Result<(), HostError> {
     strip(names, HeaderMap::RequestTrailers, &trailers.to_vec())
 }
 
-fn strip(names: &HeaderNames, map: HeaderMap, headers: &[Header<'_>]) -> Result<(), HostError> {
+/// Takes the client's own forgeries out of a map that holds `headers`: neither the API nor an access log shall see them.
+pub(crate) fn strip(
+    names: &HeaderNames,
+    map: HeaderMap,
+    headers: &[Header<'_>],
+) -> Result<(), HostError> {
     for (name, _) in headers.iter().filter(|(name, _)| is_forgery(names, name)) {
         remove_header(map, name)?;
     }

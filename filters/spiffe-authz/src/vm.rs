@@ -1,63 +1,116 @@
-//! The contexts of one VM.
+//! The policies of one VM, and which of them judges a request.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use host_calls::{Action, Configured, ContextId, HttpFilter, Vm, configure};
+use host_calls::{
+    Action, Configured, ContextId, HostError, HttpFilter, Level, Vm, configure, log, property,
+    set_tick_period_milliseconds,
+};
 use signet_policy::Slice;
 
 use crate::{configuration::Configuration, request, told_headers};
 
-/// Root contexts and requests, each with its policy: a request keeps the one that it began with.
+/// How often counts are handed to Envoy.
+const TICK_MILLISECONDS: u32 = 1_000;
+
+/// The SPIFFE ID of Envoy's own certificate on the connection at hand.
+const OWN_ID: &str = "connection\0uri_san_local_certificate";
+
+/// What is in force: for each workload the newest policy that was accepted. An update finds its predecessor by that, so
+/// one counts for all requests that begin after it, and a request needs no context of its own.
+///
+/// Nearly always there is one. There are more where listeners of several identities share a `vm_id`, or where Envoy's
+/// identity changed; then the certificate that the connection shows says whose policy is asked for.
 #[derive(Debug, Default)]
-pub(crate) struct SpiffeAuthz {
-    contexts: RefCell<BTreeMap<ContextId, Rc<Configuration>>>,
-}
+pub(crate) struct SpiffeAuthz(RefCell<Vec<Rc<Configuration>>>);
 
 impl SpiffeAuthz {
-    fn configuration(&self, context: ContextId) -> Rc<Configuration> {
-        let known = self.contexts.borrow().get(&context).map(Rc::clone);
-        known.unwrap_or_else(|| Rc::new(Configuration::deny_all()))
+    /// The policy for the request at hand. Where none is for it, everything is denied.
+    fn configuration(&self) -> Result<Rc<Configuration>, HostError> {
+        let known = self.0.borrow();
+        if let [only] = known.as_slice() {
+            return Ok(Rc::clone(only));
+        }
+        let own_id = property(OWN_ID)?.unwrap_or_default();
+        let is_its = |known: &&Rc<Configuration>| known.policy.workload().as_bytes() == own_id;
+        let found = known.iter().find(is_its).map(Rc::clone);
+        Ok(found.unwrap_or_else(|| Rc::new(Configuration::deny_all())))
     }
 
-    fn install(&self, context: ContextId, configuration: Rc<Configuration>) {
-        self.contexts.borrow_mut().insert(context, configuration);
+    fn install(&self, configuration: Configuration) {
+        let workload = configuration.policy.workload();
+        let mut known = self.0.borrow_mut();
+        // What denies all for want of a policy is nobody's, and the first good one takes its place.
+        known.retain(|old| !["", workload].contains(&old.policy.workload()));
+        known.push(Rc::new(configuration));
     }
 }
 
 impl Vm for SpiffeAuthz {
-    fn on_context_create(&self, context: ContextId, parent: ContextId) {
-        self.install(context, self.configuration(parent));
-    }
-
-    fn on_configure(&self, root: ContextId, size: usize) -> bool {
+    fn on_configure(&self, _root: ContextId, size: usize) -> bool {
         match configure("signet_http", size, Slice::http_from_json) {
-            Configured::Accepted(slice, _) => {
-                self.install(root, Rc::new(Configuration::new(slice)));
+            Configured::Accepted(slice, _) => self.install(Configuration::new(slice)),
+            Configured::DenyAll => {
+                self.0.borrow_mut().clear();
+                self.install(Configuration::deny_all());
             }
-            Configured::DenyAll => self.install(root, Rc::new(Configuration::deny_all())),
             Configured::Refused => return false,
+        }
+        if let Err(error) = set_tick_period_milliseconds(TICK_MILLISECONDS) {
+            log(Level::Warn, &format!("decisions will not be counted: no timer: {error}"));
         }
         true
     }
 
-    fn on_delete(&self, context: ContextId) {
-        self.contexts.borrow_mut().remove(&context);
+    fn on_tick(&self, _root: ContextId) {
+        self.0.borrow().iter().for_each(|known| known.metrics.hand_over());
     }
 }
 
 impl HttpFilter for SpiffeAuthz {
-    fn on_request_headers(&self, request: ContextId) -> Action {
-        request::decide(&self.configuration(request))
+    fn on_request_headers(&self) -> Action {
+        request::decide(self.configuration())
     }
 
-    fn on_request_trailers(&self, request: ContextId) -> Action {
-        let configuration = self.configuration(request);
-        match told_headers::strip_trailers(&configuration.policy.filter().headers) {
+    fn on_request_trailers(&self) -> Action {
+        let stripped = self.configuration().and_then(|configuration| {
+            told_headers::strip_trailers(&configuration.policy.filter().headers)
+        });
+        match stripped {
             Ok(()) => Action::Continue,
             // Trailers that cannot be cleaned do not go on.
             Err(_) => Action::Pause,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn installed(workloads: &[&str]) -> Vec<String> {
+        let filter = SpiffeAuthz::default();
+        for workload in workloads {
+            filter.install(Configuration::new(Slice::deny_all(workload)));
+        }
+        let known = filter.0.borrow();
+        known.iter().map(|known| known.policy.workload().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_policy_takes_the_place_of_that_of_its_workload_and_of_a_missing_one() {
+        let (a, b) = ("spiffe://x.org/a", "spiffe://x.org/b");
+        assert_eq!(installed(&[a, a]), [a]);
+        assert_eq!(installed(&[a, b, a]), [b, a]);
+        assert_eq!(installed(&["", a]), [a]);
+    }
+
+    #[test]
+    fn of_several_policies_none_counts_where_the_connection_cannot_be_asked() {
+        let filter = SpiffeAuthz::default();
+        assert!(filter.configuration().is_err_and(|error| error == HostError::Unimplemented));
+        filter.install(Configuration::deny_all());
+        assert!(filter.configuration().is_ok());
     }
 }

@@ -32,7 +32,7 @@ pub(super) enum Case {
 
 impl Case {
     /// In the order in which a round takes them.
-    pub(super) const ALL: [Self; 22] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::NoFilter,
         Self::Ours(Rules::Callers(1)),
         Self::Ours(Rules::Callers(100)),
@@ -50,7 +50,6 @@ impl Case {
         Self::TreeAndHeaders(10_000),
         Self::Lua,
         Self::Wasm(Step::Empty),
-        Self::Wasm(Step::Contexts),
         Self::Wasm(Step::Peer),
         Self::Wasm(Step::Headers),
         Self::Wasm(Step::Log),

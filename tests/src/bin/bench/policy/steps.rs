@@ -9,13 +9,11 @@ use anyhow::{Context, Result};
 pub(super) enum Step {
     /// Nothing: the floor. It has no more exports than Envoy demands.
     Empty,
-    /// Is told when a request's context begins and ends: only so can it know whose policy applies.
-    Contexts,
-    /// Reads the peer from filter state.
+    /// Reads the clock, and the peer from filter state.
     Peer,
     /// Reads all headers.
     Headers,
-    /// Writes four values for the access log.
+    /// Writes four values for the access log, one of them for the second wall too.
     Log,
     /// Removes one header and adds the three that the API is told.
     Told,
@@ -23,14 +21,13 @@ pub(super) enum Step {
 
 impl Step {
     /// In order.
-    pub(super) const ALL: [Self; 6] =
-        [Self::Empty, Self::Contexts, Self::Peer, Self::Headers, Self::Log, Self::Told];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Empty, Self::Peer, Self::Headers, Self::Log, Self::Told];
 
     /// For files and JSON.
     pub(super) fn key(self) -> &'static str {
         match self {
             Self::Empty => "empty",
-            Self::Contexts => "contexts",
             Self::Peer => "peer",
             Self::Headers => "headers",
             Self::Log => "log",
@@ -42,8 +39,7 @@ impl Step {
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::Empty => "empty Wasm filter",
-            Self::Contexts => "… + context begins, ends",
-            Self::Peer => "… + reads the peer (property)",
+            Self::Peer => "… + reads the clock and the peer",
             Self::Headers => "… + reads all headers",
             Self::Log => "… + four values for the access log",
             Self::Told => "… + one header removed, three added",
@@ -53,8 +49,11 @@ impl Step {
     /// The calls that this step adds.
     fn calls(self) -> &'static str {
         match self {
-            Self::Empty | Self::Contexts => "",
-            Self::Peer => "(call $must (call $property (i32.const 0) (i32.const 24) (i32.const 1024) (i32.const 1028)))",
+            Self::Empty => "",
+            Self::Peer => {
+                "(call $must (call $now (i32.const 1032)))
+                 (call $must (call $property (i32.const 0) (i32.const 24) (i32.const 1024) (i32.const 1028)))"
+            }
             Self::Headers => "(call $must (call $pairs (i32.const 0) (i32.const 1024) (i32.const 1028)))",
             Self::Log => {
                 "(call $must (call $set_property (i32.const 32) (i32.const 15) (i32.const 128) (i32.const 5)))
@@ -79,16 +78,11 @@ impl Step {
     fn text(self) -> String {
         let calls: Vec<&str> =
             Self::ALL.into_iter().filter(|step| *step <= self).map(Self::calls).collect();
-        let contexts = if self >= Self::Contexts {
-            r#"(func (export "proxy_on_context_create") (param i32 i32))
-               (func (export "proxy_on_delete") (param i32))"#
-        } else {
-            ""
-        };
         // What the host hands over always lands at 4096: nothing here reads it.
         format!(
             r#"
             (module
+              (import "env" "proxy_get_current_time_nanoseconds" (func $now (param i32) (result i32)))
               (import "env" "proxy_get_property" (func $property (param i32 i32 i32 i32) (result i32)))
               (import "env" "proxy_get_header_map_pairs" (func $pairs (param i32 i32 i32) (result i32)))
               (import "env" "proxy_set_property" (func $set_property (param i32 i32 i32 i32) (result i32)))
@@ -111,7 +105,6 @@ impl Step {
               (func $must (param $status i32) (if (local.get $status) (then unreachable)))
               (func (export "proxy_abi_version_0_2_1"))
               (func (export "proxy_on_memory_allocate") (param i32) (result i32) i32.const 4096)
-              {contexts}
               (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
                 {}
                 i32.const 0))
@@ -129,7 +122,7 @@ mod tests {
     fn every_step_is_a_module_and_calls_more_than_the_one_before() {
         let calls: Vec<usize> =
             Step::ALL.map(|step| step.text().matches("(call $must (call").count()).into();
-        assert_eq!(calls, [0, 0, 1, 2, 6, 10]);
+        assert_eq!(calls, [0, 2, 3, 7, 11]);
         for step in Step::ALL {
             step.module().unwrap();
         }
