@@ -98,6 +98,11 @@ impl Ingress {
         agent.mint(&self.stage, Workload::Client, fault)
     }
 
+    /// The port that callers connect to.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     /// Replaces the policy.
     pub fn write_policy(&self, text: &str) -> Result<()> {
         self.policy.write(text)

@@ -7,6 +7,7 @@ mod files;
 mod generate;
 mod native_rbac;
 mod normalized;
+mod ports;
 mod told;
 
 use std::collections::BTreeMap;
