@@ -91,6 +91,7 @@ fn who() {
     }
     let found = signet(&["policy", "who", "-", "--to", "db", "-o", "json"], POLICY).json();
     assert_eq!(found[0]["roles"], serde_json::json!(["api", "reader"]));
+    assert_eq!(found[0]["proven"], true);
     assert_eq!(signet(&["policy", "who", "-"], POLICY).code, 2);
     assert_eq!(signet(&["policy", "who", "-", "--to", "x"], POLICY).code, 1);
 }

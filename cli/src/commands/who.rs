@@ -13,7 +13,8 @@ use crate::output::{Format, print, print_json};
 /// Tell everyone who can reach a workload or a role, and through which rules.
 ///
 /// Callers are told as the policy has them, patterns included. Those about whom a deny or a heavier
-/// rule always decides are left out; shadow rules let nobody in.
+/// rule always decides are left out; where that isn't known, since rules overlap in too many ways,
+/// they are told as perhaps. Shadow rules let nobody in.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -34,6 +35,9 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     output: OutputArguments,
 }
+
+/// Behind an access for which the search gave up.
+const DOUBT: &str = "\n    (perhaps: whether others always decide about it isn't known, they overlap in too many ways)";
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let format = arguments.output.output;
@@ -60,14 +64,15 @@ fn in_words(found: &[Access]) -> String {
         return "nobody\n".to_owned();
     }
     let line = |access: &Access| {
-        let Access { from, to, rule, what, roles } = access;
+        let Access { from, to, rule, what, roles, is_proven } = access;
+        let doubt = if *is_proven { "" } else { DOUBT };
         let roles = if roles.is_empty() { "no role".to_owned() } else { roles.join(" or ") };
-        format!("{from} → {to}\n    {what}, as {roles}, by {rule}\n")
+        format!("{from} → {to}\n    {what}, as {roles}, by {rule}{doubt}\n")
     };
     found.iter().map(line).collect()
 }
 
 fn as_json(access: &Access) -> Value {
-    let Access { from, to, rule, what, roles } = access;
-    json!({ "from": from, "to": to, "rule": rule, "what": what, "roles": roles })
+    let Access { from, to, rule, what, roles, is_proven } = access;
+    json!({ "from": from, "to": to, "rule": rule, "what": what, "roles": roles, "proven": is_proven })
 }

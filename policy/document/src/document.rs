@@ -80,7 +80,7 @@ impl PolicyDocument {
         if faults.is_empty() {
             return Self::parse_sources(name, sources);
         }
-        Err(Faults::new(name, &sources, faults, false))
+        Err(Faults::new(name, &sources, faults, 0))
     }
 
     fn parse_sources(name: &str, sources: Vec<Source>) -> Result<Self, Faults> {

@@ -11,6 +11,9 @@ use crate::source::{Place, Source};
 /// Longest message in bytes. Where it stands is shown anyway.
 const LONGEST_MESSAGE: usize = 1000;
 
+/// Faults that are counted. A document with as many is read no further.
+pub(crate) const MOST_COUNTED: usize = 100_000;
+
 /// One fault: what was found and where, what would be accepted, and a likely repair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -150,12 +153,12 @@ impl Diagnostic for Located {
 pub struct Faults {
     name: String,
     told: Vec<Located>,
-    /// Whether there are more than are told.
-    more: bool,
+    /// How many more there are than are told.
+    more: usize,
 }
 
 impl Faults {
-    pub(crate) fn new(name: &str, sources: &[Source], mut faults: Vec<Fault>, more: bool) -> Self {
+    pub(crate) fn new(name: &str, sources: &[Source], mut faults: Vec<Fault>, more: usize) -> Self {
         faults.sort_by_key(|fault| (fault.file, fault.at.0.start));
         let located = faults.into_iter().map(|fault| Located::new(fault, sources));
         Self { name: name.to_owned(), told: located.collect(), more }
@@ -191,9 +194,13 @@ impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (told, name) = (self.told.len(), &self.name);
         match (told, self.more) {
-            (1, false) => write!(f, "1 fault in {name}"),
-            (_, false) => write!(f, "{told} faults in {name}"),
-            (_, true) => write!(f, "more than {told} faults in {name}, of which these are told"),
+            (1, 0) => write!(f, "1 fault in {name}"),
+            (_, 0) => write!(f, "{told} faults in {name}"),
+            (_, 1) => write!(f, "{told} faults in {name}, and 1 more fault"),
+            (_, more) if told + more >= MOST_COUNTED => {
+                write!(f, "{told} faults in {name}, and at least {more} more")
+            }
+            (_, more) => write!(f, "{told} faults in {name}, and {more} more faults"),
         }
     }
 }

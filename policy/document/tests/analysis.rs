@@ -284,4 +284,10 @@ fn a_search_that_is_given_up_is_told() {
         told,
         ["whether rule `all` ever decides isn't known: it overlaps others in too many ways"]
     );
+    let who: Vec<_> = document
+        .who(Some("spiffe://a/api"), None)
+        .into_iter()
+        .map(|access| (access.rule, access.is_proven))
+        .collect();
+    assert_eq!(who, [("all".to_owned(), false)]);
 }

@@ -445,11 +445,17 @@ fn hostile_documents_are_refused() {
 }
 
 #[test]
-fn of_thousands_of_faults_the_first_are_told() {
-    let text = format!("{HEAD}http: [{}]\n", "5, ".repeat(3000));
-    let faults = PolicyDocument::parse("p.yaml", &text).unwrap_err();
-    assert_eq!(faults.count(), 1000);
-    assert_eq!(faults.to_string(), "more than 1000 faults in p.yaml, of which these are told");
+fn of_thousands_of_faults_the_first_are_told_and_the_others_counted() {
+    for (there_are, told) in [
+        (1000, "1000 faults in p.yaml"),
+        (1001, "1000 faults in p.yaml, and 1 more fault"),
+        (3000, "1000 faults in p.yaml, and 2000 more faults"),
+        (200_000, "1000 faults in p.yaml, and at least 99000 more"),
+    ] {
+        let text = format!("{HEAD}http: [{}]\n", "5, ".repeat(there_are));
+        let faults = PolicyDocument::parse("p.yaml", &text).unwrap_err();
+        assert_eq!((faults.count(), faults.to_string().as_str()), (1000, told));
+    }
 }
 
 /// Half a file is told as such, or is a policy of what was read: never a panic.

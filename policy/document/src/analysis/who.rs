@@ -4,7 +4,7 @@ use signet_policy::{Effect, IdPattern, Mode};
 
 use super::decider::{Neighbours, Rules, decider};
 use crate::document::PolicyDocument;
-use crate::space::{Region, Rule, Search, Segments, Step};
+use crate::space::{GaveUp, Region, Rule, Search, Segments, Step};
 
 /// Callers that a rule lets reach something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,9 @@ pub struct Access {
     pub what: String,
     /// The roles that they get: told over HTTP, or theirs in Postgres.
     pub roles: Vec<String>,
+    /// Whether the rule does decide about some of it. Else the search for that was given up, since it overlaps others
+    /// in too many ways: who isn't told of can't reach it, but who is told of may not either.
+    pub is_proven: bool,
 }
 
 impl PolicyDocument {
@@ -58,9 +61,11 @@ impl PolicyDocument {
                         Some(to) => Segments::of(to.strip_prefix("spiffe://").unwrap_or(to), 1),
                         None => rule.to[place].clone(),
                     };
-                    if !rule.to[place].meets(&bounds)
-                        || !decides(&neighbours, rule, at, &rule.only_to(bounds))
-                    {
+                    if !rule.to[place].meets(&bounds) {
+                        continue;
+                    }
+                    let proof = decides(&neighbours, rule, at, &rule.only_to(bounds));
+                    if proof == Ok(false) {
                         continue;
                     }
                     found.push(Access {
@@ -69,6 +74,7 @@ impl PolicyDocument {
                         rule: rule.name.to_owned(),
                         what: rule.what(),
                         roles: roles.clone(),
+                        is_proven: proof.is_ok(),
                     });
                 }
             }
@@ -87,22 +93,30 @@ struct Candidate<'d> {
     roles: Vec<String>,
 }
 
-/// Whether a rule decides about something of one of its callers within `bounds`. Where the search
-/// took too many steps it may: who isn't told of can't reach it.
-fn decides(neighbours: &Neighbours<'_>, rule: &Rule<'_>, from: usize, bounds: &Rule<'_>) -> bool {
+/// Whether a rule decides about something of one of its callers within `bounds`.
+fn decides(
+    neighbours: &Neighbours<'_>,
+    rule: &Rule<'_>,
+    from: usize,
+    bounds: &Rule<'_>,
+) -> Result<bool, GaveUp> {
     let near = neighbours.near(rule, false);
-    Region::alternatives(rule).filter(|alternative| alternative.from == Some(from)).any(
-        |alternative| {
-            let found =
-                Search::find(&[alternative, Region::whole(bounds)], |point| {
-                    match decider(&near, point).region() {
-                        Some(region) if region.rule.index != rule.index => {
-                            Step::Split { outside: vec![region], inside: Vec::new() }
-                        }
-                        _ => Step::Found,
-                    }
-                });
-            !matches!(found, Ok(None))
-        },
-    )
+    let mut answer = Ok(false);
+    for alternative in Region::alternatives(rule).filter(|it| it.from == Some(from)) {
+        let found = Search::find(&[alternative, Region::whole(bounds)], |point| {
+            match decider(&near, point).region() {
+                Some(region) if region.rule.index != rule.index => {
+                    Step::Split { outside: vec![region], inside: Vec::new() }
+                }
+                _ => Step::Found,
+            }
+        });
+        match found {
+            Ok(Some(_)) => return Ok(true),
+            Ok(None) => {}
+            // Another alternative may still show that it does.
+            Err(GaveUp) => answer = Err(GaveUp),
+        }
+    }
+    answer
 }

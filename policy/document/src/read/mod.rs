@@ -25,7 +25,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use signet_policy::{IdPattern, RuleName};
 
-use crate::fault::Fault;
+use crate::fault::{Fault, MOST_COUNTED};
 use crate::node::{Node, span_of};
 use crate::source::{Place, Source};
 
@@ -114,15 +114,14 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// The faults that are told, and whether there are more.
-    pub(crate) fn into_faults(self) -> (Vec<Fault>, bool) {
-        let more = self.is_full();
-        (self.faults, more)
+    /// The faults that are told, and how many more there are.
+    pub(crate) fn into_faults(self) -> (Vec<Fault>, usize) {
+        (self.faults, self.more)
     }
 
-    /// Whether as many faults were noted as are told: who reads a list may stop.
+    /// Whether as many faults were noted as are counted: who reads a list may stop.
     pub(crate) const fn is_full(&self) -> bool {
-        self.more > 0
+        self.fault_count() >= MOST_COUNTED
     }
 
     /// How many faults were noted so far.
