@@ -70,7 +70,8 @@ fn is_refused(attempt: &Attempt) -> bool {
 async fn rotations_are_not_noticed(mesh: &Mesh) {
     let rotation = rotates_under_load(mesh, 2, |_| {}).await.unwrap();
     assert_eq!(rotation.tally.failures, Vec::<String>::new());
-    assert!(rotation.tally.requests > 50 && rotation.tally.sessions > 5, "{:?}", rotation.tally);
+    // Enough to have met the rotations; how many fit in says how busy the machine is.
+    assert!(rotation.tally.requests > 10 && rotation.tally.sessions > 2, "{:?}", rotation.tally);
     assert!(rotation.fewest() >= 3, "{:?}", rotation.serials);
 }
 

@@ -36,7 +36,8 @@ pub(super) struct Source {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Process {
-    pub(super) process: String,
+    #[serde(rename = "process")]
+    pub(super) name: String,
     pub(super) streams: usize,
     pub(super) trouble: Option<String>,
     pub(super) svids: Vec<Svid>,

@@ -73,7 +73,7 @@ impl Page {
             self.line(format_args!("\nProcesses  {}", report.processes.len()));
         }
         for process in &report.processes {
-            self.line(format_args!("  {}  (streams: {})", process.process, process.streams));
+            self.line(format_args!("  {}  (streams: {})", process.name, process.streams));
             self.svids(&process.svids, "    ");
             if let Some(trouble) = &process.trouble {
                 self.line(format_args!("    {trouble}"));
