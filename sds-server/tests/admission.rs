@@ -89,7 +89,8 @@ async fn the_seventeenth_connection_of_a_peer_is_refused_and_the_others_are_serv
         Ok(client) => client.fetch(&["default"]).await.expect_err("refused").code(),
         Err(_) => Code::Unavailable,
     };
-    assert_eq!(refusal, Code::Unavailable);
+    // The goodbye may come before the client has written its own part: tonic calls that pipe's end unknown.
+    assert!([Code::Unavailable, Code::Unknown].contains(&refusal), "{refusal}");
     agent.issue(&[&Identity::new(&Authority::new("example.org"), "/a", HOUR)], &[]);
     for stream in &mut streams {
         stream.accept().await;
