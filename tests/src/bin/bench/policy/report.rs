@@ -9,8 +9,8 @@ use crate::{
     figures::{as_float, rounded},
     machine::{Machine, Versions},
     neighbours::Quiet,
-    row::{self, Row},
-    written::write,
+    row::Row,
+    written::publish,
 };
 
 /// All that is known at the end.
@@ -27,14 +27,9 @@ impl Report<'_> {
     /// Prints the aims, and writes `policy.json`, and `policy.md` and `policy.svg` where they are wanted.
     pub(super) fn write(&self, options: &Options) -> Result<()> {
         let rows = aims::rows(self.figures, self.module_bytes);
-        println!("\n{}", row::table(&rows));
-        let json = serde_json::to_string_pretty(&self.json(&rows))? + "\n";
-        write(&options.results, "policy.json", &json)?;
-        if let Some(docs) = &options.docs {
-            write(docs, "policy.md", &table::page(self, &rows))?;
-            write(docs, "policy.svg", &plot::requests_by_rules(self.figures))?;
-        }
-        Ok(())
+        publish(options, "policy", &rows, &self.json(&rows), || {
+            (table::page(self, &rows), plot::requests_by_rules(self.figures))
+        })
     }
 
     /// How much the machine had to do besides.

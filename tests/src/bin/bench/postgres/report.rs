@@ -8,8 +8,8 @@ use crate::{
     Options,
     machine::{Machine, Versions},
     neighbours::Quiet,
-    row::{self, Row},
-    written::write,
+    row::Row,
+    written::publish,
 };
 
 /// All that is known at the end.
@@ -25,14 +25,9 @@ impl Report<'_> {
     /// Prints the aims, and writes `postgres.json`, and `postgres.md` and `postgres.svg` where they are wanted.
     pub(super) fn write(&self, options: &Options) -> Result<()> {
         let rows = aims::rows(self.figures);
-        println!("\n{}", row::table(&rows));
-        let json = serde_json::to_string_pretty(&self.json(&rows))? + "\n";
-        write(&options.results, "postgres.json", &json)?;
-        if let Some(docs) = &options.docs {
-            write(docs, "postgres.md", &table::page(self, &rows))?;
-            write(docs, "postgres.svg", &plot::of_direct(self.figures))?;
-        }
-        Ok(())
+        publish(options, "postgres", &rows, &self.json(&rows), || {
+            (table::page(self, &rows), plot::of_direct(self.figures))
+        })
     }
 
     /// How much the machine had to do besides.

@@ -8,8 +8,8 @@ use crate::{
     Options,
     machine::{Machine, Versions},
     neighbours::Quiet,
-    row::{self, Row},
-    written::write,
+    row::Row,
+    written::publish,
 };
 
 /// All that is known at the end.
@@ -28,14 +28,9 @@ impl Report<'_> {
     /// Prints the aims, and writes `sds.json`, and `sds.md` and `sds.svg` where they are wanted.
     pub(super) fn write(&self, options: &Options) -> Result<()> {
         let rows = aims::rows(self.figures);
-        println!("\n{}", row::table(&rows));
-        let json = serde_json::to_string_pretty(&self.json(&rows))? + "\n";
-        write(&options.results, "sds.json", &json)?;
-        if let Some(docs) = &options.docs {
-            write(docs, "sds.md", &table::page(self, &rows))?;
-            write(docs, "sds.svg", &plot::by_streams(self.figures))?;
-        }
-        Ok(())
+        publish(options, "sds", &rows, &self.json(&rows), || {
+            (table::page(self, &rows), plot::by_streams(self.figures))
+        })
     }
 
     /// How much the machine had to do besides.
