@@ -10,6 +10,7 @@ use crate::sources::{Moment, test_context::Authority};
 
 const HOUR: Duration = Duration::from_hours(1);
 const SECOND: Duration = Duration::from_secs(1);
+const ALMOST_A_SECOND: Duration = Duration::from_millis(999);
 
 struct Keeper {
     custody: Custody,
@@ -173,23 +174,72 @@ fn a_leaf_is_served_from_the_moment_it_is_valid() {
     assert!(keeper.serial().is_some());
 }
 
+/// An entry that is re-created vanishes for milliseconds.
+#[test]
+fn what_comes_back_before_the_withdrawal_delay_was_never_away() {
+    let (ours, theirs) = (Authority::new("example.org"), Authority::new("partner.example"));
+    let (one, other) = (ours.svid("/a", HOUR), ours.svid("/b", HOUR));
+    let whole = Authority::context(&[&one, &other], &[&ours, &theirs]);
+    let less = Authority::context(&[&one], &[&ours]);
+    for vanish in [None, Some(&less)] {
+        let mut keeper = Keeper::new();
+        keeper.offer(&whole);
+        let before = keeper.custody.snapshot();
+        match vanish {
+            None => keeper.custody.withdraw(),
+            Some(less) => drop(keeper.custody.offer(less, keeper.now)),
+        }
+        assert!(keeper.wait(Duration::ZERO).is_empty());
+        assert_eq!(keeper.due_in(), Some(SECOND), "looked at again when the delay is over");
+        assert!(keeper.wait(ALMOST_A_SECOND).is_empty());
+        assert!(keeper.custody.snapshot().same_as(&before));
+        assert!(keeper.offer(&whole).is_empty());
+        assert!(keeper.wait(HOUR / 2).is_empty());
+        assert!(keeper.custody.snapshot().same_as(&before));
+    }
+}
+
 #[test]
 fn a_withdrawal_counts_after_its_delay() {
-    let authority = Authority::new("example.org");
-    let context = Authority::context(&[&authority.svid("/a", HOUR)], &[&authority]);
+    let (ours, theirs) = (Authority::new("example.org"), Authority::new("partner.example"));
+    let (one, other) = (ours.svid("/a", HOUR), ours.svid("/b", HOUR));
     let mut keeper = Keeper::new();
-    keeper.offer(&context);
+    keeper.offer(&Authority::context(&[&one, &other], &[&ours, &theirs]));
+    keeper.offer(&Authority::context(&[&one], &[&ours]));
+    let findings = keeper.wait(SECOND);
+    assert!(matches!(findings[..], [Finding::Withdrawn { .. }]), "{findings:?}");
+    let left = keeper.custody.snapshot();
+    assert_eq!((left.svids.len(), left.bundles.len()), (1, 1), "the other and its domain are gone");
     keeper.custody.withdraw();
     keeper.wait(Duration::ZERO);
-    assert!(keeper.serial().is_some(), "an entry that is re-created vanishes for milliseconds");
-    keeper.offer(&context);
-    keeper.wait(2 * SECOND);
-    assert!(keeper.serial().is_some(), "it came back");
-    keeper.custody.withdraw();
-    keeper.wait(Duration::ZERO);
-    keeper.wait(SECOND);
+    keeper.wait(ALMOST_A_SECOND);
+    assert!(keeper.serial().is_some());
+    keeper.wait(Duration::from_millis(1));
     assert_eq!(keeper.serial(), None);
     assert!(keeper.custody.snapshot().bundles.is_empty());
+}
+
+/// SPIRE names SVIDs in an order that changes when an entry is added.
+#[test]
+fn the_default_is_the_one_chosen_first_while_it_lives() {
+    let authority = Authority::new("example.org");
+    let [a, b, c] = ["/a", "/b", "/c"].map(|path| authority.svid(path, HOUR));
+    let mut keeper = Keeper::new();
+    for (issued, expected) in [
+        (&[&c, &b][..], "/b"),
+        (&[&a, &b, &c], "/b"),
+        (&[&c, &a, &b], "/b"),
+        (&[&c, &a], "/a"),
+        (&[&b, &c, &a], "/a"),
+        (&[], "none"),
+        (&[&c, &b, &a], "/a"),
+    ] {
+        keeper.offer(&Authority::context(issued, &[&authority]));
+        keeper.wait(SECOND);
+        let default = keeper.custody.snapshot().default;
+        let found = default.as_ref().map_or("none", |id| id.path());
+        assert_eq!(found, expected, "{} SVIDs", issued.len());
+    }
 }
 
 #[test]

@@ -97,3 +97,77 @@ impl Publisher {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use futures::poll;
+    use spiffe::{TrustDomain, X509Bundle};
+    use tokio::sync::watch;
+    use tokio::time::Instant;
+
+    use super::{COALESCE, Publisher, Registry, ResourceRules};
+    use crate::metrics::Metrics;
+    use crate::policy::PolicyState;
+    use crate::sources::jwt::{Demand, JwtSupply};
+    use crate::sources::{Identities, Svid, SvidSnapshot, test_context::Authority};
+    use crate::xds::resource::Kind;
+
+    /// The bundle alone, or with an SVID.
+    fn snapshot(authority: &Authority, with_svid: bool) -> Arc<SvidSnapshot> {
+        let domain = TrustDomain::new(&authority.domain).expect("a trust domain");
+        let bundle = X509Bundle::from_x509_authorities(domain.clone(), &[&authority.certificate]);
+        let svid = Svid::check(authority.svid("/a", Duration::from_hours(1))).expect("fits");
+        let svids = with_svid.then(|| (svid.id().clone(), Arc::new(svid)));
+        Arc::new(SvidSnapshot {
+            default: svids.as_ref().map(|(id, _)| id.clone()),
+            svids: svids.into_iter().collect(),
+            bundles: BTreeMap::from([(domain, Arc::new(bundle.expect("an authority")))]),
+        })
+    }
+
+    /// The timer fires only where the test awaits, so what comes between two polls comes in time.
+    #[tokio::test]
+    async fn a_bundle_and_the_svid_that_follows_it_are_published_as_one() {
+        let authority = Authority::new("example.org");
+        let (identities, said) = watch::channel(Identities::default());
+        let (_policy, policy) = watch::channel(PolicyState::absent());
+        let (_tokens, tokens) = watch::channel(Arc::default());
+        let jwt = JwtSupply { demand: Demand::new(0), svids: tokens };
+        let rules = Arc::new(ResourceRules::default());
+        let registry = Registry::new(Metrics::default());
+        let (mut publisher, mut published) = Publisher::new(said, policy, jwt, rules, registry);
+        let mut publishing = pin!(publisher.keep_publishing());
+        assert!(poll!(&mut publishing).is_pending());
+
+        for round in 0..2 {
+            let begun = Instant::now();
+            for with_svid in [false, true] {
+                identities.send_modify(|now| now.snapshot = snapshot(&authority, with_svid));
+                assert!(poll!(&mut publishing).is_pending());
+                assert!(!published.has_changed().expect("it works"), "{round}: too early");
+            }
+            tokio::select! {
+                () = &mut publishing => panic!("it has ended"),
+                changed = published.changed() => changed.expect("it works"),
+            }
+            assert!(begun.elapsed() >= COALESCE);
+            let catalogue = Arc::clone(&published.borrow_and_update());
+            assert!(catalogue.find(Kind::Secret, "default").is_some(), "{round}");
+        }
+
+        // What changes to and fro meanwhile is no change.
+        let last = identities.borrow().snapshot.clone();
+        for fleeting in [snapshot(&authority, false), last] {
+            identities.send_modify(|now| now.snapshot = fleeting);
+            assert!(poll!(&mut publishing).is_pending());
+        }
+        tokio::time::sleep(2 * COALESCE).await;
+        assert!(poll!(&mut publishing).is_pending());
+        assert!(!published.has_changed().expect("it works"));
+    }
+}
