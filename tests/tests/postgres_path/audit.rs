@@ -1,6 +1,6 @@
 //! One line per session: in Envoy's access log, in the filter's log, and joined with Postgres' own by the backend's number.
 
-use e2e::{PostgresVersion, Workload};
+use e2e::{Mesh, PATIENCE, PostgresVersion, Workload, until};
 
 use crate::scene::{POLICY, Wire, mesh, svid};
 
@@ -37,12 +37,16 @@ async fn a_session_is_accounted_for(version: PostgresVersion) {
     let end = line["end"].as_str().unwrap();
     assert!(["client_left", "postgres_left"].contains(&end), "{line}");
 
-    // The filter's own line says the same.
-    let log = envoy.log();
-    let of_session =
-        |text: &&str| text.contains(&format!("session {} of {api}: ", line["session_id"]));
-    let told: Vec<&str> = log.lines().filter(of_session).collect();
-    let [begins, over] = told[..] else { panic!("{told:#?}") };
+    // The filter's own line says the same; it may come a moment later.
+    let session = format!("session {} of {api}: ", line["session_id"]);
+    let [begins, over] = until("both lines of the filter", PATIENCE, async || {
+        let log = envoy.log();
+        let told = log.lines().filter(|line| line.contains(&session)).map(str::to_owned);
+        let told: Vec<String> = told.collect();
+        <[String; 2]>::try_from(told).map_err(|told| anyhow::anyhow!("{told:#?}"))
+    })
+    .await
+    .unwrap();
     assert!(begins.contains(&format!("backend {pid}")), "{begins}");
     let account = format!(
         r#"session over: rule="api-writes" role="customers_reader" database="customers" backend={pid} start="#
@@ -57,22 +61,10 @@ async fn a_session_is_accounted_for(version: PostgresVersion) {
     let line = log.lines().find(|line| line.contains(&authorized)).expect("not authorized");
     assert!(line.contains(&format!("application_name={api}")), "{line}");
     assert!(log.contains(&format!("[{pid}] customers_reader@customers LOG:  disconnection")));
+    who_connects_through_a_sidecar_is_accounted_for_alike(&mesh).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_session_is_accounted_for_with_postgres_15() {
-    a_session_is_accounted_for(PostgresVersion::V15).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_session_is_accounted_for_with_postgres_18() {
-    a_session_is_accounted_for(PostgresVersion::V18).await;
-}
-
-/// A name for an application that Postgres would cut is logged whole there, and cut by nobody here: only ours is shortened.
-#[tokio::test(flavor = "multi_thread")]
-async fn who_connects_through_a_sidecar_is_accounted_for_alike() {
-    let mesh = mesh(PostgresVersion::V18, POLICY).await;
+async fn who_connects_through_a_sidecar_is_accounted_for_alike(mesh: &Mesh) {
     let directory = &mesh.sidecar(Workload::Report).directory;
     let client = e2e::postgres::connect(directory, "anybody", "customers").await.unwrap();
     let row = client.query_one("select pg_backend_pid(), session_user::text", &[]).await.unwrap();
@@ -86,4 +78,14 @@ async fn who_connects_through_a_sidecar_is_accounted_for_alike() {
         (&"report-reads".into(), &"customers_reader".into())
     );
     assert_eq!(line["spiffe_id"], Workload::Report.spiffe_id().as_str());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_accounted_for_with_postgres_15() {
+    a_session_is_accounted_for(PostgresVersion::V15).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_accounted_for_with_postgres_18() {
+    a_session_is_accounted_for(PostgresVersion::V18).await;
 }

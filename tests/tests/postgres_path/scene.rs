@@ -57,6 +57,28 @@ pub(crate) async fn counted(mesh: &Mesh, name: &str) -> u64 {
     mesh.sidecar(Workload::Db).envoy.stat(&name).await.unwrap()
 }
 
+/// Connections that each worker of the database's Envoy has taken.
+async fn taken(mesh: &Mesh) -> [u64; 2] {
+    let port = mesh.ingress(Workload::Db).port();
+    let envoy = &mesh.sidecar(Workload::Db).envoy;
+    let by = async |worker: &str| {
+        envoy.stat_sum(&format!("_{port}.{worker}.downstream_cx_total")).await.unwrap()
+    };
+    [by("worker_0").await, by("worker_1").await]
+}
+
+/// What came of the one connection that was opened meanwhile, and the worker that took it; none if it never came so far.
+pub(crate) async fn taken_by<T>(
+    mesh: &Mesh,
+    connection: impl Future<Output = T>,
+) -> (Option<usize>, T) {
+    let before = taken(mesh).await;
+    let outcome = connection.await;
+    let after = taken(mesh).await;
+    assert!(after.iter().sum::<u64>() <= before.iter().sum::<u64>() + 1, "{before:?} {after:?}");
+    (after.iter().zip(before).position(|(after, before)| *after > before), outcome)
+}
+
 /// Waits until Postgres serves nobody but whoever asks.
 pub(crate) async fn no_backends(mesh: &Mesh) {
     const OTHERS: &str = "select count(*) from pg_stat_activity

@@ -166,6 +166,7 @@ async fn broken_packets_end_as_in_postgres(mesh: &Mesh, svid: &FetchedSvid) {
     let with_length = |length: u32| [&length.to_be_bytes(), &good[4..]].concat();
     let layout = Some("08P01".to_owned());
     let forked = mesh.postgres.backends_forked();
+    let mut sent = Vec::new();
     for (packet, expected) in [
         (with_length(0), None),
         (with_length(7), None),
@@ -185,6 +186,9 @@ async fn broken_packets_end_as_in_postgres(mesh: &Mesh, svid: &FetchedSvid) {
     ] {
         let mut wire = Wire::connect(mesh, svid).await;
         wire.send(&packet).await;
+        sent.push((wire, packet, expected));
+    }
+    for (mut wire, packet, expected) in sent {
         let word = wire.last_word().await.map(|word| word.sqlstate);
         assert_eq!(word, expected, "{packet:?}");
     }
