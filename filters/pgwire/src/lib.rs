@@ -24,6 +24,6 @@ pub use error_response::ErrorResponse;
 pub use options::{OptionsError, Setting, parse_options};
 pub use packet::{
     CancelRequest, FINISH, Frame, GSSENC_REQUEST, MAX_STARTUP_PACKET, Packet, PacketError,
-    ProtocolVersion, SSL_REQUEST, read_packet, version_probe,
+    ProtocolVersion, SSL_REQUEST, TERMINATE, read_packet, version_probe,
 };
 pub use startup::{Parameter, StartupMessage, StartupTooLong, encode_startup};

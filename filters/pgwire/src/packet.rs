@@ -20,6 +20,8 @@ pub const GSSENC_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x30];
 /// The messages that end a session at a boundary of the client's, whatever it is at: a `CopyFail`, which fails a running
 /// COPY and is ignored where none runs, and a `Terminate`, which amid a COPY would be an unexpected message.
 pub const FINISH: &[u8] = b"f\0\0\0\x1asignet: session ended\0X\0\0\0\x04";
+/// The message that ends a session for replication: one that streams takes a `CopyFail` for an unknown message.
+pub const TERMINATE: &[u8] = b"X\0\0\0\x04";
 
 /// A protocol version, such as 3.0 or 3.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

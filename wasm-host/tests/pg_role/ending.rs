@@ -1,6 +1,6 @@
 //! Sessions that lose their reason.
 
-use wasm_host::Progress;
+use wasm_host::{Connection, PostgresFilter, Progress};
 
 use super::{API, NOW, POLICY, REPORT, SESSION_START, error, open, session, start, startup};
 
@@ -8,6 +8,7 @@ use super::{API, NOW, POLICY, REPORT, SESSION_START, error, open, session, start
 const END: u64 = NOW + 3600;
 /// `CopyFail` and `Terminate`.
 const FINISH: &[u8] = b"f\0\0\0\x1asignet: session ended\0X\0\0\0\x04";
+const TERMINATE: &[u8] = b"X\0\0\0\x04";
 const READY: &[u8] = b"Z\0\0\0\x05I";
 
 #[test]
@@ -143,15 +144,31 @@ fn a_row_of_a_copy_becomes_whole_and_the_copy_fails() {
     }
 }
 
-/// Spaces in place of what a replica says would be a position in its log.
-#[test]
-fn a_row_of_a_replica_stays_as_it_is() {
+/// A session that replicates.
+fn replica() -> (PostgresFilter, Connection) {
     let policy =
         POLICY.replace(r#""max_session": 3600"#, r#""max_session": 3600, "replication": true"#);
     let mut filter = start(&policy);
     let asked = [("user", "api"), ("database", "customers"), ("replication", "database")];
     let (running, _) = open(&mut filter, API, &startup(&asked));
     filter.from_server(running, SESSION_START, false).unwrap();
+    (filter, running)
+}
+
+/// A server that streams takes a `CopyFail` for no message that it knows.
+#[test]
+fn a_replica_s_server_is_asked_by_a_terminate_alone() {
+    let (mut filter, running) = replica();
+    filter.set_unix_seconds(END);
+    assert_eq!(filter.tick(running).unwrap().to_server, TERMINATE);
+    let told = filter.from_server(running, b"", true).unwrap().to_client;
+    assert_eq!(error(&told)[&'C'], "57P01");
+}
+
+/// Spaces in place of what a replica says would be a position in its log.
+#[test]
+fn a_row_of_a_replica_stays_as_it_is() {
+    let (mut filter, running) = replica();
     filter.from_client(running, b"d\0\0\0\x08r", false).unwrap();
     filter.set_unix_seconds(END);
     assert_eq!(filter.tick(running).unwrap(), Progress::default());

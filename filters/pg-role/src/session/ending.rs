@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use host_calls::{Buffer, HostError, Level, read_buffer, resume_downstream, write_buffer};
 use pgwire::{
-    ErrorResponse, FINISH, Packet, READY_SIZE, StartupMessage, ends_in_ready,
+    ErrorResponse, FINISH, Packet, READY_SIZE, StartupMessage, TERMINATE, ends_in_ready,
     is_protocol_violation, read_packet,
 };
 
@@ -144,7 +144,8 @@ impl Session {
         };
         let (deadline, spoiled) = (now.saturating_add(FINISH_DEADLINE), !filler.is_empty());
         self.phase = Phase::Finish(Ending { error, deadline, spoiled });
-        write_buffer(Buffer::Downstream, 0, ALL, &[filler.as_slice(), FINISH].concat())?;
+        let finish = if replicates { TERMINATE } else { FINISH };
+        write_buffer(Buffer::Downstream, 0, ALL, &[filler.as_slice(), finish].concat())?;
         resume_downstream()
     }
 
