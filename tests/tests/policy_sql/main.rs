@@ -6,3 +6,4 @@ mod drifts;
 mod files;
 mod ground;
 mod mesh;
+mod replication;

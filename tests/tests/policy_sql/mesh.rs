@@ -20,6 +20,15 @@ fn written(mesh: &Mesh, version: &str, part: &str) -> String {
         .unwrap()
 }
 
+/// Puts in force what `signet policy sql` writes for the policy of a mesh.
+pub(crate) async fn applied(mesh: &Mesh, version: &str) {
+    let (stage, postgres) = (&mesh.stage, &mesh.postgres);
+    postgres.sql(stage, "postgres", &written(mesh, version, "sql")).unwrap();
+    let (hba, ident) = (written(mesh, version, "hba"), written(mesh, version, "ident"));
+    let files = PostgresFiles { hba, ident, ..PostgresFiles::default() };
+    postgres.let_in(stage, &files).await.unwrap();
+}
+
 async fn the_mesh_works_and_nobody_else_gets_in(version: PostgresVersion, number: &str) {
     let mesh = MeshPlan::new(SourceKind::DevAgent, version).start().await.unwrap();
     let (stage, postgres) = (&mesh.stage, &mesh.postgres);
@@ -35,13 +44,7 @@ async fn the_mesh_works_and_nobody_else_gets_in(version: PostgresVersion, number
     let refused = connects(&mesh, Workload::Report, "postgres").await.unwrap();
     assert_eq!(refused.session_user, None, "{refused:?}");
 
-    postgres.sql(stage, "postgres", &written(&mesh, number, "sql")).unwrap();
-    let (hba, ident) = (written(&mesh, number, "hba"), written(&mesh, number, "ident"));
-    postgres
-        .let_in(stage, &PostgresFiles { hba, ident, ..PostgresFiles::default() })
-        .await
-        .unwrap();
-
+    applied(&mesh, number).await;
     let read = reads_customers(&mesh, Workload::Client).await.unwrap();
     assert_eq!((read.status, read.rows, read.current_user.as_str()), (200, 3, "customers_reader"));
     let report = connects(&mesh, Workload::Report, "postgres").await.unwrap();
