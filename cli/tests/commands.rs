@@ -34,7 +34,7 @@ fn check() {
     assert_eq!(run.code, 0);
     assert_eq!(
         run.json(),
-        json!({ "rules": 3, "workloads": 3, "tests": 2, "policy_digest": digest, "faults": [], "warnings": [] })
+        json!({ "rules": 3, "workloads": 3, "tests": 2, "policy_digest": digest, "faults": [], "warning_count": 0, "warnings": [] })
     );
 }
 

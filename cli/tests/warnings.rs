@@ -160,3 +160,19 @@ http:
         run.err
     );
 }
+
+/// Of thousands the first are told and shown, and all are counted.
+#[test]
+fn of_thousands_the_first_are_told() {
+    let names: Vec<String> = (0..3000).map(|i| format!("  w{i:04}: /w/{i}\n")).collect();
+    let names = names.concat();
+    let policy = format!("version: 1\ntrust_domain: example.org\nworkloads:\n{names}");
+    let run = signet(&["policy", "check", "-"], &policy);
+    let told =
+        "standard input: 0 rules, 3000 workloads, 3000 warnings (1000 of them told), digest ";
+    assert!(run.out.starts_with(told), "{}", run.out);
+    assert_eq!(run.err.matches("is never used").count(), 1000);
+    let found = signet(&["policy", "check", "-", "-o", "json", "--deny-warnings"], &policy);
+    assert_eq!((found.code, &found.json()["warning_count"]), (1, &3000.into()));
+    assert_eq!(found.json()["warnings"].as_array().unwrap().len(), 1000);
+}

@@ -17,8 +17,8 @@ use crate::output::{Format, print, print_json, success_if};
 ///
 /// All faults are told at once, each with its place, what was found, what would be accepted, and a
 /// likely repair. Warnings tell what can be read and can't be meant, such as rules that never decide,
-/// each with a request that shows it, which the filter itself has decided. The digest is of the policy's meaning: order, spelling and comments don't change
-/// it.
+/// each with a request that shows it, which the filter itself has decided. Of thousands the first thousand
+/// are told. The digest is of the policy's meaning: order, spelling and comments don't change it.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -46,9 +46,15 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
+/// Most warnings that are told: who meets more sees in the first what is wrong with all.
+const MOST_TOLD: usize = 1000;
+
 fn check(arguments: &Arguments) -> Result<ExitCode, Error> {
     let document = arguments.policy.read()?;
-    let warnings = replayed(arguments, &document)?;
+    let mut found = document.warnings();
+    let count = found.len();
+    found.truncate(MOST_TOLD);
+    let warnings = replayed(arguments, &document, found)?;
     let (rules, workloads) = (document.rule_count(), document.workloads().count());
     let digest = document.digest();
     match arguments.output.output {
@@ -65,14 +71,13 @@ fn check(arguments: &Arguments) -> Result<ExitCode, Error> {
                 eprintln!("{:?}", Report::new(document.show(fault).as_warning()));
             }
             let name = arguments.policy.name();
-            let count = match warnings.len() {
-                0 => String::new(),
-                1 => ", 1 warning".to_owned(),
-                count => format!(", {count} warnings"),
+            let (rules, workloads) = (counted(rules, "rule"), counted(workloads, "workload"));
+            let told = match counted(count, "warning") {
+                _ if count == 0 => String::new(),
+                all if count > MOST_TOLD => format!(", {all} ({MOST_TOLD} of them told)"),
+                all => format!(", {all}"),
             };
-            print(&format!(
-                "{name}: {rules} rules, {workloads} workloads{count}, digest {digest}\n"
-            ));
+            print(&format!("{name}: {rules}, {workloads}{told}, digest {digest}\n"));
         }
         Format::Json => print_json(&json!({
             "rules": rules,
@@ -80,10 +85,16 @@ fn check(arguments: &Arguments) -> Result<ExitCode, Error> {
             "tests": document.tests().len(),
             "policy_digest": digest,
             "faults": [],
+            "warning_count": count,
             "warnings": warnings.iter().map(|shown| shown.to_json(&document)).collect::<Vec<_>>(),
         })),
     }
-    Ok(success_if(warnings.is_empty() || !arguments.deny_warnings))
+    Ok(success_if(count == 0 || !arguments.deny_warnings))
+}
+
+/// So many of something.
+fn counted(count: usize, one: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
 }
 
 /// A warning, and what the filter decided about its witness.
@@ -117,10 +128,13 @@ impl Shown {
     }
 }
 
-/// The warnings of a policy, each witness decided by the filter before it is shown. Without the
-/// filters there are warnings, and no witnesses.
-fn replayed(arguments: &Arguments, document: &PolicyDocument) -> Result<Vec<Shown>, Error> {
-    let warnings = document.warnings();
+/// Warnings of a policy, each witness decided by the filter before it is shown. Without the filters
+/// there are warnings, and no witnesses.
+fn replayed(
+    arguments: &Arguments,
+    document: &PolicyDocument,
+    warnings: Vec<Warning>,
+) -> Result<Vec<Shown>, Error> {
     let shows = |shadow| {
         move |warning: &Warning| warning.witness.as_ref().is_some_and(|w| w.shadow == shadow)
     };

@@ -6,7 +6,7 @@ use signet_policy::{
 
 use crate::analysis::{http_ties, postgres_ties, too_many_claims};
 use crate::case::Case;
-use crate::fault::{Fault, Faults, Located};
+use crate::fault::{Fault, Faults, Located, MAX_TOLD, Untold};
 use crate::node::{self, Node};
 use crate::read::{Addressed, IdentityError, Names, Reader, case, cases, http_rule, postgres_rule};
 use crate::source::{Place, Source, Text};
@@ -80,7 +80,7 @@ impl PolicyDocument {
         if faults.is_empty() {
             return Self::parse_sources(name, sources);
         }
-        Err(Faults::new(name, &sources, faults, 0))
+        Err(Faults::new(name, &sources, faults, Untold::default()))
     }
 
     fn parse_sources(name: &str, sources: Vec<Source>) -> Result<Self, Faults> {
@@ -96,10 +96,10 @@ impl PolicyDocument {
         // One that can't be read may have the names that the others use.
         let found =
             (roots.len() == sources.len()).then(|| Self::read(&mut reader, &roots)).flatten();
-        let (faults, more) = reader.into_faults();
+        let (faults, untold) = reader.into_faults();
         match found {
             Some(found) if faults.is_empty() => Ok(Self { sources, ..found }),
-            _ => Err(Faults::new(name, &sources, faults, more)),
+            _ => Err(Faults::new(name, &sources, faults, untold)),
         }
     }
 
@@ -132,8 +132,16 @@ impl PolicyDocument {
         let unused = |(name, _): &(&String, &Place)| !reader.used_workloads.contains(*name);
         let unused = document.names.places.iter().filter(unused);
         document.unused_workloads = unused.map(|(n, place)| (n.clone(), place.clone())).collect();
-        let ties = http_ties(&document.http).into_iter().chain(postgres_ties(&document.postgres));
-        ties.chain(too_many_claims(&document.http)).for_each(|fault| reader.later_fault(fault));
+        let mut between = http_ties(&document.http, MAX_TOLD);
+        between.extend(postgres_ties(&document.postgres, MAX_TOLD));
+        let counts_all = between.len() < MAX_TOLD;
+        between.extend(too_many_claims(&document.http));
+        for fault in between {
+            reader.later_fault(fault);
+        }
+        if !counts_all {
+            reader.stop_counting();
+        }
         Some(document)
     }
 
@@ -266,9 +274,9 @@ fn read_text<T>(
             None
         }
     };
-    let (faults, more) = reader.into_faults();
+    let (faults, untold) = reader.into_faults();
     match found {
         Some(found) if faults.is_empty() => Ok(found),
-        _ => Err(Faults::new(name, &sources, faults, more)),
+        _ => Err(Faults::new(name, &sources, faults, untold)),
     }
 }

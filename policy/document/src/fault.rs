@@ -11,6 +11,9 @@ use crate::source::{Place, Source};
 /// Longest message in bytes. Where it stands is shown anyway.
 const LONGEST_MESSAGE: usize = 1000;
 
+/// Most faults that are told: whoever meets more has given something else for a policy.
+pub(crate) const MAX_TOLD: usize = 1000;
+
 /// Faults that are counted. A document with as many is read no further.
 pub(crate) const MOST_COUNTED: usize = 100_000;
 
@@ -62,9 +65,12 @@ impl Fault {
         self
     }
 
-    /// A label shows one text only: a place in another one is told in words.
-    fn tell_other_files(&mut self, sources: &[Source]) {
-        if let Some((place, label)) = self.also.take_if(|(place, _)| place.file != self.file) {
+    /// Labels show one piece of one text: a place elsewhere is told in words.
+    fn tell_other_places(&mut self, sources: &[Source]) {
+        let elsewhere = |place: &Place| {
+            place.file != self.file || sources[self.file].parts(&place.span, &self.at.0)
+        };
+        if let Some((place, label)) = self.also.take_if(|(place, _)| elsewhere(place)) {
             let source = &sources[place.file];
             let (line, column) = source.position(place.span.start);
             self.help = format!("{} ({label}: {}:{line}:{column})", self.help, source.name());
@@ -80,21 +86,6 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-impl Diagnostic for Fault {
-    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        Some(Box::new(&self.help))
-    }
-
-    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let (span, text) = &self.at;
-        let primary = LabeledSpan::new_primary_with_span(Some(text.clone()), span.clone());
-        let also = self.also.as_ref().map(|(place, text)| {
-            LabeledSpan::new_with_span(Some(text.clone()), place.span.clone())
-        });
-        Some(Box::new(std::iter::once(primary).chain(also)))
-    }
-}
-
 /// A fault with the text that it stands in.
 #[derive(Debug)]
 pub struct Located {
@@ -105,7 +96,7 @@ pub struct Located {
 
 impl Located {
     pub(crate) fn new(mut fault: Fault, sources: &[Source]) -> Self {
-        fault.tell_other_files(sources);
+        fault.tell_other_places(sources);
         Self { source: Arc::clone(&sources[fault.file]), fault, severity: None }
     }
 
@@ -140,11 +131,17 @@ impl Diagnostic for Located {
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.fault.help()
+        Some(Box::new(&self.fault.help))
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        self.fault.labels()
+        let shown = |span| self.source.shown(span);
+        let (span, text) = &self.fault.at;
+        let primary = LabeledSpan::new_primary_with_span(Some(text.clone()), shown(span));
+        let also = self.fault.also.as_ref().map(|(place, text)| {
+            LabeledSpan::new_with_span(Some(text.clone()), shown(&place.span))
+        });
+        Some(Box::new(std::iter::once(primary).chain(also)))
     }
 }
 
@@ -153,15 +150,27 @@ impl Diagnostic for Located {
 pub struct Faults {
     name: String,
     told: Vec<Located>,
-    /// How many more there are than are told.
-    more: usize,
+    untold: Untold,
+}
+
+/// The faults that are counted and not told.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Untold {
+    pub(crate) count: usize,
+    /// Whether there may be more than were counted.
+    pub(crate) or_more: bool,
 }
 
 impl Faults {
-    pub(crate) fn new(name: &str, sources: &[Source], mut faults: Vec<Fault>, more: usize) -> Self {
+    pub(crate) fn new(
+        name: &str,
+        sources: &[Source],
+        mut faults: Vec<Fault>,
+        untold: Untold,
+    ) -> Self {
         faults.sort_by_key(|fault| (fault.file, fault.at.0.start));
         let located = faults.into_iter().map(|fault| Located::new(fault, sources));
-        Self { name: name.to_owned(), told: located.collect(), more }
+        Self { name: name.to_owned(), told: located.collect(), untold }
     }
 
     /// The faults, in the order of the texts.
@@ -193,13 +202,15 @@ impl Faults {
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (told, name) = (self.told.len(), &self.name);
-        match (told, self.more) {
+        let Untold { count: more, or_more } = self.untold;
+        match (told, more) {
+            (_, 0) if or_more => write!(f, "{told} faults in {name}, and perhaps more"),
             (1, 0) => write!(f, "1 fault in {name}"),
             (_, 0) => write!(f, "{told} faults in {name}"),
-            (_, 1) => write!(f, "{told} faults in {name}, and 1 more fault"),
-            (_, more) if told + more >= MOST_COUNTED => {
+            (_, more) if or_more || told + more >= MOST_COUNTED => {
                 write!(f, "{told} faults in {name}, and at least {more} more")
             }
+            (_, 1) => write!(f, "{told} faults in {name}, and 1 more fault"),
             (_, more) => write!(f, "{told} faults in {name}, and {more} more faults"),
         }
     }
@@ -228,10 +239,14 @@ pub(crate) fn did_you_mean<'a>(
     accepted: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
     let lower = found.to_lowercase();
+    let length = lower.chars().count();
+    let most = |name: &str| name.chars().count().div_ceil(3);
     accepted
         .into_iter()
+        // As many characters too many or too few are as many differences.
+        .filter(|name| name.chars().count().abs_diff(length) <= most(name))
         .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))
-        .filter(|(distance, name)| *distance <= name.chars().count().div_ceil(3))
+        .filter(|(distance, name)| *distance <= most(name))
         .min()
         .map(|(_, name)| name)
 }

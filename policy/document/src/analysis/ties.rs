@@ -8,13 +8,14 @@ use crate::fault::Fault;
 use crate::read::Addressed;
 use crate::space::{GaveUp, Point, Region, Rule, Search, Step};
 
-/// Notes pairs of HTTP allows of equal weight that may both match and tell different roles.
+/// Finds pairs of HTTP allows of equal weight that may both match and tell different roles, of many pairs the
+/// first `most`.
 ///
 /// Patterns of equal weight that match a common request are the same pattern: weights compare what
 /// kind each segment is, and of the same kinds only equal literals meet. So a tie needs a path and a
 /// caller that both rules list, and rules can be sorted by these instead of being compared each with
 /// each. Whether the two meet with these is then decided exactly.
-pub(crate) fn http_ties(rules: &[Addressed<HttpRule>]) -> Vec<Fault> {
+pub(crate) fn http_ties(rules: &[Addressed<HttpRule>], most: usize) -> Vec<Fault> {
     let contested = contested(rules);
     let prepared: Vec<Rule<'_>> =
         contested.into_iter().map(|index| Rule::http(index, &rules[index])).collect();
@@ -37,6 +38,9 @@ pub(crate) fn http_ties(rules: &[Addressed<HttpRule>]) -> Vec<Fault> {
                 if let Some(meeting) = meeting(*other, region) {
                     told.push(*earlier);
                     faults.push(http_fault(first, &rules[later], &meeting));
+                    if faults.len() == most {
+                        return faults;
+                    }
                 }
             }
             group.push((later, region));
@@ -118,8 +122,8 @@ fn http_fault(
     .also(&earlier.place, "and this one")
 }
 
-/// Notes pairs of Postgres rules of equal weight that may both match.
-pub(crate) fn postgres_ties(rules: &[Addressed<PostgresRule>]) -> Vec<Fault> {
+/// Finds pairs of Postgres rules of equal weight that may both match, of many pairs the first `most`.
+pub(crate) fn postgres_ties(rules: &[Addressed<PostgresRule>], most: usize) -> Vec<Fault> {
     let prepared: Vec<Rule<'_>> =
         rules.iter().enumerate().map(|(index, rule)| Rule::postgres(index, rule)).collect();
     let mut faults = Vec::new();
@@ -151,6 +155,9 @@ pub(crate) fn postgres_ties(rules: &[Addressed<PostgresRule>]) -> Vec<Fault> {
                     "make one of them narrower (caller, then database), or unite them in one rule",
                 );
                 faults.push(fault.also(&first.place, "and this one"));
+                if faults.len() == most {
+                    return faults;
+                }
             }
             group.push((later, region));
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use signet_policy::{IdPattern, PatternError, SpiffeId};
 
@@ -22,6 +23,9 @@ pub(crate) struct Names {
     pub(crate) places: BTreeMap<String, Place>,
 }
 
+/// Of many names so many before and after an unknown one, in their order, may be meant.
+const NEIGHBOURS: usize = 250;
+
 impl Names {
     /// All patterns that an identity stands for: `/…` is one for each trust domain.
     fn expand(&self, identity: &str) -> Result<Vec<IdPattern>, PatternError> {
@@ -32,22 +36,23 @@ impl Names {
         self.trust_domains.iter().map(absolute).collect()
     }
 
-    /// The identity that a workload's name stands for; `None` where that is faulty.
-    fn named(&self, name: &str) -> Result<Option<&str>, IdentityError> {
-        if let Some(identity) = self.workloads.get(name) {
-            return Ok(identity.as_deref());
-        }
-        let meant = did_you_mean(name, self.workloads.keys().map(String::as_str))
+    /// That no workload has this name, and which one may be meant.
+    fn unknown(&self, name: &str) -> IdentityError {
+        let before =
+            self.workloads.range::<str, _>((Unbounded, Excluded(name))).rev().take(NEIGHBOURS);
+        let after = self.workloads.range::<str, _>((Included(name), Unbounded)).take(NEIGHBOURS);
+        let meant = did_you_mean(name, before.chain(after).map(|(name, _)| name.as_str()))
             .map_or(String::new(), |meant| format!("did you mean `{meant}`? "));
-        Err(IdentityError { message: format!("unknown workload `{name}`"), help: meant + ENTRY })
+        IdentityError { message: format!("unknown workload `{name}`"), help: meant + ENTRY }
     }
 
     /// The one SPIFFE ID that an entry stands for; `None` where its workload is faulty.
     pub(crate) fn concrete(&self, entry: &str) -> Result<Option<String>, IdentityError> {
         let identity = if is_workload_name(entry) {
-            match self.named(entry)? {
-                Some(identity) => identity,
-                None => return Ok(None),
+            match self.workloads.get(entry) {
+                Some(Some(identity)) => identity,
+                Some(None) => return Ok(None),
+                None => return Err(self.unknown(entry)),
             }
         } else {
             entry
@@ -179,18 +184,14 @@ impl Reader<'_> {
     /// The identity that a workload's name stands for.
     fn named<'d>(&mut self, node: &Node<'_>, name: &str, names: &'d Names) -> Option<&'d str> {
         self.used_workloads.insert(name.to_owned());
-        match names.named(name) {
-            Ok(identity) => identity,
-            Err(error) => {
-                self.fault(Fault::new(
-                    span_of(node),
-                    error.message,
-                    "not under `workloads`",
-                    error.help,
-                ));
-                None
-            }
+        if let Some(identity) = names.workloads.get(name) {
+            return identity.as_deref();
         }
+        self.fault_of(|| {
+            let IdentityError { message, help } = names.unknown(name);
+            Fault::new(span_of(node), message, "not under `workloads`", help)
+        });
+        None
     }
 
     /// Reads the one identity of a test case: a workload's name, `/…` or `spiffe://…`, no pattern.

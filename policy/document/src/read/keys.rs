@@ -57,16 +57,16 @@ impl Reader<'_> {
                     ));
                 }
                 Some(known) => entries.push((known, value)),
-                None => {
+                None => self.fault_of(|| {
                     let meant = did_you_mean(name, known.iter().copied())
                         .map_or(String::new(), |meant| format!("did you mean `{meant}`? "));
-                    self.fault(Fault::new(
+                    Fault::new(
                         span_of(key),
                         format!("unknown key `{name}` in {of}"),
                         "not a key here",
                         meant + &accepted(),
-                    ));
-                }
+                    )
+                }),
             }
         }
         Some(Keys { of, node, entries })

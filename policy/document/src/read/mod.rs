@@ -25,12 +25,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use signet_policy::{IdPattern, RuleName};
 
-use crate::fault::{Fault, MOST_COUNTED};
+use crate::fault::{Fault, MAX_TOLD, MOST_COUNTED, Untold};
 use crate::node::{Node, span_of};
 use crate::source::{Place, Source};
-
-/// Most faults that are told: whoever meets more has given something else for a policy.
-const MAX_TOLD: usize = 1000;
 
 /// A rule, whom it is for, and where its name stands.
 #[derive(Clone, Debug)]
@@ -57,8 +54,7 @@ pub(crate) struct Reader<'t> {
     file: usize,
     text: &'t str,
     faults: Vec<Fault>,
-    /// How many more there are than are kept.
-    more: usize,
+    untold: Untold,
     /// The names of the rules so far, and where they stand.
     rule_names: HashMap<RuleName, Place>,
     /// The names of workloads that something uses.
@@ -73,7 +69,7 @@ impl<'t> Reader<'t> {
             file: 0,
             text,
             faults: Vec::new(),
-            more: 0,
+            untold: Untold::default(),
             rule_names: HashMap::new(),
             used_workloads: BTreeSet::new(),
         }
@@ -105,18 +101,32 @@ impl<'t> Reader<'t> {
         self.later_fault(Fault { file: self.file, ..fault });
     }
 
+    /// Notes a fault of the text that is read, made only if it is told.
+    fn fault_of(&mut self, fault: impl FnOnce() -> Fault) {
+        if self.faults.len() < MAX_TOLD {
+            self.fault(fault());
+        } else {
+            self.untold.count += 1;
+        }
+    }
+
     /// Notes a fault of something read before.
     pub(crate) fn later_fault(&mut self, fault: Fault) {
         if self.faults.len() < MAX_TOLD {
             self.faults.push(fault);
         } else {
-            self.more += 1;
+            self.untold.count += 1;
         }
     }
 
     /// The faults that are told, and how many more there are.
-    pub(crate) fn into_faults(self) -> (Vec<Fault>, usize) {
-        (self.faults, self.more)
+    pub(crate) fn into_faults(self) -> (Vec<Fault>, Untold) {
+        (self.faults, self.untold)
+    }
+
+    /// Notes that there may be more faults than were counted.
+    pub(crate) const fn stop_counting(&mut self) {
+        self.untold.or_more = true;
     }
 
     /// Whether as many faults were noted as are counted: who reads a list may stop.
@@ -126,7 +136,7 @@ impl<'t> Reader<'t> {
 
     /// How many faults were noted so far.
     pub(crate) const fn fault_count(&self) -> usize {
-        self.faults.len() + self.more
+        self.faults.len() + self.untold.count
     }
 
     /// A rule's name, which no other rule of the document has: logs, metrics and tests call rules by

@@ -1,6 +1,6 @@
 //! The rules about Postgres.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use signet_policy::{DatabaseName, OnSvidExpiry, ParameterName, PostgresRule, RoleName};
 
@@ -116,6 +116,8 @@ impl Reader<'_> {
 
     fn settings(&mut self, node: &Node<'_>) -> BTreeMap<ParameterName, String> {
         let mut settings = BTreeMap::new();
+        // Postgres compares them without case.
+        let mut seen = BTreeSet::new();
         let Value::Map(map) = &node.value else {
             let help = "accepted: settings and their values, such as `statement_timeout: 5s`";
             self.wrong_kind(node, "settings", "a mapping", help);
@@ -133,10 +135,7 @@ impl Reader<'_> {
                     "not accepted",
                     "a text without NUL is accepted",
                 ));
-            } else if settings
-                .keys()
-                .any(|seen: &ParameterName| seen.as_str().eq_ignore_ascii_case(name.as_str()))
-            {
+            } else if !seen.insert(name.as_str().to_ascii_lowercase()) {
                 let message = format!("setting `{name}` stands twice");
                 self.fault(Fault::new(span_of(key), message, "here again", "name each once"));
             } else {

@@ -63,15 +63,17 @@ impl Reader<'_> {
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
             return Some(*value);
         }
-        let meant = did_you_mean(text, words.iter().map(|(word, _)| *word))
-            .map_or(String::new(), |meant| format!("did you mean `{meant}`? "));
-        let accepted: Vec<_> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
-        self.fault(Fault::new(
-            span_of(node),
-            format!("unknown {what} `{}`", text.escape_debug()),
-            "not accepted",
-            format!("{meant}accepted: {}", accepted.join(", ")),
-        ));
+        self.fault_of(|| {
+            let meant = did_you_mean(text, words.iter().map(|(word, _)| *word))
+                .map_or(String::new(), |meant| format!("did you mean `{meant}`? "));
+            let accepted: Vec<_> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
+            Fault::new(
+                span_of(node),
+                format!("unknown {what} `{}`", text.escape_debug()),
+                "not accepted",
+                format!("{meant}accepted: {}", accepted.join(", ")),
+            )
+        });
         None
     }
 
@@ -93,15 +95,13 @@ impl Reader<'_> {
         most: u64,
     ) -> Option<u64> {
         let Value::Integer(found) = node.value else {
-            let help = format!("accepted: {least} to {most}");
-            self.wrong_kind(node, what, "a whole number", help);
+            self.wrong_kind(node, what, "a whole number", range(least, most));
             return None;
         };
         let value = u64::try_from(found).ok().filter(|value| (least..=most).contains(value));
         if value.is_none() {
             let message = format!("`{what}` is {found}");
-            let help = format!("accepted: {least} to {most}");
-            self.fault(Fault::new(span_of(node), message, "out of range", help));
+            self.fault(Fault::new(span_of(node), message, "out of range", range(least, most)));
         }
         value
     }
@@ -136,7 +136,7 @@ impl Reader<'_> {
     }
 
     /// A list that isn't empty and has no duplicates.
-    pub(crate) fn list<T: PartialEq>(
+    pub(crate) fn list<T: Ord>(
         &mut self,
         node: &Node<'_>,
         what: &str,
@@ -161,15 +161,20 @@ impl Reader<'_> {
         }
         let mut list = Vec::with_capacity(items.len());
         for node in items {
-            let Some(value) = item(self, node) else { continue };
-            if list.contains(&value) {
+            list.extend(item(self, node).map(|value| (value, node)));
+        }
+        // Equal ones stand together then, the first of them first: no matter how long the list is.
+        let mut sorted: Vec<&(T, &Node<'_>)> = list.iter().collect();
+        sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for pair in sorted.windows(2) {
+            if let [(first, _), (again, node)] = pair
+                && first == again
+            {
                 let message = format!("`{what}` names `{}` twice", self.source(node));
                 self.fault(Fault::new(span_of(node), message, "here again", "name each once"));
-            } else {
-                list.push(value);
             }
         }
-        Some(list)
+        Some(list.into_iter().map(|(value, _)| value).collect())
     }
 
     /// What the document says at a node.
@@ -187,5 +192,14 @@ impl Reader<'_> {
     ) {
         let message = format!("`{what}` is {}", node.value.kind());
         self.fault(Fault::new(span_of(node), message, format!("should be {should}"), help));
+    }
+}
+
+/// What whole numbers are accepted.
+fn range(least: u64, most: u64) -> String {
+    if least == most {
+        format!("accepted: {least}")
+    } else {
+        format!("accepted: {least} to {most}")
     }
 }
