@@ -26,7 +26,7 @@ pub use names::{
     ClaimName, DatabaseName, HeaderName, Method, NameError, ParameterName, PayloadName, RoleName,
     RuleName, UpgradeProtocol,
 };
-pub use pattern::{HostPattern, IdPattern, PathPattern, PatternError};
+pub use pattern::{HostPattern, IdPattern, Part, PathPattern, PatternError};
 pub use peer::{NoIdentity, Peer};
 pub use policy::Policy;
 pub use postgres::{

@@ -291,3 +291,37 @@ fn a_search_that_is_given_up_is_told() {
         .collect();
     assert_eq!(who, [("all".to_owned(), false)]);
 }
+
+/// Rules that differ only in a host, a header, a claim, a port or a database: none is compared with all others more
+/// than it takes to see that they have nothing in common.
+#[test]
+fn many_rules_of_the_same_callers_and_paths() {
+    let policy = |rule: &dyn Fn(usize) -> String, count: usize| {
+        let rules: Vec<String> =
+            (0..count).map(|i| format!("  - {{ name: r{i}, {} }}\n", rule(i))).collect();
+        let section = if rule(0).contains("databases") { "postgres" } else { "http" };
+        let text = format!("version: 1\ntrust_domain: a\n{section}:\n{}", rules.concat());
+        PolicyDocument::parse("p.yaml", &text).unwrap_or_else(|faults| panic!("{faults}"))
+    };
+    let http = |more: String, i: usize| format!("from: [/c], to: [/api], db_role: r{i}, {more}");
+    let cases: [(&dyn Fn(usize) -> String, &str); 5] = [
+        (&|i| http(format!("hosts: [h{i}.b]"), i), "GET / with host h7.b"),
+        (&|i| http(format!("headers: {{ t: t{i} }}"), i), "GET / with t: t7"),
+        (&|i| http(format!("jwt: {{ t: [t{i}, u{i}] }}"), i), "GET / with claim t=t7"),
+        (&|i| http(format!("ports: [{}]", i + 1), i), "GET / with port 8"),
+        (
+            &|i| format!("from: ['/**'], to: [/db], databases: [d{i}], login_role: r{i}"),
+            "database d7",
+        ),
+    ];
+    for (rule, witness) in cases {
+        let old = policy(rule, 500);
+        let idle = idle(&old, &["never", "unreachable", "isn't known"]);
+        assert_eq!(idle, BTreeSet::new());
+        let other = |i| rule(i).replace("role: r7", "role: other");
+        let difference = old.difference(&policy(&|i| if i == 7 { other(i) } else { rule(i) }, 500));
+        let shown: Vec<&str> =
+            difference.changes.iter().map(|change| change.case.title.as_str()).collect();
+        assert!(matches!(shown[..], [title] if title.ends_with(witness)), "{shown:?}");
+    }
+}

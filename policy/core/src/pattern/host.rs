@@ -48,8 +48,8 @@ impl HostPattern {
         Ok(Self { wildcard, name: name.to_owned() })
     }
 
-    /// The labels from right to left, for the index.
-    pub(crate) fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+    /// The labels from right to left.
+    pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
         let rest = self.wildcard.then_some(Part::Rest);
         self.name.rsplit('.').map(Part::Literal).chain(rest)
     }

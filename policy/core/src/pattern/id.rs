@@ -67,8 +67,8 @@ impl IdPattern {
         Ok(Self { segments })
     }
 
-    /// The segments, for the index.
-    pub(crate) fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+    /// The trust domain, then the segments of the path.
+    pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
         self.segments.iter().map(Segment::part)
     }
 

@@ -11,7 +11,7 @@ use std::fmt;
 pub use host::HostPattern;
 pub use id::IdPattern;
 pub use path::PathPattern;
-pub(crate) use segments::Part;
+pub use segments::Part;
 
 /// Why a text is no pattern: a sentence that says what would be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

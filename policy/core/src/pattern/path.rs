@@ -63,8 +63,8 @@ impl PathPattern {
         Ok(Self(Kind::Path(segments)))
     }
 
-    /// The segments, for the index; none for the target of `OPTIONS *`.
-    pub(crate) fn parts(&self) -> Option<impl Iterator<Item = Part<'_>>> {
+    /// The segments; none for the target of `OPTIONS *`.
+    pub fn parts(&self) -> Option<impl Iterator<Item = Part<'_>>> {
         match &self.0 {
             Kind::Asterisk => None,
             Kind::Path(segments) => Some(segments.iter().map(Segment::part)),

@@ -13,12 +13,14 @@ pub(super) enum Segment {
     Rest { min: usize },
 }
 
-/// A segment of any kind of pattern, for the index.
+/// A segment of any kind of pattern, for those who reason about patterns: the index, and analysis.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Part<'p> {
+pub enum Part<'p> {
+    /// Exactly these octets.
     Literal(&'p str),
+    /// Any one segment.
     One,
-    /// Stands last.
+    /// The rest: of an ID or a host at least one segment, of a path any number. Stands last.
     Rest,
 }
 

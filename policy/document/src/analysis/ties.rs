@@ -51,6 +51,10 @@ pub(crate) fn http_ties(rules: &[Addressed<HttpRule>], most: usize) -> Vec<Fault
 
 /// The allows that share a path and a caller with one that tells another role, in order.
 fn contested(rules: &[Addressed<HttpRule>]) -> BTreeSet<usize> {
+    let roles: BTreeSet<_> = rules.iter().map(|rule| &rule.rule.db_role).collect();
+    if roles.len() < 2 {
+        return BTreeSet::new();
+    }
     let mut sharing: HashMap<(Option<&PathPattern>, &IdPattern), Vec<usize>> = HashMap::new();
     for (index, Addressed { rule, .. }) in rules.iter().enumerate() {
         if rule.effect == Effect::Deny {

@@ -58,7 +58,7 @@ impl PolicyDocument {
             for (at, from) in callers.iter().enumerate() {
                 for (place, destination) in destinations.iter().enumerate() {
                     let bounds = match to {
-                        Some(to) => Segments::of(to.strip_prefix("spiffe://").unwrap_or(to), 1),
+                        Some(to) => Segments::of_id(to),
                         None => rule.to[place].clone(),
                     };
                     if !rule.to[place].meets(&bounds) {

@@ -183,7 +183,7 @@ impl Reader<'_> {
 
     /// The identity that a workload's name stands for.
     fn named<'d>(&mut self, node: &Node<'_>, name: &str, names: &'d Names) -> Option<&'d str> {
-        self.used_workloads.insert(name.to_owned());
+        self.uses(name);
         if let Some(identity) = names.workloads.get(name) {
             return identity.as_deref();
         }
@@ -202,7 +202,7 @@ impl Reader<'_> {
         names: &Names,
     ) -> Option<String> {
         let entry = self.text(node, what)?;
-        self.used_workloads.insert(entry.to_owned());
+        self.uses(entry);
         match names.concrete(entry) {
             Ok(identity) => identity,
             Err(error) => {

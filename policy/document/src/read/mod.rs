@@ -96,6 +96,13 @@ impl<'t> Reader<'t> {
         self.sources.get(self.file).map_or(0, |source| source.position(span_of(node).start).0)
     }
 
+    /// Notes that something uses a workload of this name.
+    fn uses(&mut self, name: &str) {
+        if !self.used_workloads.contains(name) {
+            self.used_workloads.insert(name.to_owned());
+        }
+    }
+
     /// Notes a fault of the text that is read.
     pub(crate) fn fault(&mut self, fault: Fault) {
         self.later_fault(Fault { file: self.file, ..fault });

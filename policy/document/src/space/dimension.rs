@@ -4,7 +4,7 @@ use signet_policy::{Effect, HeaderCondition};
 
 use super::point::Point;
 use super::region::Region;
-use super::rule::Named;
+use super::rule::{Named, Rule};
 
 /// What rules ask about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,9 +94,39 @@ impl Region<'_> {
     /// Whether a condition on a header or claim holds.
     pub(super) fn holds_condition(&self, key: (Named, &str), point: &Point) -> bool {
         let Some(condition) = self.rule.conditions.get(&key) else { return true };
-        let owned = (key.0, key.1.to_owned());
-        let values = point.values.get(&owned).map_or(&[][..], Vec::as_slice);
-        satisfied(condition, self.rule.effect, key.0, values)
+        satisfied(condition, self.rule.effect, key.0, point.values(key))
+    }
+}
+
+impl Rule<'_> {
+    /// Whether some headers and claims satisfy the conditions of both rules, as far as each of them alone says.
+    pub(super) fn conditions_may_meet(&self, other: &Rule<'_>) -> bool {
+        self.conditions.iter().all(|(key, condition)| {
+            other.conditions.get(key).is_none_or(|theirs| {
+                let (ours, theirs) = ((*condition, self.effect), (*theirs, other.effect));
+                may_meet(key.0, ours, theirs)
+            })
+        })
+    }
+}
+
+/// Whether some values satisfy two conditions on one header or claim.
+fn may_meet(
+    kind: Named,
+    (a, a_effect): (&HeaderCondition, Effect),
+    (b, b_effect): (&HeaderCondition, Effect),
+) -> bool {
+    use HeaderCondition::{Absent, Equals, Present};
+    let one_of = |list: &[String], condition, effect| {
+        list.iter().any(|value| satisfied(condition, effect, kind, std::slice::from_ref(value)))
+    };
+    match (a, b) {
+        (Absent, _) | (_, Absent) => a == b,
+        (Present, _) | (_, Present) => true,
+        (Equals(list), _) if a_effect == Effect::Allow => one_of(list, b, b_effect),
+        (_, Equals(list)) if b_effect == Effect::Allow => one_of(list, a, a_effect),
+        // Each finds its value in a line of its own.
+        _ => true,
     }
 }
 

@@ -17,6 +17,6 @@ mod segments;
 
 pub(crate) use point::Point;
 pub(crate) use region::Region;
-pub(crate) use rule::{Paths, Rule};
+pub(crate) use rule::{Named, Paths, Rule};
 pub(crate) use search::{GaveUp, Search, Step};
 pub(crate) use segments::Segments;

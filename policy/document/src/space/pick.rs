@@ -35,17 +35,8 @@ pub(super) struct Bounds<'a, 'd> {
 impl<'d> Bounds<'_, 'd> {
     /// A point in the box, if it isn't empty.
     pub(super) fn pick(&self) -> Option<Point> {
-        let mut point = Point {
-            to: self.identity(&Dimension::To, |region| &region.rule.to)?,
-            from: self.identity(&Dimension::From, Region::callers)?,
-            target: Target::Path(Vec::new()),
-            method: String::new(),
-            host: None,
-            port: None,
-            upgrades: Vec::new(),
-            values: std::collections::BTreeMap::new(),
-            database: None,
-        };
+        let to = self.identity(&Dimension::To, |region| &region.rule.to)?;
+        let mut point = Point::between(self.identity(&Dimension::From, Region::callers)?, to);
         if self.sort == Sort::Postgres {
             let names = self.texts(|region| {
                 region.databases().unwrap_or_default().iter().map(DatabaseName::as_str)
@@ -97,13 +88,7 @@ impl<'d> Bounds<'_, 'd> {
                 &mut point,
                 &dimension,
                 candidates.into_iter(),
-                |p, values: &Vec<String>| {
-                    if values.is_empty() {
-                        p.values.remove(&key);
-                    } else {
-                        p.values.insert(key.clone(), values.clone());
-                    }
-                },
+                |p, values: &Vec<String>| p.put_values(&key, values),
             )?;
         }
         Some(point)
@@ -147,22 +132,22 @@ impl<'d> Bounds<'_, 'd> {
     fn identity(
         &self,
         dimension: &Dimension,
-        of: impl Fn(&Region<'d>) -> &'d [Segments],
+        of: impl Fn(&Region<'d>) -> &'d [Segments<'d>],
     ) -> Option<Vec<String>> {
-        let none: Vec<&Segments> = self.excluded(dimension).flat_map(&of).collect();
-        let unions: Vec<&[Segments]> = self.all.iter().map(of).collect();
+        let none: Vec<&Segments<'_>> = self.excluded(dimension).flat_map(&of).collect();
+        let unions: Vec<&[Segments<'_>]> = self.all.iter().map(of).collect();
         pick_union(&unions, &mut Vec::new(), &none, 2)
     }
 
     fn target(&self) -> Option<Target> {
         let constrained = |region: &Region<'d>| region.paths();
         if self.sort == Sort::Asterisk {
-            let has = |list: &[Paths]| list.iter().any(|path| matches!(path, Paths::Asterisk));
+            let has = |list: &[Paths<'_>]| list.iter().any(|path| matches!(path, Paths::Asterisk));
             let fits = self.all.iter().filter_map(constrained).all(has)
                 && self.excluded(&Dimension::Target).filter_map(constrained).all(|list| !has(list));
             return fits.then_some(Target::Asterisk);
         }
-        let only_paths = |list: &[Paths]| -> Vec<Segments> {
+        let only_paths = |list: &'d [Paths<'d>]| -> Vec<Segments<'d>> {
             list.iter()
                 .filter_map(|path| match path {
                     Paths::Path(segments) => Some(segments.clone()),
@@ -170,14 +155,14 @@ impl<'d> Bounds<'_, 'd> {
                 })
                 .collect()
         };
-        let none: Vec<Segments> = self
+        let none: Vec<Segments<'_>> = self
             .excluded(&Dimension::Target)
             .filter_map(constrained)
             .flat_map(only_paths)
             .collect();
-        let unions: Vec<Vec<Segments>> =
+        let unions: Vec<Vec<Segments<'_>>> =
             self.all.iter().filter_map(constrained).map(only_paths).collect();
-        let unions: Vec<&[Segments]> = unions.iter().map(Vec::as_slice).collect();
+        let unions: Vec<&[Segments<'_>]> = unions.iter().map(Vec::as_slice).collect();
         pick_union(&unions, &mut Vec::new(), &none.iter().collect::<Vec<_>>(), 0).map(Target::Path)
     }
 
@@ -279,9 +264,9 @@ impl<'d> Bounds<'_, 'd> {
 
 /// A list that is in one pattern of each union and in none of `none`.
 fn pick_union<'s>(
-    unions: &[&'s [Segments]],
-    chosen: &mut Vec<&'s Segments>,
-    none: &[&Segments],
+    unions: &[&'s [Segments<'s>]],
+    chosen: &mut Vec<&'s Segments<'s>>,
+    none: &[&Segments<'_>],
     min: usize,
 ) -> Option<Vec<String>> {
     let Some((union, rest)) = unions.split_first() else { return pick(chosen, none, min) };

@@ -1,7 +1,5 @@
 //! One request or connection: a point of the space.
 
-use std::collections::BTreeMap;
-
 use super::rule::Named;
 use crate::case::{Ask, Case, HttpAsk, PostgresAsk};
 
@@ -22,13 +20,42 @@ pub(crate) struct Point {
     pub(crate) host: Option<String>,
     pub(crate) port: Option<u16>,
     pub(crate) upgrades: Vec<String>,
-    /// Header lines and claims, by their kind and name.
-    pub(crate) values: BTreeMap<(Named, String), Vec<String>>,
+    /// Header lines and claims, by their kind and name, in that order. None is empty.
+    values: Vec<((Named, String), Vec<String>)>,
     /// Of a connection to Postgres.
     pub(crate) database: Option<String>,
 }
 
 impl Point {
+    /// A point between two identities that asks for nothing yet.
+    pub(super) const fn between(from: Vec<String>, to: Vec<String>) -> Self {
+        Self {
+            to,
+            from,
+            target: Target::Path(Vec::new()),
+            method: String::new(),
+            host: None,
+            port: None,
+            upgrades: Vec::new(),
+            values: Vec::new(),
+            database: None,
+        }
+    }
+
+    /// The lines of a header, or the values of a claim.
+    pub(super) fn values(&self, (kind, name): (Named, &str)) -> &[String] {
+        let is = |key: &(Named, String)| key.0 == kind && key.1 == name;
+        self.values.iter().find(|(key, _)| is(key)).map_or(&[], |(_, values)| values)
+    }
+
+    /// Gives a header, or a claim, these values in the place of others. Keys come in their order.
+    pub(super) fn put_values(&mut self, key: &(Named, String), values: &[String]) {
+        self.values.retain(|(found, _)| found != key);
+        if !values.is_empty() {
+            self.values.push((key.clone(), values.to_vec()));
+        }
+    }
+
     /// The point as a case that a filter can be asked about.
     pub(crate) fn case(&self) -> Case {
         let id = |segments: &[String]| format!("spiffe://{}", segments.join("/"));

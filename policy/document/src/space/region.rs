@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use signet_policy::{DatabaseName, HostPattern, IdPattern, PathPattern};
+use signet_policy::{DatabaseName, Effect, HostPattern, IdPattern, PathPattern};
 
 use super::rule::{Paths, Rule};
 use super::segments::Segments;
@@ -77,11 +77,11 @@ impl<'d> Region<'d> {
             .then_with(|| exact(self).cmp(&exact(other)))
     }
 
-    pub(crate) fn callers(&self) -> &'d [Segments] {
+    pub(crate) fn callers(&self) -> &'d [Segments<'d>] {
         one_or_all(&self.rule.from, self.from)
     }
 
-    pub(crate) fn paths(&self) -> Option<&'d [Paths]> {
+    pub(crate) fn paths(&self) -> Option<&'d [Paths<'d>]> {
         self.rule.paths.as_deref().map(|list| one_or_all(list, self.path))
     }
 
@@ -101,25 +101,32 @@ fn one_or_all<T>(list: &[T], one: Option<usize>) -> &[T] {
 impl Region<'_> {
     /// Whether the region's caller is `**`.
     pub(crate) fn is_of_anyone(&self) -> bool {
-        self.callers().iter().all(|from| *from == Segments::of("**", 1))
+        self.callers().iter().all(|from| *from == Segments::anyone())
     }
 
     /// Whether two regions may have a point in common: a quick look, that never denies it wrongly.
     pub(crate) fn may_meet(&self, other: &Self) -> bool {
-        fn meet(a: &[Segments], b: &[Segments]) -> bool {
-            a.iter().any(|a| b.iter().any(|b| a.meets(b)))
+        fn meet<T>(a: &[T], b: &[T], alike: impl Fn(&T, &T) -> bool) -> bool {
+            a.iter().any(|a| b.iter().any(|b| alike(a, b)))
         }
-        let paths = |region: &Self| region.paths();
-        let methods = match (self.rule.methods, other.rule.methods) {
-            (Some(a), Some(b)) => a.iter().any(|method| b.contains(method)),
-            _ => true,
-        };
-        methods
-            && meet(self.callers(), other.callers())
-            && meet(&self.rule.to, &other.rule.to)
-            && match (paths(self), paths(other)) {
-                (Some(a), Some(b)) => a.iter().any(|a| b.iter().any(|b| a.meets(b))),
-                _ => true,
-            }
+        fn meet_if_listed<T>(
+            a: Option<&[T]>,
+            b: Option<&[T]>,
+            alike: impl Fn(&T, &T) -> bool,
+        ) -> bool {
+            a.zip(b).is_none_or(|(a, b)| meet(a, b, alike))
+        }
+        let (a, b) = (self.rule, other.rule);
+        // Two denies meet where the host or the port isn't known.
+        let denies = a.effect == Effect::Deny && b.effect == Effect::Deny;
+        let names = |a: &DatabaseName, b: &DatabaseName| a == b || a.is_any() || b.is_any();
+        meet_if_listed(a.methods, b.methods, PartialEq::eq)
+            && (denies || meet_if_listed(a.ports, b.ports, PartialEq::eq))
+            && a.conditions_may_meet(b)
+            && meet_if_listed(self.databases(), other.databases(), names)
+            && (denies || meet_if_listed(self.hosts(), other.hosts(), HostPattern::overlaps))
+            && meet(self.callers(), other.callers(), Segments::meets)
+            && meet(&a.to, &b.to, Segments::meets)
+            && meet_if_listed(self.paths(), other.paths(), Paths::meets)
     }
 }

@@ -14,9 +14,9 @@ use crate::read::Addressed;
 
 /// The targets that a path pattern holds.
 #[derive(Clone, Debug)]
-pub(crate) enum Paths {
+pub(crate) enum Paths<'p> {
     Asterisk,
-    Path(Segments),
+    Path(Segments<'p>),
 }
 
 /// A rule over HTTP or Postgres, made ready to be reasoned about.
@@ -26,10 +26,10 @@ pub(crate) struct Rule<'d> {
     pub(crate) name: &'d str,
     pub(crate) effect: Effect,
     pub(crate) mode: Mode,
-    pub(crate) to: Vec<Segments>,
-    pub(crate) from: Vec<Segments>,
+    pub(crate) to: Vec<Segments<'d>>,
+    pub(crate) from: Vec<Segments<'d>>,
     pub(crate) from_patterns: &'d [IdPattern],
-    pub(crate) paths: Option<Vec<Paths>>,
+    pub(crate) paths: Option<Vec<Paths<'d>>>,
     pub(super) path_patterns: &'d [PathPattern],
     pub(crate) hosts: Option<&'d [HostPattern]>,
     pub(crate) methods: Option<&'d [Method]>,
@@ -49,21 +49,17 @@ pub(crate) enum Named {
     Claim,
 }
 
-/// The identities that a pattern holds.
-pub(crate) fn identities(patterns: &[IdPattern]) -> Vec<Segments> {
-    let segments = |pattern: &IdPattern| {
-        let text = pattern.to_string();
-        Segments::of(text.strip_prefix("spiffe://").unwrap_or(&text), 1)
-    };
-    patterns.iter().map(segments).collect()
+/// The identities that patterns hold.
+fn identities(patterns: &[IdPattern]) -> Vec<Segments<'_>> {
+    patterns.iter().map(|pattern| Segments::of(pattern.parts(), 1)).collect()
 }
 
 impl<'d> Rule<'d> {
     pub(crate) fn http(index: usize, addressed: &'d Addressed<HttpRule>) -> Self {
         let rule = &addressed.rule;
-        let paths = |pattern: &PathPattern| match pattern.to_string().as_str() {
-            "*" => Paths::Asterisk,
-            path => Paths::Path(Segments::of(path, 0)),
+        let paths = |pattern: &'d PathPattern| match pattern.parts() {
+            None => Paths::Asterisk,
+            Some(parts) => Paths::Path(Segments::of(parts, 0)),
         };
         let headers = rule.headers.iter().map(|(n, c)| ((Named::Header, n.as_str()), c));
         let claims = rule.jwt.iter().map(|(n, c)| ((Named::Claim, n.as_str()), c));
@@ -158,7 +154,7 @@ impl<'d> Rule<'d> {
     }
 }
 
-impl Paths {
+impl<'p> Paths<'p> {
     pub(crate) fn holds(&self, target: &Target) -> bool {
         match (self, target) {
             (Self::Asterisk, Target::Asterisk) => true,
@@ -168,7 +164,7 @@ impl Paths {
     }
 
     /// The literals with which the paths begin.
-    pub(crate) fn beginning(&self) -> Vec<&str> {
+    pub(crate) fn beginning(&self) -> Vec<&'p str> {
         match self {
             Self::Asterisk => Vec::new(),
             Self::Path(pattern) => pattern.beginning(),
@@ -176,20 +172,20 @@ impl Paths {
     }
 }
 
-impl Rule<'_> {
+impl<'d> Rule<'d> {
     /// Everything whose caller is one of this rule's destinations.
     pub(crate) fn destination_as_caller(&self, to: usize) -> Self {
         let from = self.to.get(to).cloned().into_iter().collect();
-        self.bounds(vec![Segments::of("**", 1)], from)
+        self.bounds(vec![Segments::anyone()], from)
     }
 
     /// Everything whose destination is this.
-    pub(crate) fn only_to(&self, to: Segments) -> Self {
-        self.bounds(vec![to], vec![Segments::of("**", 1)])
+    pub(crate) fn only_to(&self, to: Segments<'d>) -> Self {
+        self.bounds(vec![to], vec![Segments::anyone()])
     }
 
     /// Everything between these: a deny, since an allow doesn't hold upgrades.
-    fn bounds(&self, to: Vec<Segments>, from: Vec<Segments>) -> Self {
+    fn bounds(&self, to: Vec<Segments<'d>>, from: Vec<Segments<'d>>) -> Self {
         Self {
             index: usize::MAX,
             name: self.name,
@@ -237,7 +233,7 @@ impl Rule<'_> {
     }
 }
 
-impl Paths {
+impl Paths<'_> {
     pub(super) fn meets(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Asterisk, Self::Asterisk) => true,
