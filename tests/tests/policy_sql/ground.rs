@@ -45,10 +45,11 @@ impl Run {
 }
 
 impl Ground {
-    /// An empty server, and a policy.
+    /// An empty server with these settings, `$ADDRESS` in them being one of its own, and a policy.
     pub(crate) async fn bare(version: PostgresVersion, policy: &str, settings: &str) -> Self {
         let stage = Stage::set(None).unwrap();
-        let files = PostgresFiles { settings: settings.to_owned(), ..PostgresFiles::default() };
+        let settings = settings.replace("$ADDRESS", &stage.address.to_string());
+        let files = PostgresFiles { settings, ..PostgresFiles::default() };
         let postgres = Postgres::start_empty(&stage, version, &files).await.unwrap();
         let signet = stage.within_reach(&stage.programs.own("signet").unwrap()).unwrap();
         let file = stage.path().join("policy.yaml");

@@ -6,4 +6,5 @@ mod drifts;
 mod files;
 mod ground;
 mod mesh;
+mod network;
 mod replication;

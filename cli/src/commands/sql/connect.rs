@@ -23,9 +23,19 @@ pub(crate) enum ConnectError {
     Port(String),
     /// TLS is asked for.
     #[error(
-        "TLS is asked for, which signet doesn't speak to Postgres; run it where Postgres' Unix socket is"
+        "TLS is asked for, which signet doesn't speak to Postgres; run it where Postgres' Unix socket is, or through a tunnel"
     )]
     Tls,
+    /// The server wants TLS.
+    #[error(
+        "Postgres at {at} has no way in without TLS, which signet doesn't speak to it; run it where its Unix socket is, or through a tunnel"
+    )]
+    TlsOnly {
+        /// The hosts that were tried.
+        at: String,
+        /// What was said.
+        source: postgres::Error,
+    },
     /// The server can't be reached, or refuses.
     #[error("cannot connect to Postgres at {at}")]
     Refused {
@@ -48,7 +58,16 @@ pub(super) fn connect(url: Option<&str>) -> Result<Client, ConnectError> {
     if config.get_ssl_mode() == SslMode::Require {
         return Err(ConnectError::Tls);
     }
-    config.connect(NoTls).map_err(|source| ConnectError::Refused { at: hosts(&config), source })
+    config.connect(NoTls).map_err(|source| {
+        let at = hosts(&config);
+        // The words of a line of `pg_hba.conf` that is missing, or that rejects.
+        let wants_tls = source.as_db_error().is_some_and(|e| e.message().contains("no encryption"));
+        if wants_tls {
+            ConnectError::TlsOnly { at, source }
+        } else {
+            ConnectError::Refused { at, source }
+        }
+    })
 }
 
 fn configured(
@@ -56,7 +75,11 @@ fn configured(
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Config, ConnectError> {
     let unreadable = |what| move |source| ConnectError::Unreadable { what, source };
-    let mut config = Config::from_str(url.unwrap_or("")).map_err(unreadable("--url"))?;
+    let url = url.unwrap_or("");
+    if ["verify-ca", "verify-full"].iter().any(|mode| url.contains(&format!("sslmode={mode}"))) {
+        return Err(ConnectError::Tls);
+    }
+    let mut config = Config::from_str(url).map_err(unreadable("--url"))?;
     if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
         for host in variable("PGHOST").unwrap_or_else(default_host).split(',') {
             config.host(host);
@@ -75,7 +98,7 @@ fn configured(
         // What is checked belongs to the whole server.
         config.dbname(variable("PGDATABASE").as_deref().unwrap_or("postgres"));
     }
-    if let Some(mode) = variable("PGSSLMODE") {
+    if let Some(mode) = variable("PGSSLMODE").filter(|_| !url.contains("sslmode=")) {
         config.ssl_mode(match mode.as_str() {
             "disable" => SslMode::Disable,
             "allow" | "prefer" => SslMode::Prefer,
@@ -132,6 +155,24 @@ mod tests {
             (hosts(&config).as_str(), config.get_dbname()),
             ("/run/postgresql", Some("postgres"))
         );
+    }
+
+    #[test]
+    fn tls_is_asked_for_by_the_url_or_else_by_the_environment() {
+        let mode = |url, environment: &[_]| from(url, environment).map(|c| c.get_ssl_mode());
+        for (url, environment, expected) in [
+            (None, None, SslMode::Prefer),
+            (None, Some("disable"), SslMode::Disable),
+            (None, Some("verify-full"), SslMode::Require),
+            (Some("host=db sslmode=disable"), Some("require"), SslMode::Disable),
+            (Some("postgres://db/x?sslmode=require"), Some("disable"), SslMode::Require),
+        ] {
+            let environment: Vec<_> = environment.map(|m| ("PGSSLMODE", m)).into_iter().collect();
+            assert_eq!(mode(url, &environment).unwrap(), expected, "{url:?} {environment:?}");
+        }
+        for url in ["host=db sslmode=verify-full", "postgres://db/x?sslmode=verify-ca"] {
+            assert!(matches!(mode(Some(url), &[]), Err(ConnectError::Tls)), "{url}");
+        }
     }
 
     #[test]

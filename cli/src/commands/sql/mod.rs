@@ -48,7 +48,8 @@ Examples:
   signet policy sql policy.yaml --database db --check --url 'host=/run/postgresql user=postgres'
 
 The check connects as the administrator, by --url or by PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE.
-It reads the catalogues, and both files where the user may see them; it changes nothing.
+Best by Unix socket: over a network it speaks no TLS. It reads the catalogues, and both files where the user
+may see them; it changes nothing.
 
 Exit codes: 0 printed, 1 faults; with --check 0 no difference, 1 differences, 2 it can't be checked")]
 pub(crate) struct Arguments {
