@@ -109,9 +109,13 @@ async fn a_cancel_is_for_whose_session_it_is(postgres: PostgresVersion) {
     let (mut ways, mut passed) = (BTreeSet::new(), 0);
     while passed < SESSIONS || ways.len() < 4 {
         assert!(passed < ENOUGH, "only {ways:?}");
-        let session = match sessions.pop() {
-            Some(session) => session,
-            None => open(passed).await,
+        let session = if let Some(session) = sessions.pop() {
+            session
+        } else {
+            let session = open(passed).await;
+            // A cancel that comes before its query is none.
+            are_asleep(&mesh, 1).await;
+            session
         };
         let (its_worker, (mut wire, backend)) = session;
         let (worker, ()) = taken_by(&mesh, cancel(ingress, &api, &backend)).await;
