@@ -1,20 +1,22 @@
 //! The built filters, found, started and asked.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use pgwire::{ProtocolVersion, encode_startup};
 use serde_json::{Value, json};
 use signet_policy::{ClaimName, PayloadName, Policy, SpiffeId};
 use signet_policy_document::{Ask, Case, HttpAsk, PolicyDocument, PostgresAsk, Verdict};
-use wasm_host::{FilterModule, HttpFilter, HttpOutcome, HttpRequest, PostgresFilter};
+use wasm_host::{FilterModule, HttpFilter, HttpOutcome, HttpRequest, Noted, PostgresFilter};
 
 use crate::decision::{Decision, Role};
 use crate::error::Error;
 
 const HTTP_FILTER: &str = "spiffe_authz.wasm";
 const POSTGRES_FILTER: &str = "pg_role.wasm";
+/// The reason of an allow: the HTTP filter writes none.
+const ALLOWED: &str = "allowed";
 /// What every driver speaks.
 const PROTOCOL: ProtocolVersion = ProtocolVersion { major: 3, minor: 0 };
 
@@ -127,13 +129,12 @@ impl<'d> Filters<'d> {
             metadata: jwt_metadata(&ask.claims)?,
             ..HttpRequest::default()
         })?;
-        let noted = Noted::read(&exchange.filter_state)?;
+        let noted = Noted::read(&exchange.filter_state);
         let forwarded = matches!(exchange.outcome, HttpOutcome::Forwarded { .. });
-        noted.must_fit(forwarded)?;
         Ok(Decision {
-            verdict: noted.verdict,
+            verdict: verdict(&noted, forwarded)?,
             rule: noted.rule,
-            reason: noted.reason,
+            reason: noted.reason.unwrap_or_else(|| ALLOWED.to_owned()),
             role: Role::Told(noted.role),
             policy_digest: self.digest.clone(),
             wasm_digest: module.sha256().to_owned(),
@@ -170,12 +171,11 @@ impl<'d> Filters<'d> {
         let connection = filter.connect(Some(&peer(case)))?;
         filter.from_client(connection, &packet, false)?;
         let led_to_postgres = filter.cluster(connection).as_deref() == Some("postgres");
-        let noted = Noted::read(&filter.disconnect(connection)?)?;
-        noted.must_fit(led_to_postgres)?;
+        let noted = Noted::read(&filter.disconnect(connection)?);
         Ok(Decision {
-            verdict: noted.verdict,
+            verdict: verdict(&noted, led_to_postgres)?,
             rule: noted.rule,
-            reason: noted.reason,
+            reason: noted.reason.unwrap_or_default(),
             role: Role::LoggedIn(noted.role),
             policy_digest: self.digest.clone(),
             wasm_digest: module.sha256().to_owned(),
@@ -217,43 +217,19 @@ fn jwt_metadata(claims: &[(String, String)]) -> Result<serde_json::Map<String, V
     Ok([("envoy.filters.http.jwt_authn".to_owned(), of_provider)].into_iter().collect())
 }
 
-/// What a filter wrote for the access log.
-struct Noted {
-    verdict: Verdict,
-    rule: Option<String>,
-    reason: String,
-    role: Option<String>,
-}
-
-impl Noted {
-    fn read(filter_state: &BTreeMap<String, Vec<u8>>) -> Result<Self, Error> {
-        let value = |key: &str| {
-            let bytes = filter_state.get(&format!("wasm.signet.{key}"))?;
-            Some(String::from_utf8_lossy(bytes).into_owned())
-        };
-        let verdict = match value("decision").as_deref() {
-            Some("allow") => Verdict::Allow,
-            Some("deny") => Verdict::Deny,
-            Some("refuse") => Verdict::Refuse,
-            Some(other) => return Err(Error::Contradiction(format!("it noted `{other}`"))),
-            None => return Err(Error::Contradiction("it noted none".to_owned())),
-        };
-        Ok(Self {
-            verdict,
-            rule: value("rule"),
-            reason: value("reason").unwrap_or_default(),
-            role: value("role"),
-        })
+/// The verdict that a filter noted for the access log. What it says and what it does are the same, or neither is believed.
+fn verdict(noted: &Noted, passed: bool) -> Result<Verdict, Error> {
+    let verdict = match noted.verdict.as_str() {
+        "allow" => Verdict::Allow,
+        "deny" => Verdict::Deny,
+        "refuse" => Verdict::Refuse,
+        other => return Err(Error::Contradiction(format!("it noted `{other}`"))),
+    };
+    if (verdict == Verdict::Allow) == passed {
+        return Ok(verdict);
     }
-
-    /// What a filter says and what it does are the same, or neither is believed.
-    fn must_fit(&self, passed: bool) -> Result<(), Error> {
-        if (self.verdict == Verdict::Allow) == passed {
-            return Ok(());
-        }
-        let did = if passed { "let it pass" } else { "stopped it" };
-        Err(Error::Contradiction(format!("it noted `{}` and {did}", self.verdict)))
-    }
+    let did = if passed { "let it pass" } else { "stopped it" };
+    Err(Error::Contradiction(format!("it noted `{verdict}` and {did}")))
 }
 
 /// The filter state that Envoy's listener writes, of a certificate that never expires.

@@ -24,6 +24,7 @@ mod error;
 mod http;
 mod imports;
 mod module;
+mod noted;
 mod postgres;
 mod vm;
 
@@ -31,4 +32,5 @@ pub use envoy::{Headers, Level, LocalResponse, LogLine};
 pub use error::HostError;
 pub use http::{Exchange, HttpFilter, HttpOutcome, HttpRequest};
 pub use module::FilterModule;
+pub use noted::Noted;
 pub use postgres::{Connection, PostgresFilter, Progress};

@@ -3,7 +3,7 @@
 mod modules;
 
 use serde_json::json;
-use wasm_host::{Exchange, HostError, HttpFilter, HttpOutcome, HttpRequest, LocalResponse};
+use wasm_host::{Exchange, HostError, HttpFilter, HttpOutcome, HttpRequest, LocalResponse, Noted};
 
 const POLICY: &str = r#"{
     "format": 1,
@@ -75,9 +75,10 @@ fn an_allowed_request_tells_the_api_who_and_as_whom() {
     assert!(headers.contains(&("x-db-role", "customers_reader")));
     assert!(headers.contains(&("x-signet-rule", "reads")));
     assert!(headers.contains(&(":path", "/customers?page=2")));
-    assert_eq!(state(&exchange, "wasm.signet.decision"), Some("allow"));
-    assert_eq!(state(&exchange, "wasm.signet.rule"), Some("reads"));
-    assert_eq!(state(&exchange, "wasm.signet.role"), Some("customers_reader"));
+    // No more than these two: each costs.
+    let noted = [("decision", "allow as customers_reader"), ("rule", "reads")];
+    let noted = noted.map(|(key, value)| (format!("wasm.signet.{key}"), value.into()));
+    assert_eq!(exchange.filter_state, noted.into());
     assert_eq!(filter.metric("signet_http_allowed").unwrap(), Some(1));
 }
 
@@ -133,12 +134,20 @@ fn a_denial_tells_the_class_to_the_caller_and_the_rule_to_the_log() {
         exchange.logs.iter().map(|line| line.text.as_str()).collect::<Vec<_>>(),
         ["request id-1: GET /audit/1 from spiffe://example.org/client: denied by rule `no-audit`"]
     );
-    assert_eq!(state(&exchange, "wasm.signet.rule"), Some("no-audit"));
+    let noted = Noted::read(&exchange.filter_state);
+    assert_eq!((noted.verdict.as_str(), noted.rule.as_deref()), ("deny", Some("no-audit")));
 
-    let default = ask(&mut filter, PEER, "DELETE", "/customers", &[]);
+    let forged = [("x-db-role", "postgres"), ("x-signet-rule", "reads")];
+    let default = ask(&mut filter, PEER, "DELETE", "/customers", &forged);
+    let noted =
+        Noted { verdict: "deny".into(), reason: Some("no_rule".into()), ..Noted::default() };
+    assert_eq!(
+        Noted::read(&default.filter_state),
+        noted,
+        "what a log prints is never the client's"
+    );
     assert_eq!(answered(&default).details, "signet.deny.no_rule");
     assert!(default.logs[0].text.ends_with("no rule allows it"));
-    assert_eq!(state(&default, "wasm.signet.rule"), None);
     assert_eq!(filter.metric("signet_http_denied").unwrap(), Some(2));
 }
 

@@ -72,15 +72,24 @@ fn destination_port() -> Result<Option<u16>, HostError> {
     Ok(port.and_then(|port| u16::try_from(port).ok()))
 }
 
-/// Writes the decision where access logs find it.
+/// Writes the decision where access logs and the second wall find it.
+///
+/// Each value costs half a microsecond, so an allow writes two: its rule, and the role with the verdict (`allow as ROLE`).
+/// The role that a log takes from the header instead would be the client's own word wherever Envoy answers before this
+/// filter has run.
 fn note(decision: &HttpDecision<'_>) -> Result<(), HostError> {
-    set_wasm_property("signet.decision", decision.verdict())?;
-    set_wasm_property("signet.reason", decision.reason())?;
-    if let Some(rule) = decision.rule() {
-        set_wasm_property("signet.rule", rule)?;
+    match decision {
+        HttpDecision::Allow { db_role: Some(role), .. } => {
+            set_wasm_property("signet.decision", &["allow as ", role].concat())?;
+        }
+        HttpDecision::Allow { .. } => set_wasm_property("signet.decision", decision.verdict())?,
+        HttpDecision::Deny(_) | HttpDecision::Refuse(_) => {
+            set_wasm_property("signet.decision", decision.verdict())?;
+            set_wasm_property("signet.reason", decision.reason())?;
+        }
     }
-    if let HttpDecision::Allow { db_role: Some(role), .. } = decision {
-        set_wasm_property("signet.role", role)?;
+    match decision.rule() {
+        Some(rule) => set_wasm_property("signet.rule", rule),
+        None => Ok(()),
     }
-    Ok(())
 }

@@ -170,10 +170,13 @@ fn second_wall(configuration: &Value) -> Result<(), String> {
     let behind = &filters[ours.ok_or("found no filter of ours")? + 1];
     let rules = &behind["typed_config"]["rules"];
     let principals = under(rules, "principals");
-    let of_the_domain = under(&json!(principals), "prefix").iter().all(|prefix| {
-        prefix.as_str().is_some_and(|text| text.starts_with("spiffe://") && text.ends_with('/'))
+    let callers = json!(principals);
+    let callers = under(&callers, "principal_name");
+    let of_the_domain = callers.iter().all(|caller| {
+        let prefix = caller["prefix"].as_str();
+        prefix.is_some_and(|text| text.starts_with("spiffe://") && text.ends_with('/'))
     });
-    expect(rules["action"] == "ALLOW" && !principals.is_empty() && of_the_domain, behind)
+    expect(rules["action"] == "ALLOW" && !callers.is_empty() && of_the_domain, behind)
 }
 
 fn filters_own_word(configuration: &Value) -> Result<(), String> {
@@ -184,7 +187,7 @@ fn filters_own_word(configuration: &Value) -> Result<(), String> {
         for principal in under(wall, "principals").into_iter().flat_map(items) {
             let demanded = items(&principal["and_ids"]["ids"]).iter().any(|id| {
                 let state = &id["filter_state"];
-                state["key"] == "wasm.signet.decision" && state["string_match"]["exact"] == "allow"
+                state["key"] == "wasm.signet.decision" && state["string_match"]["prefix"] == "allow"
             });
             expect(demanded, principal)?;
         }
@@ -225,7 +228,7 @@ fn access_logs(configuration: &Value) -> Result<(), String> {
         let config = &filter["typed_config"];
         let wanted: &[&str] = match name(filter) {
             "envoy.filters.network.http_connection_manager" => {
-                &["spiffe_id", "rule", "decision", "role", "reason", "request_id", "details"]
+                &["spiffe_id", "rule", "decision", "reason", "request_id", "details"]
             }
             "envoy.filters.network.tcp_proxy" => {
                 &["spiffe_id", "rule", "decision", "role", "reason", "session_id"]

@@ -1,7 +1,7 @@
 //! What a runner found out about a case, and how it differs from what the case says.
 
 use serde_json::Value;
-use wasm_host::{Exchange, Headers, HttpFilter, HttpOutcome, HttpRequest};
+use wasm_host::{Exchange, Headers, HttpFilter, HttpOutcome, HttpRequest, Noted};
 
 use e2e::wire::Answer;
 
@@ -27,16 +27,8 @@ impl Told {
     }
 
     pub(crate) fn of_exchange(exchange: &Exchange) -> Self {
-        let noted = |key: &str| {
-            let value = exchange.filter_state.get(&format!("wasm.signet.{key}"))?;
-            Some(String::from_utf8_lossy(value).into_owned())
-        };
-        let told = Self {
-            decision: noted("decision").unwrap_or_default(),
-            rule: noted("rule"),
-            db_role: noted("role"),
-            by_filter: true,
-        };
+        let Noted { verdict, rule, role, .. } = Noted::read(&exchange.filter_state);
+        let told = Self { decision: verdict, rule, db_role: role, by_filter: true };
         let HttpOutcome::Forwarded { headers, .. } = &exchange.outcome else {
             assert_ne!(told.decision, "allow");
             return told;

@@ -20,7 +20,7 @@ use proptest::{
 };
 use reference::{Decision, Request, Rule};
 use serde_json::{Value, json};
-use wasm_host::{FilterModule, HttpFilter, HttpOutcome, HttpRequest};
+use wasm_host::{FilterModule, HttpFilter, HttpOutcome, HttpRequest, Noted};
 
 /// Requests to each policy.
 const REQUESTS: usize = 40;
@@ -84,19 +84,16 @@ fn in_wasmtime(filter: &mut HttpFilter, request: &Request) -> Decision {
         asked.metadata.insert("envoy.filters.http.jwt_authn".to_owned(), verified);
     }
     let exchange = filter.exchange(&asked).unwrap();
-    let noted = |key: &str| {
-        let value = exchange.filter_state.get(&format!("wasm.signet.{key}"))?;
-        Some(String::from_utf8_lossy(value).into_owned())
-    };
-    let verdict = match noted("decision").as_deref() {
-        Some("allow") => "allow",
-        Some("deny") => "deny",
-        Some("refuse") => "refuse",
+    let noted = Noted::read(&exchange.filter_state);
+    let verdict = match noted.verdict.as_str() {
+        "allow" => "allow",
+        "deny" => "deny",
+        "refuse" => "refuse",
         other => panic!("{other:?}"),
     };
     let forwarded = matches!(exchange.outcome, HttpOutcome::Forwarded { .. });
     assert_eq!(forwarded, verdict == "allow");
-    Decision { verdict, rule: noted("rule"), db_role: noted("role") }
+    Decision { verdict, rule: noted.rule, db_role: noted.role }
 }
 
 /// Each policy through one protocol, in turn.

@@ -10,7 +10,7 @@ use proptest::{
     strategy::{Strategy, ValueTree},
     test_runner::TestCaseError,
 };
-use wasm_host::{FilterModule, PostgresFilter};
+use wasm_host::{FilterModule, Noted, PostgresFilter};
 
 use crate::{
     MORE, policies, postgres_random as random,
@@ -49,19 +49,15 @@ fn in_wasmtime(filter: &mut PostgresFilter, asked: &Connection) -> Decision {
     let connection = filter.connect(Some(peer.as_bytes())).unwrap();
     filter.from_client(connection, &packet(asked), false).unwrap();
     let led = filter.cluster(connection).as_deref() == Some("postgres");
-    let noted = filter.disconnect(connection).unwrap();
-    let noted = |key: &str| {
-        let value = noted.get(&format!("wasm.signet.{key}"))?;
-        Some(String::from_utf8_lossy(value).into_owned())
-    };
-    let verdict = match noted("decision").as_deref() {
-        Some("allow") => "allow",
-        Some("deny") => "deny",
-        Some("refuse") => "refuse",
+    let noted = Noted::read(&filter.disconnect(connection).unwrap());
+    let verdict = match noted.verdict.as_str() {
+        "allow" => "allow",
+        "deny" => "deny",
+        "refuse" => "refuse",
         other => panic!("{other:?}"),
     };
     assert_eq!(led, verdict == "allow");
-    Decision { verdict, rule: noted("rule"), role: noted("role") }
+    Decision { verdict, rule: noted.rule, role: noted.role }
 }
 
 fn packet(asked: &Connection) -> Vec<u8> {
