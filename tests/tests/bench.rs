@@ -61,6 +61,7 @@ fn every_case_of_the_policy_bench_answers_right_and_is_written_down() {
             "wasm-peer",
             "wasm-headers",
             "wasm-log",
+            "wasm-stripped",
             "wasm-told",
         ]
     );

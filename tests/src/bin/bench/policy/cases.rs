@@ -32,7 +32,7 @@ pub(super) enum Case {
 
 impl Case {
     /// In the order in which a round takes them.
-    pub(super) const ALL: [Self; 21] = [
+    pub(super) const ALL: [Self; 22] = [
         Self::NoFilter,
         Self::Ours(Rules::Callers(1)),
         Self::Ours(Rules::Callers(100)),
@@ -53,6 +53,7 @@ impl Case {
         Self::Wasm(Step::Peer),
         Self::Wasm(Step::Headers),
         Self::Wasm(Step::Log),
+        Self::Wasm(Step::Stripped),
         Self::Wasm(Step::Told),
     ];
 
