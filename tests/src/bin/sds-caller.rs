@@ -4,13 +4,13 @@
 //!
 //! A program of its own, because the server of a node tells processes apart.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, thread::sleep, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use e2e::sds::{Heard, SdsClient, SdsStream, claims, leaf};
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
-use tokio::{task::JoinSet, time::sleep};
+use tokio::task::JoinSet;
 
 #[derive(Parser)]
 struct Arguments {
@@ -27,12 +27,19 @@ struct Arguments {
     streams: usize,
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
+/// How often a thousand of them may look whether there is a socket, and leave the machine to others.
+const LOOK: Duration = Duration::from_millis(100);
+
+fn main() -> Result<()> {
     let arguments = Arguments::parse();
     while !arguments.socket.exists() {
-        sleep(Duration::from_millis(10)).await;
+        sleep(LOOK);
     }
+    ask(&arguments)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn ask(arguments: &Arguments) -> Result<()> {
     let mut streams = JoinSet::new();
     for _ in 0..arguments.connections {
         let client = SdsClient::connect(&arguments.socket).await?;

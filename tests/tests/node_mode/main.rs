@@ -176,7 +176,7 @@ async fn a_storm_is_queued(source: NodeSource) {
 }
 
 async fn storm(node: &mut Node, alice: &Account) -> Result<()> {
-    const CALLERS: usize = 250;
+    const CALLERS: usize = 1_000;
     node.server.ready().await?;
     // They are all running when the socket comes back, and connect in the same instant.
     node.server.kill()?;
