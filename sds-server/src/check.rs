@@ -3,18 +3,29 @@
 use crate::config::Config;
 use crate::policy::{CodeCheck, read_document};
 
-/// Every fault of the files that `config` names. Those that cannot be seen from here are no faults:
-/// they may lie in another container, or come later.
-pub fn faults(config: &Config) -> Vec<String> {
-    let mut faults = Vec::new();
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// What is wrong.
+    pub faults: Vec<String>,
+    /// What cannot be seen from here: it may lie in another container, or come later.
+    pub unseen: Vec<String>,
+}
+
+/// Looks at the files that `config` names.
+pub fn look(config: &Config) -> Findings {
+    let mut findings = Findings::default();
     if let Some(policy) = &config.policy
         && let Err(fault) = read_document(&policy.file)
     {
-        faults.push(fault.report());
+        findings.faults.push(fault.report());
     }
-    faults.extend(config.filters.by_kind().filter_map(|(_, filter)| match CodeCheck::of(filter) {
-        CodeCheck::Differs(fault) => Some(fault),
-        CodeCheck::Matches | CodeCheck::Unseen(_) => None,
-    }));
-    faults
+    for (_, filter) in config.filters.by_kind() {
+        match CodeCheck::of(filter) {
+            CodeCheck::Matches => {}
+            CodeCheck::Differs(fault) => findings.faults.push(fault),
+            CodeCheck::Unseen(remark) => findings.unseen.push(remark),
+        }
+    }
+    findings
 }

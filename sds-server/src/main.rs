@@ -1,9 +1,11 @@
 //! The command line of the server.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use sds_server::check::Findings;
 use sds_server::config::{ConfigFile, LIVE_KEYS};
 use sds_server::logging::{self, LogControl, LogFormat};
 use sds_server::server::Server;
@@ -125,7 +127,7 @@ fn main() -> ExitCode {
     match &arguments.command {
         Some(Command::Check { file }) => return check(file),
         Some(Command::Schema) => {
-            println!("{:#}", sds_server::config::schema());
+            print(&format!("{:#}\n", sds_server::config::schema()));
             return ExitCode::SUCCESS;
         }
         None => {}
@@ -168,17 +170,24 @@ async fn serve(file: ConfigFile, log: LogControl) -> Result<(), String> {
 
 /// Prints what is right and what is wrong with a configuration.
 fn check(file: &Path) -> ExitCode {
-    let faults = match ConfigFile::read(file) {
-        Ok(file) => sds_server::check::faults(file.config()),
-        Err(fault) => vec![fault.to_string()],
+    let findings = match ConfigFile::read(file) {
+        Ok(file) => sds_server::check::look(file.config()),
+        Err(fault) => Findings { faults: vec![fault.to_string()], unseen: Vec::new() },
     };
-    if faults.is_empty() {
-        println!("{}: good", file.display());
-        println!("live (other keys need a restart): {}", LIVE_KEYS.join(", "));
-        return ExitCode::SUCCESS;
+    for told in findings.faults.iter().chain(&findings.unseen) {
+        eprintln!("{told}");
     }
-    for fault in faults {
-        eprintln!("{fault}");
+    if !findings.faults.is_empty() {
+        return ExitCode::FAILURE;
     }
-    ExitCode::FAILURE
+    let live = LIVE_KEYS.join(", ");
+    print(&format!("{}: good\nlive (other keys need a restart): {live}\n", file.display()));
+    ExitCode::SUCCESS
+}
+
+/// Writes to standard output. Whoever reads it may leave early (`sds-server schema | head`).
+fn print(text: &str) {
+    if io::stdout().lock().write_all(text.as_bytes()).is_err() {
+        std::process::exit(0);
+    }
 }

@@ -1,6 +1,6 @@
 //! What operators type and what they are told.
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn run(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_sds-server"))
@@ -52,6 +52,31 @@ fn check_finds_the_faults_of_the_policy_and_of_the_code() {
     ));
     assert_eq!(code, Some(1));
     assert!(told.contains("bad.yaml:") && told.contains("has sha256 ba7816bf"), "{told}");
+}
+
+#[test]
+fn check_tells_what_it_cannot_see_from_here() {
+    let filter = format!("{{ wasm: $DIRECTORY/elsewhere.wasm, sha256: {} }}", "00".repeat(32));
+    let policy = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/policies/grpc.yaml");
+    let (code, told) =
+        check(&format!("{GOOD}policy: {{ file: {policy} }}\nfilters: {{ http: {filter} }}\n"));
+    assert_eq!(code, Some(0), "it may lie in Envoy's file system only: {told}");
+    assert!(told.contains("good") && told.contains("its sha256 is not checked"), "{told}");
+}
+
+#[test]
+fn whoever_reads_the_schema_may_leave_early() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = Command::new(env!("CARGO_BIN_EXE_sds-server"))
+        .arg("schema")
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .spawn()
+        .and_then(std::process::Child::wait_with_output)
+        .expect("the program starts");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
 }
 
 #[test]
