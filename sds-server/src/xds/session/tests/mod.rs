@@ -3,6 +3,7 @@
 mod checklist;
 mod envoy;
 mod fuzz;
+mod names;
 mod quarantine;
 mod spire;
 
