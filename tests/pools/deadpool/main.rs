@@ -3,7 +3,7 @@
 use std::{env, time::Duration};
 
 use anyhow::Result;
-use deadpool_postgres::{Manager, Pool, Runtime};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 use tokio_postgres::{Config, NoTls};
@@ -26,10 +26,13 @@ async fn main() -> Result<()> {
         .user(env::var("PGUSER")?)
         .dbname(env::var("PGDATABASE")?);
     let size = env::var("POOL_SIZE")?.parse()?;
-    let pool = Pool::builder(Manager::new(config, NoTls))
-        .max_size(size)
-        .runtime(Runtime::Tokio1)
-        .build()?;
+    // By default it asks nobody whether a connection still runs.
+    let recycling_method = match env::var("POOL_RECYCLING").as_deref() {
+        Ok("verified") => RecyclingMethod::Verified,
+        _ => RecyclingMethod::default(),
+    };
+    let manager = Manager::from_config(config, NoTls, ManagerConfig { recycling_method });
+    let pool = Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1).build()?;
     let workers = (0..2 * size).map(|_| {
         let pool = pool.clone();
         tokio::spawn(async move {

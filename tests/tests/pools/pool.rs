@@ -24,16 +24,19 @@ pub(crate) enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Deadpool,
+    /// The same, asking whether a connection still runs before it is handed out.
+    DeadpoolVerified,
     Pgxpool,
     HikariCp,
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Deadpool, Self::Pgxpool, Self::HikariCp];
+    const ALL: [Self; 4] = [Self::Deadpool, Self::DeadpoolVerified, Self::Pgxpool, Self::HikariCp];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Deadpool => "deadpool",
+            Self::DeadpoolVerified => "deadpool, verified",
             Self::Pgxpool => "pgxpool",
             Self::HikariCp => "HikariCP",
         }
@@ -47,7 +50,7 @@ impl Kind {
 
     fn program(self, programs: &Programs) -> Result<(PathBuf, Vec<String>)> {
         Ok(match self {
-            Self::Deadpool => (programs.own("pool-deadpool")?, vec![]),
+            Self::Deadpool | Self::DeadpoolVerified => (programs.own("pool-deadpool")?, vec![]),
             Self::Pgxpool => (programs.pool("pgxpool/load")?, vec![]),
             Self::HikariCp => {
                 let folder = programs.pool("hikaricp")?;
@@ -89,7 +92,7 @@ impl fmt::Display for Since {
 }
 
 impl Pool {
-    /// Starts all three, as `user` of the sidecar at `address`.
+    /// Starts all of them, as `user` of the sidecar at `address`.
     pub(crate) fn all(mesh: &Mesh, address: SocketAddr, user: &str) -> Result<Vec<Self>> {
         let start = |kind: Kind| {
             let (program, arguments) = kind.program(&mesh.stage.programs)?;
@@ -100,6 +103,7 @@ impl Pool {
                 .env("PGUSER", user)
                 .env("PGDATABASE", "customers")
                 .env("POOL_SIZE", SIZE.to_string())
+                .env("POOL_RECYCLING", if kind == Kind::DeadpoolVerified { "verified" } else { "" })
                 .start(&mesh.stage)?;
             Ok(Self { kind, process, outcomes: Vec::new(), read: 0 })
         };

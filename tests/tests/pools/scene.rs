@@ -1,4 +1,4 @@
-//! A mesh, and three pools at work in it.
+//! A mesh, and pools at work in it.
 
 use std::{collections::BTreeSet, net::SocketAddr};
 
