@@ -25,7 +25,7 @@ async fn a_server_is_checked_over_the_network_without_tls_or_not_at_all() {
         assert_eq!(run.code, Some(0), "{options}: {run:?}");
     }
     for (kind, options, told) in [
-        ("hostssl", "", "has no way in without TLS, which signet doesn't speak"),
+        ("hostssl", "", "has no way in for this user without TLS, which signet doesn't speak"),
         ("host", "?sslmode=require", "TLS is asked for, which signet doesn't speak"),
         ("host", "?sslmode=verify-full", "TLS is asked for, which signet doesn't speak"),
     ] {

@@ -10,7 +10,7 @@ use e2e::{
     until,
 };
 
-use crate::scene::{POLICY, Wire, no_backends, svid, taken_by};
+use crate::scene::{POLICY, Wire, counted, no_backends, svid, taken_by};
 
 /// As many client bytes make the filter trap, or take memory until there is none.
 const TRAP: usize = 13;
@@ -101,6 +101,8 @@ async fn a_filter_that_traps_lets_nobody_in_and_is_replaced() {
         println!("serves again after {:?}", trapped.elapsed());
     }
     no_backends(&mesh).await;
+    // What a filter held when it trapped, nobody counts off any more: the book says so.
+    assert!(counted(&mesh, "connections").await >= TIMES as u64);
     // Each backend was for somebody with a rule; the harness' own psql asked for some.
     let by_psql = mesh.postgres.log().matches("application_name=psql").count();
     assert!(mesh.postgres.backends_forked() - forked <= welcome + by_psql);

@@ -28,7 +28,7 @@ pub(crate) enum ConnectError {
     Tls,
     /// The server wants TLS.
     #[error(
-        "Postgres at {at} has no way in without TLS, which signet doesn't speak to it; run it where its Unix socket is, or through a tunnel"
+        "Postgres at {at} has no way in for this user without TLS, which signet doesn't speak to it; run it where its Unix socket is, or through a tunnel"
     )]
     TlsOnly {
         /// The hosts that were tried.
@@ -60,8 +60,11 @@ pub(super) fn connect(url: Option<&str>) -> Result<Client, ConnectError> {
     }
     config.connect(NoTls).map_err(|source| {
         let at = hosts(&config);
-        // The words of a line of `pg_hba.conf` that is missing, or that rejects.
-        let wants_tls = source.as_db_error().is_some_and(|e| e.message().contains("no encryption"));
+        // Postgres' words where no line of `pg_hba.conf` lets in, or one rejects; over a Unix socket too.
+        let wants_tls = source.as_db_error().is_some_and(|error| {
+            let message = error.message();
+            message.contains("no encryption") && !message.contains("host \"[local]\"")
+        });
         if wants_tls {
             ConnectError::TlsOnly { at, source }
         } else {
