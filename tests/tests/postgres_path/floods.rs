@@ -113,6 +113,9 @@ async fn half_open_connections_leave_nothing_behind() {
         memory.push(mesh.sidecar(Workload::Db).envoy.resident_memory().unwrap());
     }
     assert_eq!(by_strangers(), forked);
+    let envoy = &mesh.sidecar(Workload::Db).envoy;
+    let line = envoy.logged(0, |line| line["reason"] == "startup_overdue").await.unwrap();
+    assert_eq!(line["spiffe_id"], Workload::Client.spiffe_id().as_str());
     // Whoever has a rule still gets in.
     let mut wire = Wire::session(&mesh, &svid(&mesh, Workload::Report)).await;
     assert_eq!(wire.value("select 1").await, "1");

@@ -4,7 +4,7 @@ use e2e::{
     FetchedSvid, Mesh, PostgresVersion, Workload,
     startup::{self, PROTOCOL_3_0, PROTOCOL_3_2, message_of, ssl_request},
 };
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::scene::{POLICY, Wire, mesh, no_backends, svid};
 
@@ -101,6 +101,8 @@ const CASES: &[Case] = &[
     (&[], "show application_name", Ok(ID)),
     (&[("application_name", "psql")], "show application_name", Ok("psql")),
     (&[("options", "--Application-Name=x")], "show application_name", Ok("x")),
+    // Cut by Postgres, as it would be without us.
+    (&[("application_name", TOO_LONG)], "show application_name", Ok(LONGEST)),
 ];
 
 async fn start_ups_say_what_they_may(version: PostgresVersion) {
@@ -117,6 +119,7 @@ async fn start_ups_say_what_they_may(version: PostgresVersion) {
     assert_eq!(mesh.postgres.backends_forked(), forked + sessions);
     versions_are_relayed(&mesh, &svid, version).await;
     broken_packets_end_as_in_postgres(&mesh, &svid).await;
+    who_leaves_amid_its_start_up_is_gone(&mesh, &svid).await;
     no_backends(&mesh).await;
 }
 
@@ -193,4 +196,16 @@ async fn broken_packets_end_as_in_postgres(mesh: &Mesh, svid: &FetchedSvid) {
         assert_eq!(word, expected, "{packet:?}");
     }
     assert_eq!(mesh.postgres.backends_forked(), forked);
+}
+
+/// At once, and not when its time is over.
+async fn who_leaves_amid_its_start_up_is_gone(mesh: &Mesh, svid: &FetchedSvid) {
+    let packet = startup::message(&[("user", "customers_reader"), ("database", "customers")]);
+    let mut wire = Wire::connect(mesh, svid).await;
+    wire.send(&packet[..packet.len() - 1]).await;
+    wire.stream.shutdown().await.unwrap();
+    assert_eq!(wire.last_word().await, None);
+    let envoy = &mesh.sidecar(Workload::Db).envoy;
+    let line = envoy.logged(0, |line| line["reason"] == "startup_cut_short").await.unwrap();
+    assert_eq!((&line["spiffe_id"], &line["decision"]), (&ID.into(), &"refuse".into()));
 }
