@@ -8,44 +8,56 @@ pub(super) type Key = [u32; 3];
 /// Rules by their alternatives. Rules of one key stand in the order of their numbers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Alternatives {
-    /// Each key, and where its rules start.
-    keys: Vec<(Key, u32)>,
-    rules: Vec<u32>,
+    keys: Vec<Entry>,
+    /// The rules of keys that have several, one key's after the other's.
+    several: Vec<u32>,
     table: Table,
+}
+
+/// A key and its rules. Most keys have one, which stands here.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    key: Key,
+    /// The rule, or where in `several` the rules start.
+    first: u32,
+    /// How many rules there are.
+    count: u32,
 }
 
 impl Alternatives {
     pub(super) fn new(mut filed: Vec<(Key, u32)>) -> Self {
         filed.sort_unstable();
         filed.dedup();
-        let mut all = Self { rules: Vec::with_capacity(filed.len()), ..Self::default() };
-        for (key, rule) in filed {
-            if all.keys.last().is_none_or(|(last, _)| *last != key) {
-                let number = super::number(all.keys.len());
-                all.keys.push((key, super::number(all.rules.len())));
-                let keys = &all.keys;
-                let hash_of = |i: u32| keys.get(i as usize).map_or(0, |(key, _)| hash(*key));
-                all.table.insert(hash(key), number, hash_of);
+        let mut all = Self::default();
+        for group in filed.chunk_by(|(a, _), (b, _)| a == b) {
+            let Some(&(key, only)) = group.first() else { continue };
+            let mut first = only;
+            if group.len() > 1 {
+                first = super::number(all.several.len());
+                all.several.extend(group.iter().map(|(_, rule)| *rule));
             }
-            all.rules.push(rule);
+            all.table.insert(hash(key), super::number(all.keys.len()));
+            all.keys.push(Entry { key, first, count: super::number(group.len()) });
         }
         all
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+        self.keys.is_empty()
     }
 
     /// The rules that have these three patterns.
     pub(super) fn rules(&self, key: Key) -> &[u32] {
-        let is_it = |i: u32| self.keys.get(i as usize).is_some_and(|(known, _)| *known == key);
-        let found = self.table.find(hash(key), is_it).and_then(|i| {
-            let start = self.keys.get(i as usize)?.1 as usize;
-            let next = self.keys.get(i.saturating_add(1) as usize);
-            let end = next.map_or(self.rules.len(), |(_, start)| *start as usize);
-            self.rules.get(start..end)
-        });
-        found.unwrap_or_default()
+        let entry = |i: u32| self.keys.get(i as usize);
+        let found = self.table.find(hash(key), |i| entry(i).is_some_and(|entry| entry.key == key));
+        match found.and_then(entry) {
+            None => &[],
+            Some(Entry { first, count: 1, .. }) => std::slice::from_ref(first),
+            Some(Entry { first, count, .. }) => {
+                let start = *first as usize;
+                self.several.get(start..start.saturating_add(*count as usize)).unwrap_or_default()
+            }
+        }
     }
 }
 

@@ -1,13 +1,25 @@
 //! A hash table of numbers, whose keys stand elsewhere.
 
-/// An empty slot.
-const FREE: u32 = u32::MAX;
+/// A number and the hash of its key: so what stands elsewhere is looked at where it is most likely the one.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    hash: u32,
+    number: u32,
+}
 
-/// Open addressing with linear probing, at most half full.
+impl Slot {
+    const FREE: Self = Self { hash: 0, number: u32::MAX };
+
+    const fn is_free(self) -> bool {
+        self.number == Self::FREE.number
+    }
+}
+
+/// Open addressing with linear probing, at most three quarters full.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
     /// A power of two of them, or none.
-    slots: Vec<u32>,
+    slots: Vec<Slot>,
     used: usize,
 }
 
@@ -16,34 +28,37 @@ impl Table {
     pub(super) fn find(&self, hash: u32, is_it: impl Fn(u32) -> bool) -> Option<u32> {
         let mut at = self.start(hash);
         loop {
-            match *self.slots.get(at)? {
-                FREE => return None,
-                number if is_it(number) => return Some(number),
-                _ => at = self.after(at),
+            let slot = *self.slots.get(at)?;
+            if slot.is_free() {
+                return None;
             }
+            if slot.hash == hash && is_it(slot.number) {
+                return Some(slot.number);
+            }
+            at = self.after(at);
         }
     }
 
-    /// Adds a number that isn't there yet. `hash_of` tells the hash of those that are.
-    pub(super) fn insert(&mut self, hash: u32, number: u32, hash_of: impl Fn(u32) -> u32) {
+    /// Adds a number that isn't there yet.
+    pub(super) fn insert(&mut self, hash: u32, number: u32) {
         self.used = self.used.saturating_add(1);
-        if self.used.saturating_mul(2) > self.slots.len() {
+        if self.used.saturating_mul(4) > self.slots.len().saturating_mul(3) {
             let size = self.slots.len().saturating_mul(2).max(8);
-            let old = std::mem::replace(&mut self.slots, vec![FREE; size]);
-            for number in old.into_iter().filter(|number| *number != FREE) {
-                self.put(hash_of(number), number);
+            let old = std::mem::replace(&mut self.slots, vec![Slot::FREE; size]);
+            for slot in old.into_iter().filter(|slot| !slot.is_free()) {
+                self.put(slot);
             }
         }
-        self.put(hash, number);
+        self.put(Slot { hash, number });
     }
 
-    fn put(&mut self, hash: u32, number: u32) {
-        let mut at = self.start(hash);
-        while self.slots.get(at).is_some_and(|slot| *slot != FREE) {
+    fn put(&mut self, new: Slot) {
+        let mut at = self.start(new.hash);
+        while self.slots.get(at).is_some_and(|slot| !slot.is_free()) {
             at = self.after(at);
         }
         if let Some(slot) = self.slots.get_mut(at) {
-            *slot = number;
+            *slot = new;
         }
     }
 
@@ -92,7 +107,7 @@ mod tests {
         let mut table = Table::default();
         assert_eq!(table.find(hash("key 1"), |n| key(n) == "key 1"), None);
         for number in 0..1000 {
-            table.insert(hash(key(number)), number, |n| hash(key(n)));
+            table.insert(hash(key(number)), number);
         }
         for number in 0..1000 {
             assert_eq!(table.find(hash(key(number)), |n| key(n) == key(number)), Some(number));

@@ -48,42 +48,56 @@ impl Octets for &[u8] {
 #[derive(Clone, Debug)]
 pub(super) struct Trie {
     nodes: Vec<Node>,
-    edges: Vec<Edge>,
-    edge_table: Table,
-    literals: Vec<u8>,
+    /// Nodes by their parent and literal.
+    children: Table,
+    /// The literals that have no room in their node.
+    long_literals: Vec<u8>,
     patterns: u32,
     /// Whether a pattern's rest may be no segment at all.
     empty_rest: bool,
 }
 
-/// What may follow the segments so far, besides literals. [`NONE`] where nothing.
+/// How one comes here, and what may follow besides literals. [`NONE`] where nothing.
+///
+/// Half a cache line, and all that a literal segment looks at besides one slot of the table: what a decision costs among
+/// many rules is what isn't in the cache.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
 struct Node {
+    /// The node before.
+    parent: u32,
     /// The node after any one segment.
     one: u32,
     /// The pattern that takes the rest.
     rest: u32,
     /// The pattern that ends here.
     end: u32,
+    /// The literal that leads here.
+    literal: Literal,
 }
 
-/// From a node by a literal to another one.
+/// A literal, here where it is short.
 #[derive(Clone, Copy, Debug)]
-struct Edge {
-    parent: u32,
-    child: u32,
-    hash: u32,
-    /// The literal: where it starts and ends in `literals`.
-    literal: (u32, u32),
+enum Literal {
+    Short {
+        length: u8,
+        octets: [u8; SHORT],
+    },
+    /// Where it starts and ends in `long_literals`.
+    Long {
+        bounds: [[u8; 4]; 2],
+    },
 }
+
+/// The longest literal that a node has room for.
+const SHORT: usize = 14;
 
 impl Trie {
     pub(super) fn new(empty_rest: bool) -> Self {
         Self {
             nodes: vec![Node::EMPTY],
-            edges: Vec::new(),
-            edge_table: Table::default(),
-            literals: Vec::new(),
+            children: Table::default(),
+            long_literals: Vec::new(),
             patterns: 0,
             empty_rest,
         }
@@ -130,7 +144,7 @@ impl Trie {
         mut segments: impl Iterator<Item = T> + Clone,
         found: &mut impl FnMut(u32) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        let Node { one, rest, end } = self.node(node);
+        let Node { one, rest, end, .. } = self.node(node);
         let mut tell = |pattern| match pattern {
             NONE => ControlFlow::Continue(()),
             pattern => found(pattern),
@@ -149,29 +163,19 @@ impl Trie {
     }
 
     fn child<T: Octets>(&self, node: u32, segment: T) -> Option<u32> {
-        let hash = hash(node, segment);
-        let edge = self.edge_table.find(hash, |edge| {
-            self.edge(edge).is_some_and(|edge| {
-                edge.hash == hash && edge.parent == node && segment.is(self.literal(edge))
-            })
-        });
-        edge.and_then(|edge| self.edge(edge)).map(|edge| edge.child)
+        self.children.find(hash(node, segment), |child| {
+            let child = self.nodes.get(child as usize);
+            child.is_some_and(|child| child.parent == node && segment.is(self.octets_of(child)))
+        })
     }
 
     fn child_or_new(&mut self, node: u32, literal: &[u8]) -> u32 {
         if let Some(child) = self.child(node, literal) {
             return child;
         }
-        let hash = hash(node, literal);
-        let start = super::number(self.literals.len());
-        self.literals.extend_from_slice(literal);
-        let child = self.new_node();
-        let literal = (start, super::number(self.literals.len()));
-        let edge = super::number(self.edges.len());
-        self.edges.push(Edge { parent: node, child, hash, literal });
-        let edges = &self.edges;
-        self.edge_table
-            .insert(hash, edge, |edge| edges.get(edge as usize).map_or(0, |edge| edge.hash));
+        let literal_here = self.literal(literal);
+        let child = self.new_node(Node { parent: node, literal: literal_here, ..Node::EMPTY });
+        self.children.insert(hash(node, literal), child);
         child
     }
 
@@ -180,15 +184,15 @@ impl Trie {
         if one != NONE {
             return one;
         }
-        let new = self.new_node();
+        let new = self.new_node(Node::EMPTY);
         if let Some(node) = self.nodes.get_mut(node as usize) {
             node.one = new;
         }
         new
     }
 
-    fn new_node(&mut self) -> u32 {
-        self.nodes.push(Node::EMPTY);
+    fn new_node(&mut self, node: Node) -> u32 {
+        self.nodes.push(node);
         super::number(self.nodes.len().saturating_sub(1))
     }
 
@@ -196,13 +200,31 @@ impl Trie {
         self.nodes.get(node as usize).copied().unwrap_or(Node::EMPTY)
     }
 
-    fn edge(&self, edge: u32) -> Option<&Edge> {
-        self.edges.get(edge as usize)
+    /// A literal, kept.
+    fn literal(&mut self, literal: &[u8]) -> Literal {
+        let mut octets = [0; SHORT];
+        if let (Some(room), Ok(length)) =
+            (octets.get_mut(..literal.len()), u8::try_from(literal.len()))
+        {
+            room.copy_from_slice(literal);
+            return Literal::Short { length, octets };
+        }
+        let start = super::number(self.long_literals.len());
+        self.long_literals.extend_from_slice(literal);
+        let end = super::number(self.long_literals.len());
+        Literal::Long { bounds: [start, end].map(u32::to_ne_bytes) }
     }
 
-    fn literal(&self, edge: &Edge) -> &[u8] {
-        let (start, end) = edge.literal;
-        self.literals.get(start as usize..end as usize).unwrap_or_default()
+    /// The literal that leads to a node.
+    fn octets_of<'a>(&'a self, node: &'a Node) -> &'a [u8] {
+        let found = match &node.literal {
+            Literal::Short { length, octets } => octets.get(..usize::from(*length)),
+            Literal::Long { bounds } => {
+                let [start, end] = bounds.map(|bound| u32::from_ne_bytes(bound) as usize);
+                self.long_literals.get(start..end)
+            }
+        };
+        found.unwrap_or_default()
     }
 }
 
@@ -213,8 +235,17 @@ impl Default for Trie {
 }
 
 impl Node {
-    const EMPTY: Self = Self { one: NONE, rest: NONE, end: NONE };
+    /// The root, or what comes after any one segment.
+    const EMPTY: Self = Self {
+        parent: NONE,
+        one: NONE,
+        rest: NONE,
+        end: NONE,
+        literal: Literal::Short { length: 0, octets: [0; SHORT] },
+    };
 }
+
+const _: () = assert!(size_of::<Node>() == 32, "half a cache line");
 
 fn hash(node: u32, segment: impl Octets) -> u32 {
     segment.hashed(Hash::new()).number(node).finish()
