@@ -24,6 +24,9 @@ pub(super) fn unreachable<'d>(
     for rule in rules.http.iter().rev() {
         let shadow = rule.mode == Mode::Shadow;
         let near = neighbours.near(rule, shadow);
+        if is_alone(rule, &near) && rule.matches_something() {
+            continue;
+        }
         let place = &document.http_rules()[rule.index].place;
         if rule.effect == Effect::Deny {
             let others: Vec<_> = near
@@ -47,11 +50,19 @@ pub(super) fn unreachable<'d>(
     }
     for rule in &rules.postgres {
         let near = neighbours.near(rule, false);
+        if is_alone(rule, &near) {
+            continue;
+        }
         let place = &document.postgres_rules()[rule.index].place;
         let found = blocked(Region::alternatives(rule), rule, &near);
         warnings.extend(told(found, rule, place, &near, false));
     }
     warnings
+}
+
+/// Whether no other rule may decide about anything that the rule matches.
+fn is_alone(rule: &Rule<'_>, near: &[&Rule<'_>]) -> bool {
+    near.iter().all(|other| other.index == rule.index)
 }
 
 /// What is said of a rule whose blockers were searched.

@@ -105,6 +105,16 @@ impl<'d> Rule<'d> {
         }
     }
 
+    /// Whether some request surely fits all clauses: a path and a method that goes with it. All other clauses don't
+    /// depend on each other.
+    pub(crate) fn matches_something(&self) -> bool {
+        let is_path = |path: &Paths<'_>| matches!(path, Paths::Path(_));
+        self.paths.as_ref().is_none_or(|list| list.iter().any(is_path))
+            && self
+                .methods
+                .is_none_or(|list| list.iter().any(|method| method.as_str() != "CONNECT"))
+    }
+
     /// Whether what the rule asks for is known only when a request is there.
     pub(crate) fn looks_at_values(&self) -> bool {
         !self.conditions.is_empty()
