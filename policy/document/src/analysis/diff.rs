@@ -1,10 +1,13 @@
 //! Which decisions two policies give differently.
 
-use signet_policy::{Effect, Mode, PostgresRule};
+use std::collections::HashMap;
+
+use signet_policy::{Effect, HttpRule, IdPattern, Mode, PathPattern, PostgresRule};
 
 use super::decider::{Decider, Neighbours, Rules, decider};
 use crate::case::{Case, Verdict};
 use crate::document::PolicyDocument;
+use crate::read::Addressed;
 use crate::space::{GaveUp, Point, Region, Rule, Search, Step};
 
 /// One way in which decisions differ, with a case that shows it.
@@ -112,34 +115,48 @@ struct Side<'d> {
     document: &'d PolicyDocument,
     rules: &'d Rules<'d>,
     neighbours: Neighbours<'d>,
+    http: HashMap<Core<'d>, Vec<&'d HttpRule>>,
+    postgres: HashMap<Core<'d>, Vec<&'d PostgresRule>>,
+}
+
+/// What tells most rules apart: destinations, callers, and paths or none.
+type Core<'d> = (&'d [IdPattern], &'d [IdPattern], &'d [PathPattern]);
+
+fn http_core(rule: &Addressed<HttpRule>) -> Core<'_> {
+    (&rule.to, &rule.rule.from, rule.rule.paths.as_deref().unwrap_or_default())
+}
+
+fn postgres_core(rule: &Addressed<PostgresRule>) -> Core<'_> {
+    (&rule.to, &rule.rule.from, &[])
 }
 
 impl<'d> Side<'d> {
     fn of(document: &'d PolicyDocument, rules: &'d Rules<'d>) -> Self {
-        Self { document, rules, neighbours: Neighbours::of(rules) }
+        let mut http: HashMap<_, Vec<_>> = HashMap::new();
+        for rule in document.http_rules() {
+            http.entry(http_core(rule)).or_default().push(&rule.rule);
+        }
+        let mut postgres: HashMap<_, Vec<_>> = HashMap::new();
+        for rule in document.postgres_rules() {
+            postgres.entry(postgres_core(rule)).or_default().push(&rule.rule);
+        }
+        Self { document, rules, neighbours: Neighbours::of(rules), http, postgres }
     }
 
     /// Whether this policy has a rule that says the same as one of the other policy.
     fn has_same(&self, other: &Self, rule: &Rule<'_>) -> bool {
         if rule.databases.is_some() {
             let rule = &other.document.postgres_rules()[rule.index];
-            let found = self.document.postgres_rules().iter();
-            let found =
-                found.filter(|found| found.to == rule.to && found.rule.from == rule.rule.from);
-            return found.map(|found| &found.rule).any(|found| {
-                let named = PostgresRule { name: rule.rule.name.clone(), ..found.clone() };
+            let mut alike = self.postgres.get(&postgres_core(rule)).into_iter().flatten();
+            return alike.any(|found| {
+                let named = PostgresRule { name: rule.rule.name.clone(), ..(*found).clone() };
                 named == rule.rule
             });
         }
         let rule = &other.document.http_rules()[rule.index];
-        let found = self.document.http_rules().iter();
-        let found = found.filter(|found| {
-            found.to == rule.to
-                && found.rule.from == rule.rule.from
-                && found.rule.paths == rule.rule.paths
-        });
-        found.map(|found| &found.rule).any(|found| {
-            let named = signet_policy::HttpRule { name: rule.rule.name.clone(), ..found.clone() };
+        let mut alike = self.http.get(&http_core(rule)).into_iter().flatten();
+        alike.any(|found| {
+            let named = HttpRule { name: rule.rule.name.clone(), ..(*found).clone() };
             named == rule.rule
         })
     }
