@@ -154,7 +154,7 @@ async fn http2_floods_hurt_nobody_else() {
 
 #[tokio::test]
 async fn a_hundred_that_never_read_cost_little_and_are_closed() {
-    let rotations = std::env::var("SIGNET_TEST_ROTATIONS").ok();
+    let rotations = std::env::var("SIGNET_ROTATIONS").ok();
     let rotations = rotations.and_then(|number| number.parse().ok()).unwrap_or(200);
     let limits = "limits: { connections_per_peer: 200, slow_reader: 1s }";
     let (server, agent, authority) = serve(limits).await;

@@ -1,5 +1,5 @@
 //! Bodies that are no gRPC, or no requests, against the running program: whatever comes, it answers
-//! and serves on: a few hundred, always the same. `SIGNET_FUZZ_CASES` takes as many others.
+//! and serves on: a few hundred, always the same. `SIGNET_FUZZ_INPUTS` takes as many others, of another seed.
 
 mod support;
 
@@ -94,7 +94,7 @@ fn noise(random: &mut fastrand::Rng) -> Vec<u8> {
 
 #[tokio::test]
 async fn whatever_comes_the_server_answers_and_serves_on() {
-    let wanted = std::env::var("SIGNET_FUZZ_CASES").ok();
+    let wanted = std::env::var("SIGNET_FUZZ_INPUTS").ok();
     let wanted: Option<usize> = wanted.map(|cases| cases.parse().expect("a number of cases"));
     let (cases, seed) = wanted.map_or((400, 47_309), |cases| (cases, fastrand::u64(..)));
     println!("seed {seed}");

@@ -66,7 +66,7 @@ enum Recipe {
         #[command(subcommand)]
         what: bench::Bench,
     },
-    /// Run the long versions of the server's tests: fuzz, floods, rotations, reconnects
+    /// Run the long versions of tests: fuzz, random policies, floods, rotations, reconnects, half-open and silent sessions
     Soak {
         /// Only these parts [default: all]
         #[arg(value_enum)]

@@ -5,61 +5,92 @@ use clap::ValueEnum;
 
 use crate::{
     build,
-    command::cargo,
+    command::{Run, cargo},
     setup::{self, Part},
 };
 
 /// What can be made long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Soak {
-    /// The server's session and gRPC surface: a million random conversations and malformed bodies
+    /// Whatever reads what others write: patterns, slices, documents, requests; Postgres start-ups through the built
+    /// filter; the server's sessions and its gRPC surface
     Fuzz,
+    /// Random policies: the reference, the crate, the filters in wasmtime and in a real Envoy agree
+    Differential,
     /// A hundred peers that never read, through a thousand rotations
     Readers,
     /// Rotations, reconnects, kills and a frozen server, with two real Envoys
     Sds,
+    /// Ten thousand half-open connections to a database's Envoy
+    HalfOpen,
+    /// Every driver's session, silent for an hour
+    Idle,
 }
 
 /// How many inputs unless it is said.
 const INPUTS: u64 = 1_000_000;
 
+/// A document is a thousand times the work of a pattern.
+const INPUTS_TO_A_DOCUMENT: u64 = 100;
+
+/// Forty requests to each.
+const POLICIES: &str = "250";
+
 /// Runs these parts, or all, one after the other; `inputs` is for fuzzing.
 pub(crate) fn run(parts: &[Soak], inputs: Option<u64>) -> Result<()> {
     let parts = if parts.is_empty() { Soak::value_variants() } else { parts };
+    setup::ensure(Part::FOR_TESTS)?;
+    build::everything()?;
     for part in parts {
         match part {
-            Soak::Fuzz => {
-                let inputs = inputs.unwrap_or(INPUTS).to_string();
-                // Optimized: a million in minutes. What overflows shall be noticed all the same.
-                for (target, name) in
-                    [("--lib", "session::tests::fuzz"), ("--test=malformed", "whatever")]
-                {
-                    println!("── soak: {inputs} inputs, {name}");
-                    cargo()
-                        .args(["test", "--release", "--package", "sds-server", target, name])
-                        .env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true")
-                        .env("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true")
-                        .env("SIGNET_FUZZ_CASES", &inputs)
-                        .succeed()?;
-                }
+            Soak::Fuzz => fuzz(inputs.unwrap_or(INPUTS))?,
+            Soak::Differential => test(
+                "random policies",
+                &["-p", "signet-policy", "-p", "e2e", "--test=differential"],
+            )
+            .env("SIGNET_DIFFERENTIAL_POLICIES", POLICIES)
+            .succeed()?,
+            Soak::Readers => test(
+                "peers that never read",
+                &["--profile=soak", "-p", "sds-server", "--test=floods"],
+            )
+            .env("SIGNET_ROTATIONS", "1000")
+            .succeed()?,
+            Soak::Sds => test("SDS with real Envoys", &["-p", "e2e", "--test=sds"])
+                .env("SIGNET_SOAK", "1")
+                .succeed()?,
+            Soak::HalfOpen => {
+                test("half-open connections", &["-p", "e2e", "--test=postgres_path", "half_open"])
+                    .env("SIGNET_HALF_OPEN", "10000")
+                    .succeed()?
             }
-            Soak::Readers => {
-                println!("── soak: peers that never read");
-                cargo()
-                    .args(["test", "--release", "--package", "sds-server", "--test", "floods"])
-                    .env("SIGNET_TEST_ROTATIONS", "1000")
-                    .succeed()?;
-            }
-            Soak::Sds => {
-                setup::ensure(Part::FOR_TESTS)?;
-                build::everything()?;
-                println!("── soak: SDS with real Envoys");
-                cargo()
-                    .args(["test", "--package", "e2e", "--test", "sds"])
-                    .env("SOAK", "1")
-                    .succeed()?;
-            }
+            Soak::Idle => test("silent sessions", &["-p", "e2e", "--test=drivers"])
+                .env("SIGNET_IDLE_SECONDS", "3500")
+                .succeed()?,
         }
     }
     Ok(())
+}
+
+fn fuzz(inputs: u64) -> Result<()> {
+    let documents = inputs.div_ceil(INPUTS_TO_A_DOCUMENT);
+    for (package, target, name, inputs) in [
+        ("signet-policy", "--test=fuzz", "", inputs),
+        ("signet-policy-document", "--test=fuzz", "", documents),
+        ("wasm-host", "--test=pg_role", "fuzz", inputs),
+        ("sds-server", "--lib", "session::tests::fuzz", inputs),
+        ("sds-server", "--test=malformed", "whatever", inputs),
+    ] {
+        let what = format!("{inputs} inputs, {package} {target} {name}");
+        test(&what, &["--profile=soak", "-p", package, target, name])
+            .env("SIGNET_FUZZ_INPUTS", inputs.to_string())
+            .succeed()?;
+    }
+    Ok(())
+}
+
+/// `cargo test` with these arguments, after a line that says what is run.
+fn test(what: &str, arguments: &[&str]) -> Run {
+    println!("── soak: {what}");
+    cargo().arg("test").args(arguments)
 }

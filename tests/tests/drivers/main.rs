@@ -1,5 +1,5 @@
 //! Postgres drivers as they are, through the mesh to PostgreSQL 15 and 18: what each can do, and what
-//! it can't, stands in `docs/drivers.md`; `BLESS=1` writes it anew. `IDLE_SECONDS` makes the idle
+//! it can't, stands in `docs/drivers.md`; `BLESS=1` writes it anew. `SIGNET_IDLE_SECONDS` makes the idle
 //! session a longer one.
 
 mod driver;
@@ -38,8 +38,8 @@ async fn every_driver_works_unchanged() {
 /// Everything that is tried, on one version.
 async fn observe(version: PostgresVersion, at_work: &Semaphore) -> Result<Table> {
     let scene = Scene::set(version).await?;
-    let idle = match std::env::var("IDLE_SECONDS") {
-        Ok(seconds) => seconds.parse().context("IDLE_SECONDS is no number")?,
+    let idle = match std::env::var("SIGNET_IDLE_SECONDS") {
+        Ok(seconds) => seconds.parse().context("SIGNET_IDLE_SECONDS is no number")?,
         Err(_) => IDLE,
     };
     let mut runs: Vec<Run> = Driver::ALL.into_iter().flat_map(runs).collect();

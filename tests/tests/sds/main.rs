@@ -13,7 +13,7 @@ mod rollover;
 mod transports;
 mod withdrawn;
 
-/// One number in the test command, another under `SOAK=1`.
+/// One number in the test command, another under `SIGNET_SOAK=1`.
 fn soak<T>(short: T, long: T) -> T {
-    if std::env::var_os("SOAK").is_some() { long } else { short }
+    if std::env::var_os("SIGNET_SOAK").is_some() { long } else { short }
 }

@@ -1,4 +1,4 @@
-//! Random conversations: some hundreds, always the same. `SIGNET_FUZZ_CASES` takes as many others.
+//! Random conversations: some hundreds, always the same. `SIGNET_FUZZ_INPUTS` takes as many others, of another seed.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -13,7 +13,7 @@ use crate::xds::session::{Protocol, Request, Response, Says};
 const NAMES: [&str; 4] = ["ROOTCA", "default", "spiffe://sni/a", "signet.http"];
 
 fn runs() -> Runs {
-    let wanted = std::env::var("SIGNET_FUZZ_CASES").ok();
+    let wanted = std::env::var("SIGNET_FUZZ_INPUTS").ok();
     let wanted = wanted.map(|cases| cases.parse().expect("a number of cases"));
     let rng_seed = if wanted.is_some() { RngSeed::Random } else { RngSeed::Fixed(47_309) };
     let cases = wanted.unwrap_or(500);
