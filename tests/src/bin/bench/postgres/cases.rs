@@ -1,6 +1,6 @@
 //! What is asked of Postgres, and by which way.
 
-use super::module::Step;
+use super::{module::Step, settings::Setting};
 
 /// What `pgbench` does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,10 @@ impl Load {
         Self::new(Script::TpcB, 1, true),
         Self::new(Script::TpcB, 8, true),
     ];
+
+    /// Under which single settings are measured.
+    pub(super) const OF_SETTINGS: [Self; 2] =
+        [Self::new(Script::Select, 8, false), Self::new(Script::Select, 8, true)];
 
     const fn new(script: Script, clients: u32, connects: bool) -> Self {
         Self { script, clients, connects }
@@ -70,8 +74,8 @@ pub(super) enum Route {
     Tls,
     /// Two Envoys with mutual TLS between them, with a worker per core.
     Envoys(Filter),
-    /// The same as shipped, with one worker each.
-    OneWorker,
+    /// The same as shipped, but for one setting.
+    Tuned(Setting),
     /// `PgBouncer`, with client certificates.
     PgBouncer,
 }
@@ -88,7 +92,7 @@ pub(super) enum Filter {
 }
 
 impl Route {
-    /// In the order in which a round takes them.
+    /// Those that are compared with direct TCP, in the order in which a round takes them.
     pub(super) const ALL: [Self; 9] = [
         Self::Tcp,
         Self::Password,
@@ -97,7 +101,7 @@ impl Route {
         Self::Envoys(Filter::Wasm(Step::Empty)),
         Self::Envoys(Filter::Wasm(Step::Waiting)),
         Self::Envoys(Filter::PgRole),
-        Self::OneWorker,
+        Self::Tuned(Setting::OneWorker),
         Self::PgBouncer,
     ];
 
@@ -111,7 +115,7 @@ impl Route {
             Self::Envoys(Filter::Wasm(Step::Empty)) => "envoys-empty",
             Self::Envoys(Filter::Wasm(Step::Waiting)) => "envoys-waiting",
             Self::Envoys(Filter::PgRole) => "pg-role",
-            Self::OneWorker => "pg-role-one-worker",
+            Self::Tuned(setting) => setting.key(),
             Self::PgBouncer => "pgbouncer",
         }
     }
@@ -126,7 +130,7 @@ impl Route {
             Self::Envoys(Filter::Wasm(Step::Empty)) => "… + empty Wasm module",
             Self::Envoys(Filter::Wasm(Step::Waiting)) => "… that waits for the start-up",
             Self::Envoys(Filter::PgRole) => "two Envoys, pg-role",
-            Self::OneWorker => "… with one worker each",
+            Self::Tuned(setting) => setting.title(),
             Self::PgBouncer => "PgBouncer, certificate",
         }
     }
@@ -140,10 +144,16 @@ pub(super) struct Case {
 }
 
 impl Case {
-    /// All of them, in the order in which a round takes them: the routes in turn under each load.
+    /// All of them, in the order in which a round takes them: the routes in turn under each load, and the settings where
+    /// there is most to gain.
     pub(super) fn all() -> impl Iterator<Item = Self> {
-        let routes = |load| Route::ALL.into_iter().map(move |route| Self { load, route });
-        Load::ALL.into_iter().flat_map(routes)
+        Load::ALL.into_iter().flat_map(|load| {
+            let settings = Setting::ALL.map(Route::Tuned).into_iter();
+            let settings = settings.filter(move |route| {
+                Load::OF_SETTINGS.contains(&load) && !Route::ALL.contains(route)
+            });
+            Route::ALL.into_iter().chain(settings).map(move |route| Self { load, route })
+        })
     }
 
     /// For files and JSON.
@@ -166,9 +176,10 @@ mod tests {
         let mut keys: Vec<String> = Case::all().map(Case::key).collect();
         keys.extend(Load::ALL.map(Load::key));
         keys.extend(Route::ALL.map(|route| route.key().to_owned()));
+        keys.extend(Setting::ALL[1..].iter().map(|setting| setting.key().to_owned()));
         let all = keys.len();
         keys.sort();
         keys.dedup();
-        assert_eq!((keys.len(), all), (all, 8 * 9 + 8 + 9));
+        assert_eq!((keys.len(), all), (all, 8 * 9 + 2 * 6 + 8 + 9 + 6));
     }
 }

@@ -17,6 +17,7 @@ use super::{
     cases::Filter,
     database::{BENCH, Database},
     module::Step,
+    settings::Setting,
 };
 
 /// The life of the SVIDs in seconds: longer than any run.
@@ -41,8 +42,9 @@ pub(super) struct Ground {
 pub(super) struct Envoys {
     /// The caller's and the database's.
     pub(super) ends: [Process; 2],
-    /// The directory of the caller's Unix socket, which libpq takes for a host.
-    pub(super) host: PathBuf,
+    /// Where the caller's listens: the directory of its Unix socket, which libpq takes for a host, or an address.
+    pub(super) host: String,
+    pub(super) port: u16,
 }
 
 impl Ground {
@@ -91,28 +93,48 @@ postgres:
         })
     }
 
-    /// Starts a pair with this filter, and waits until it is ready. No number of workers is one per core.
+    /// Starts a pair with this filter, as shipped but for one setting, and waits until it is ready.
     pub(super) async fn pair(
         &self,
         stage: &Stage,
         key: &str,
         filter: Filter,
-        workers: Option<u32>,
+        setting: Option<Setting>,
     ) -> Result<Envoys> {
+        let workers = setting.and_then(Setting::workers);
+        let front = SocketAddr::from((stage.address, stage.free_port()?));
+        let mut changed = workers.is_some();
+        let mut tune = |configuration: &mut Value| {
+            let before = configuration.clone();
+            setting.inspect(|setting| setting.apply(configuration, front));
+            changed |= *configuration != before;
+        };
         let ingress = SocketAddr::from((stage.address, stage.free_port()?));
         let [caller_server, db_server] = &self.directories;
         let modules = &self.modules;
         let directory = |end: &str| stage.directory(&format!("{key}-{end}"), &stage.accounts.mesh);
         let (host, behind) = (directory("caller")?, directory("db")?);
         let caller = self.filled_in(stage, "client-proxy", caller_server, &host, ingress)?;
+        let caller = caller.mutate(&mut tune)?;
         let db = self
             .filled_in(stage, "db-proxy", db_server, &behind, ingress)?
-            .mutate(|configuration| replace_filter(configuration, filter, modules))?;
+            .mutate(|configuration| replace_filter(configuration, filter, modules))?
+            .mutate(&mut tune)?;
+        if setting.is_some() && !changed {
+            bail!("the bootstraps have nothing that {setting:?} would change");
+        }
         let mut db = start(stage, &format!("{key}-db"), &db, &behind, workers)?;
         let mut caller = start(stage, &format!("{key}-caller"), &caller, &host, workers)?;
         ready(&mut db, &behind).await?;
         ready(&mut caller, &host).await?;
-        Ok(Envoys { ends: [caller, db], host })
+        let ends = [caller, db];
+        Ok(match setting {
+            Some(Setting::Loopback) => {
+                Envoys { ends, host: front.ip().to_string(), port: front.port() }
+            }
+            // The bootstrap names its socket as Postgres would.
+            _ => Envoys { ends, host: host.display().to_string(), port: 5432 },
+        })
     }
 
     fn filled_in(

@@ -14,6 +14,7 @@ mod pgbench;
 mod plot;
 mod report;
 mod sample;
+mod settings;
 mod table;
 
 use std::{fs, time::Instant};
@@ -36,6 +37,7 @@ use envoys::Ground;
 use pgbench::{Length, Target};
 use report::Report;
 use sample::Sample;
+use settings::Setting;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -84,8 +86,8 @@ pub(crate) async fn run(options: &PostgresOptions) -> Result<()> {
     let database = Database::start(&stage, &authority, pace.scale).await?;
     let ground = Ground::lay(&stage, &database).await?;
     let mut ways = Vec::new();
-    for route in Route::ALL {
-        if cases.iter().any(|case| case.route == route) {
+    for route in cases.iter().map(|case| case.route) {
+        if !ways.iter().any(|way: &Way| way.route == route) {
             let way = Way::open(&stage, route, &database, &ground, &authority, &client).await;
             ways.push(way.with_context(|| format!("route {}", route.key()))?);
             println!("ready: {}", route.title());
@@ -115,7 +117,10 @@ fn chosen(options: &Options) -> Result<Vec<Case>> {
     let keys = &options.cases;
     if let Some(unknown) = keys.iter().find(|key| !Case::all().any(|case| case.is_named(key))) {
         let loads = Load::ALL.map(Load::key).join(", ");
-        let routes = Route::ALL.map(Route::key).join(", ");
+        let settings = Setting::ALL.map(Route::Tuned).into_iter();
+        let settings = settings.filter(|route| !Route::ALL.contains(route));
+        let routes: Vec<&str> = Route::ALL.into_iter().chain(settings).map(Route::key).collect();
+        let routes = routes.join(", ");
         bail!(
             "there is no case {unknown}; there are LOAD-ROUTE, LOAD and ROUTE, with the loads {loads} and the routes {routes}"
         );
@@ -165,15 +170,14 @@ impl Way {
                 (target, Vec::new())
             }
             Route::Tls => (Target { settings: certified, ..direct }, Vec::new()),
-            Route::Envoys(_) | Route::OneWorker => {
-                let (filter, workers) = match route {
-                    Route::Envoys(filter) => (filter, None),
-                    _ => (Filter::PgRole, Some(1)),
-                };
-                let envoys = ground.pair(stage, route.key(), filter, workers).await?;
-                let host = envoys.host.display().to_string();
-                // The bootstrap names its socket as Postgres would.
-                (Target { host, port: 5432, ..direct }, envoys.ends.into())
+            Route::Envoys(filter) => {
+                let envoys = ground.pair(stage, route.key(), filter, None).await?;
+                (Target { host: envoys.host, port: envoys.port, ..direct }, envoys.ends.into())
+            }
+            Route::Tuned(setting) => {
+                let pair = ground.pair(stage, route.key(), Filter::PgRole, Some(setting));
+                let envoys = pair.await?;
+                (Target { host: envoys.host, port: envoys.port, ..direct }, envoys.ends.into())
             }
             Route::PgBouncer => {
                 let mesh = &stage.accounts.mesh;

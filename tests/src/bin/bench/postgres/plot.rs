@@ -112,7 +112,7 @@ fn colour(route: Route) -> &'static str {
         Route::Envoys(Filter::Wasm(Step::Empty)) => "#d4a6c8",
         Route::Envoys(Filter::Wasm(Step::Waiting)) => "#b07aa1",
         Route::Envoys(Filter::PgRole) => "#1f5fbf",
-        Route::OneWorker => "#4e79c7",
+        Route::Tuned(_) => "#4e79c7",
         Route::PgBouncer => "#f28e2b",
     }
 }

@@ -4,9 +4,11 @@ use std::fmt::Write;
 
 use super::{
     Figures,
-    cases::{Load, Route},
+    cases::{Case, Filter, Load, Route},
     pgbench::Length,
     report::Report,
+    sample::Sample,
+    settings::Setting,
 };
 use crate::{
     figures::shown,
@@ -82,34 +84,49 @@ common names of their certificates, and Postgres knows only PgBouncer.
 
 ## What was tried to make the hop cheap
 
-On the bootstraps without our filter, beside other work on the same machine. So only this is told: the CPU of both Envoys per
-transaction, as the median of the ratios to the bootstraps as they are, in turn in rounds of one second (3 rounds steady, 8 to 18
-connecting, of the preconnecting 2). Below 0.1 steady and 0.05 connecting it is noise.
+Each setting alone, in both Envoys, with pg-role; ratios to the bootstraps as they are, of transactions per second and of the CPU
+of both Envoys per transaction. Steady and connecting are `-S` with 8 clients. Ratios within 0.03 of 1 are noise.
 
-| setting | steady `-S`, 8 clients | connecting `-S`, 8 clients | kept |
-| --- | ---: | ---: | --- |
-| one worker instead of one per core (`--concurrency 1`) | 0.77 | 0.93 | a choice of the command line, for whoever has few connections; transactions/s are above |
-| key exchange by X25519 alone (`ecdh_curves`), not Envoy's default X25519MLKEM768 | 0.96 | 0.94 | no: the default keeps recorded traffic safe from quantum computers |
-| … by P-256 alone | 0.93 | 0.92 | no, likewise |
-| loopback TCP instead of the Unix socket between client and its Envoy | 1.00 | 0.97 | no: a socket's permissions say who may use it |
-| no access logs | 0.98 | 1.01 | no: they cost nothing that shows |
-| no second wall (RBAC) and no filter state | 0.96 | 1.00 | no, likewise; pg-role needs the latter |
-| no check of the server's exact SPIFFE ID | 1.02 | 1.01 | no, likewise |
-| buffer limits of 16 KiB / 128 KiB / 1 MiB instead of 32 KiB | 0.96 / – / 0.92 | 1.04 / 1.05 / 1.04 | no: nothing beyond noise, with results of 20 MB neither |
-| `exact_balance` of connections among workers | 0.96 | 1.03 | no |
-| `max_early_data_bytes` at the client's Envoy | – | 1.01 | no |
-| pg-role's log lines off (`wasm:warning`), against pg-role with them | 1.04 | 0.96 | no: they are the audit |
-| `preconnect_policy` towards the database | 0.98 | 1.07 | no: it opens connections ahead that nobody may ever use, and a client got one that had been closed meanwhile |
-
+{}
 `TCP_NODELAY` is Envoy's default on every connection. Resuming TLS sessions would spare most of a handshake; it stays off, as a
-resumed session skips the client's certificate.
+resumed session skips the client's certificate. Early data (`max_early_data_bytes`), `preconnect_policy` towards the database,
+and doing without the second wall were tried too: nothing beyond noise, and preconnecting gave a client a connection that had
+been closed meanwhile.
 
 ## Cases
 
 {}",
         row::table(rows),
+        settings(report.figures),
         cases(report.figures),
     )
+}
+
+/// What each setting makes of pg-role's way, where both were measured.
+fn settings(figures: &[Figures]) -> String {
+    let median = |load, route| {
+        let case = Case { load, route };
+        figures.iter().find(|figures| figures.case == case).map(|figures| &figures.median)
+    };
+    let mut text =
+        "| setting | steady: transactions/s | CPU | connecting: transactions/s | CPU | shipped |\n\
+                    | --- | ---: | ---: | ---: | ---: | --- |\n"
+            .to_owned();
+    for setting in Setting::ALL {
+        let _ = write!(text, "| {} |", setting.what());
+        for load in Load::OF_SETTINGS {
+            let tuned = median(load, Route::Tuned(setting));
+            let shipped = median(load, Route::Envoys(Filter::PgRole));
+            let ratio = |of: fn(&Sample) -> Option<f64>| {
+                let ratio = tuned.and_then(of).zip(shipped.and_then(of));
+                ratio.map_or("–".to_owned(), |(tuned, shipped)| format!("{:.2}", tuned / shipped))
+            };
+            let (tps, cpu) = (ratio(|it| Some(it.tps)), ratio(|it| it.proxy_us));
+            let _ = write!(text, " {tps} | {cpu} |");
+        }
+        let _ = writeln!(text, " {} |", setting.verdict());
+    }
+    text
 }
 
 /// A table per load.
