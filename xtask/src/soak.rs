@@ -42,32 +42,33 @@ pub(crate) fn run(parts: &[Soak], inputs: Option<u64>) -> Result<()> {
     setup::ensure(Part::FOR_TESTS)?;
     build::everything()?;
     for part in parts {
-        match part {
-            Soak::Fuzz => fuzz(inputs.unwrap_or(INPUTS))?,
-            Soak::Differential => test(
-                "random policies",
-                &["-p", "signet-policy", "-p", "e2e", "--test=differential"],
-            )
-            .env("SIGNET_DIFFERENTIAL_POLICIES", POLICIES)
-            .succeed()?,
-            Soak::Readers => test(
-                "peers that never read",
-                &["--profile=soak", "-p", "sds-server", "--test=floods"],
-            )
-            .env("SIGNET_ROTATIONS", "1000")
-            .succeed()?,
-            Soak::Sds => test("SDS with real Envoys", &["-p", "e2e", "--test=sds"])
-                .env("SIGNET_SOAK", "1")
-                .succeed()?,
-            Soak::HalfOpen => {
-                test("half-open connections", &["-p", "e2e", "--test=postgres_path", "half_open"])
-                    .env("SIGNET_HALF_OPEN", "10000")
-                    .succeed()?
+        let long = match part {
+            Soak::Fuzz => {
+                fuzz(inputs.unwrap_or(INPUTS))?;
+                continue;
             }
-            Soak::Idle => test("silent sessions", &["-p", "e2e", "--test=drivers"])
-                .env("SIGNET_IDLE_SECONDS", "3500")
-                .succeed()?,
-        }
+            Soak::Differential => {
+                let packages = ["-p", "signet-policy", "-p", "e2e", "--test=differential"];
+                test("random policies", &packages).env("SIGNET_DIFFERENTIAL_POLICIES", POLICIES)
+            }
+            Soak::Readers => {
+                let floods = ["--profile=soak", "-p", "sds-server", "--test=floods"];
+                test("peers that never read", &floods).env("SIGNET_ROTATIONS", "1000")
+            }
+            Soak::Sds => {
+                let scenarios = ["-p", "e2e", "--test=sds"];
+                test("SDS with real Envoys", &scenarios).env("SIGNET_SOAK", "1")
+            }
+            Soak::HalfOpen => {
+                let floods = ["-p", "e2e", "--test=postgres_path", "half_open"];
+                test("half-open connections", &floods).env("SIGNET_HALF_OPEN", "10000")
+            }
+            Soak::Idle => {
+                let drivers = ["-p", "e2e", "--test=drivers"];
+                test("silent sessions", &drivers).env("SIGNET_IDLE_SECONDS", "3500")
+            }
+        };
+        long.succeed()?;
     }
     Ok(())
 }
