@@ -8,7 +8,8 @@
 //! both together, a certificate and the bundle beside it. So what it refuses then is only a
 //! suspect. The culprit's good bytes heal it, and the suspects are tried once more. What holds the
 //! same as the culprit is no suspect: the same bad certificate has several names, and sent once
-//! more Envoy would ACK it.
+//! more Envoy would ACK it. Streams are heard in any order: what was sent before the healing and is heard
+//! to be refused after it was refused beside the culprit, too.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -45,6 +46,8 @@ struct Refused {
     at: Instant,
     times: u8,
     standing: Standing,
+    /// When the Envoy accepted the good bytes of before in its place.
+    healed: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,14 +68,15 @@ impl Quarantine {
     /// How often an Envoy that has nothing is sent the same refused bytes.
     const TRIES: u8 = 3;
 
-    /// Remembers that `envoy` refused these bytes, and why.
+    /// Remembers that `envoy` refused these bytes, and why; not where it did so beside a culprit that was
+    /// healed after they were `sent`: they are to be tried once more.
     pub(crate) fn record(
         &mut self,
         envoy: &EnvoyId,
         kind: Kind,
         name: &str,
         (content, version, reason): (Content, &Version, &str),
-        now: Instant,
+        (sent, now): (Instant, Instant),
     ) {
         if self.count >= Self::CAPACITY {
             self.forget_oldest();
@@ -99,9 +103,25 @@ impl Quarantine {
             refused.standing = Standing::Replaced;
             !again
         });
+        let beside_healed =
+            |other: &Refused| other.content != content && other.healed.is_some_and(|at| sent < at);
+        if standing != Standing::Suspect && refusals.iter().any(beside_healed) {
+            return;
+        }
         let (name, version) = (name.to_owned(), version.clone());
         let reason = reason[..reason.floor_char_boundary(Self::REASON)].into();
-        refusals.push(Refused { kind, name, content, version, reason, at: now, times, standing });
+        let (at, healed) = (now, None);
+        refusals.push(Refused {
+            kind,
+            name,
+            content,
+            version,
+            reason,
+            at,
+            times,
+            standing,
+            healed,
+        });
         self.count += 1;
     }
 
@@ -146,15 +166,15 @@ impl Quarantine {
     }
 
     /// Takes in an ACK. Returns whether it can be believed: not where these very bytes were refused
-    /// before. `older` are the good bytes of before, with which the refused ones were replaced:
-    /// those stay refused.
+    /// before. `healed`: when the good bytes of before were accepted in place of refused ones, which stay
+    /// refused.
     pub(crate) fn accept(
         &mut self,
         envoy: &EnvoyId,
         kind: Kind,
         name: &str,
         version: &Version,
-        older: bool,
+        healed: Option<Instant>,
     ) -> bool {
         if self.holds(envoy, kind, name, version) {
             return false;
@@ -165,8 +185,9 @@ impl Quarantine {
             let same = refused.is_of(kind, name);
             if same {
                 refused.standing = Standing::Replaced;
+                refused.healed = healed;
             }
-            !same || older
+            !same || healed.is_some()
         });
         let culprits =
             refusals.iter().any(|refused| matches!(refused.standing, Standing::Culprit { .. }));

@@ -43,7 +43,8 @@ impl Subscription {
         };
         // Only the presence of an error makes a NACK; versions say nothing.
         if let Some(reason) = &request.refusal {
-            quarantine.record(envoy, kind, &name, (content, &version, reason), now.steady);
+            let when = (sent, now.steady);
+            quarantine.record(envoy, kind, &name, (content, &version, reason), when);
             if let Some(entry) = entry.map(|position| &mut self.entries[position]) {
                 entry.refused(&version);
             }
@@ -51,7 +52,8 @@ impl Subscription {
             let event = Event::Nacked { kind, name, version, reason };
             return Heard { events: vec![event], changed: true };
         }
-        let believed = quarantine.accept(envoy, kind, &name, &version, why == Why::Healing);
+        let healed = (why == Why::Healing).then_some(now.steady);
+        let believed = quarantine.accept(envoy, kind, &name, &version, healed);
         if let Some(entry) = entry.map(|position| &mut self.entries[position])
             && believed
         {
