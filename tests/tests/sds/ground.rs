@@ -40,23 +40,20 @@ impl Ground {
     /// What the answering end's Envoy was told so far.
     pub(crate) async fn told(&self) -> Told {
         let metric = async |name: &str| self.server.metric(name).await.unwrap_or_default();
-        Told {
-            pushed: metric("signet_xds_pushes_total").await,
-            refused: metric("signet_xds_nacks_total").await,
-        }
+        let refused = metric("signet_xds_nacks_total").await;
+        Told { pushed: metric("signet_xds_pushes_total").await, refused }
     }
 
-    /// What it was told since, once this much was pushed and all of it is answered.
-    pub(crate) async fn told_more(&self, before: Told, pushed: f64) -> Told {
+    /// What it was told since, once that is all, and answered.
+    pub(crate) async fn told_all(&self, before: Told, is_all: impl Fn(Told) -> bool) -> Told {
         until("Envoy has answered", PATIENCE, async || {
+            // What is pushed is counted last: nothing can be answered that is not.
+            let accepted = self.server.metric("signet_xds_acks_total").await?;
             let now = self.told().await;
-            let answered = self.server.metric("signet_xds_acks_total").await? + now.refused;
+            let answered = accepted + now.refused;
             let more =
                 Told { pushed: now.pushed - before.pushed, refused: now.refused - before.refused };
-            ensure!(
-                more.pushed >= pushed && answered >= now.pushed,
-                "{more:?}, {answered} answers"
-            );
+            ensure!(is_all(more) && answered >= now.pushed, "{more:?}, {answered} answers");
             Ok(more)
         })
         .await

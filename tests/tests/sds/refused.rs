@@ -20,14 +20,17 @@ async fn a_bad_certificate_is_stored_beside_a_good_bundle() {
         .control(stage, &["forge", "--workload", Workload::Api.name(), "--variant", "must-staple"])
         .unwrap();
     // By its two names.
-    assert_eq!(ground.told_more(before, 2.0).await, Told { pushed: 2.0, refused: 2.0 });
+    let both = Told { pushed: 2.0, refused: 2.0 };
+    ground.told_all(before, |told| told == both).await;
     assert_eq!(pair.presented().await.unwrap(), old);
 
     // The bundle has three names. Two of them stand beside what was refused and are refused too; the
     // third is accepted, for Envoy had stopped at the first chain that refused `default`. So the
-    // good certificates of before are sent once more, which heals Envoy, and then the two bundles.
+    // good certificates of before are sent once more, which heals Envoy, and then the bundles that it
+    // refused: two, or one, where the other came only after the healing.
     agent.control(stage, &["ca", "prepare"]).unwrap();
-    assert_eq!(ground.told_more(before, 9.0).await, Told { pushed: 9.0, refused: 4.0 });
+    let possible = [Told { pushed: 9.0, refused: 4.0 }, Told { pushed: 8.0, refused: 3.0 }];
+    let healed = ground.told_all(before, |told| possible.contains(&told)).await;
     let serial = pair.client_serial().await.unwrap();
     agent.control(stage, &["ca", "activate"]).unwrap();
     agent.control(stage, &["rotate", "--workload", Workload::Client.name()]).unwrap();
@@ -41,5 +44,6 @@ async fn a_bad_certificate_is_stored_beside_a_good_bundle() {
 
     ground.rotate().unwrap();
     pair.presents_another(&old).await.unwrap();
-    assert_eq!(ground.told_more(before, 11.0).await, Told { pushed: 11.0, refused: 4.0 });
+    let rotated = Told { pushed: healed.pushed + 2.0, refused: healed.refused };
+    ground.told_all(before, |told| told == rotated).await;
 }
