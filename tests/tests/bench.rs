@@ -127,14 +127,21 @@ fn every_case_of_the_postgres_bench_reaches_postgres_and_is_written_down() {
     let cases = figures["cases"].as_array().unwrap();
     let loads: BTreeSet<&str> = cases.iter().map(|case| case["load"].as_str().unwrap()).collect();
     let routes: BTreeSet<&str> = cases.iter().map(|case| case["route"].as_str().unwrap()).collect();
-    assert_eq!((cases.len(), loads.len()), (72, 8));
+    // Nine ways under each load, and six settings under two.
+    assert_eq!((cases.len(), loads.len()), (8 * 9 + 2 * 6, 8));
     let known = [
         "envoys",
         "envoys-empty",
         "envoys-waiting",
         "password",
         "pg-role",
+        "pg-role-1-mib",
+        "pg-role-16-kib",
+        "pg-role-balanced",
+        "pg-role-loopback",
         "pg-role-one-worker",
+        "pg-role-p-256",
+        "pg-role-unlogged",
         "pgbouncer",
         "tcp",
         "tls",

@@ -6,8 +6,8 @@ use pgwire::{
     ErrorResponse, OptionsError, Parameter, StartupMessage, encode_startup, parse_options,
 };
 use signet_policy::{
-    DenialDetail, NoIdentity, OnSvidExpiry, Policy, PostgresDecision, PostgresDenial, SpiffeId,
-    StartupRequest,
+    DenialDetail, NoIdentity, OnSvidExpiry, Policy, PostgresDecision, PostgresDenial,
+    PostgresRefusal, SpiffeId, StartupRequest,
 };
 
 /// Longest part of the client's own words that is repeated to it or in the log, in bytes.
@@ -49,15 +49,15 @@ pub(crate) struct Denied {
 }
 
 impl Denied {
-    /// For bytes that are not the protocol, or that this place does not take.
+    /// For bytes that are not the protocol, or that this place does not take: why, and what would be taken.
     pub(crate) fn refused(
         sqlstate: &str,
         reason: &'static str,
-        message: &str,
+        (message, hint): (&str, &str),
         session: &str,
     ) -> Self {
         Self {
-            error: error(sqlstate, message, &format!("session {session}"), ""),
+            error: error(sqlstate, message, &format!("session {session}"), hint),
             verdict: "refuse",
             reason,
             rule: None,
@@ -92,7 +92,8 @@ pub(crate) fn judge(
         parameters.push((b"application_name", application_name(allowed.spiffe_id)));
     }
     let packet = encode_startup(message.version, parameters).map_err(|fault| {
-        Denied::refused("08P01", "startup_too_long", &fault.to_string(), session)
+        let hint = "send fewer or shorter parameters: the policy adds its own";
+        Denied::refused("08P01", "startup_too_long", (&fault.to_string(), hint), session)
     })?;
     Ok(Allowed {
         packet,
@@ -180,7 +181,14 @@ fn hint(decision: &PostgresDecision<'_>) -> &'static str {
         PostgresDecision::Deny(PostgresDenial::Parameter { .. }) => {
             "SET it once the session runs, or have it listed in the rule's `client_parameters`"
         }
-        PostgresDecision::Refuse(_) | PostgresDecision::Allow(_) => "",
+        PostgresDecision::Refuse(PostgresRefusal::NoUser) => "name a user",
+        PostgresDecision::Refuse(
+            PostgresRefusal::UserTooLong | PostgresRefusal::DatabaseTooLong,
+        ) => "names have at most 63 bytes",
+        PostgresDecision::Refuse(PostgresRefusal::TooManyParameters) => {
+            "send at most 128 parameters"
+        }
+        PostgresDecision::Allow(_) => "",
     }
 }
 
@@ -188,12 +196,14 @@ fn refused_options(fault: &OptionsError, session: &str) -> Denied {
     match fault {
         OptionsError::Switch(switch) => {
             let message = format!("switch \"{}\" may not be set at start-up", shown(switch));
-            Denied::refused("42501", "options_switch", &message, session)
+            let hint = "use `-c name=value` or `--name=value`";
+            Denied::refused("42501", "options_switch", (&message, hint), session)
         }
         OptionsError::NoValue(setting) => {
             let message =
                 format!("setting \"{}\" in options has no name or no value", shown(setting));
-            Denied::refused("08P01", "options_malformed", &message, session)
+            let hint = "use `-c name=value` or `--name=value`";
+            Denied::refused("08P01", "options_malformed", (&message, hint), session)
         }
     }
 }

@@ -23,6 +23,11 @@ pub(crate) const RULES: &[Rule] = &[
         check: waits_and_ends,
         break_it: |configuration| set(configuration, "idle_timeout", &"0s".into()),
     },
+    Rule {
+        name: "a Postgres client that takes no byte for a minute is cut off",
+        check: unread,
+        break_it: |configuration| set(configuration, "socket_options", &json!([])),
+    },
 ];
 
 /// The proxy of the Postgres ingress, where there is one.
@@ -56,6 +61,18 @@ fn unix_socket(configuration: &Value) -> Result<(), String> {
     }
     let postgres = cluster(configuration, "postgres")?;
     expect(postgres["pipe"]["path"].is_string(), postgres)
+}
+
+/// `IPPROTO_TCP` and `TCP_USER_TIMEOUT` of Linux, which takes milliseconds.
+fn unread(configuration: &Value) -> Result<(), String> {
+    if proxy(configuration).is_none() {
+        return Ok(());
+    }
+    let options = ingress(configuration).map_or(&Value::Null, |ingress| &ingress["socket_options"]);
+    let bounds = |option: &Value| {
+        option["level"] == 6 && option["name"] == 18 && option["int_value"] == 60_000
+    };
+    expect(options.as_array().is_some_and(|options| options.iter().any(bounds)), options)
 }
 
 fn waits_and_ends(configuration: &Value) -> Result<(), String> {

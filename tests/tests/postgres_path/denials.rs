@@ -100,7 +100,7 @@ async fn a_denial_says_what_was_asked_and_what_to_do() {
             [
                 "signet: the start-up names no user",
                 r#"the start-up names no user: user "", database "customers""#,
-                "",
+                "name a user",
             ],
         ]
     );

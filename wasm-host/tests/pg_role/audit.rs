@@ -61,7 +61,7 @@ fn what_postgres_refuses_is_told_as_that() {
     assert_eq!(filter.from_server(connection, error, true).unwrap().to_client, error);
     assert_eq!(filter.metric("signet_postgres_refused_by_postgres"), Some(1));
     // The client has been told, and may not stay.
-    filter.set_unix_seconds(NOW + 1);
+    filter.set_unix_seconds(NOW + 2);
     assert!(filter.tick(connection).unwrap().closed);
     assert!(last_line(&filter).contains("backend=- "), "{}", last_line(&filter));
     assert!(last_line(&filter).contains(" reason=refused_by_postgres "));

@@ -33,6 +33,12 @@ fn each_denial_has_its_class() {
         assert_eq!(denied(&mut filter, peer, asked).as_deref(), expected, "{peer} {asked:?}");
     }
     assert_eq!(filter.metric("signet_postgres_no_identity"), Some(3));
+    let (first, second) = (startup(&with(("options", "-d5"))), startup(&[("user", &long)]));
+    for packet in [first.as_slice(), &second, b"\0\0\0\x0c\0\x03\0\0user"] {
+        let (_, progress) = open(&mut filter, API, packet);
+        let fields = error(&progress.to_client);
+        assert!(!fields[&'D'].is_empty() && !fields[&'H'].is_empty(), "{fields:?}");
+    }
 }
 
 #[test]

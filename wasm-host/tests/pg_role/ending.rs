@@ -206,3 +206,17 @@ fn a_newer_policy_ends_the_sessions_that_it_does_not_allow() {
     assert_eq!(filter.tick(api).unwrap(), Progress::default());
     assert_eq!(filter.metric("signet_postgres_sessions_ended"), Some(1));
 }
+
+#[test]
+fn a_newer_policy_ends_the_sessions_that_it_gives_another_role() {
+    let mut filter = start(POLICY);
+    let [api, report] = [API, REPORT].map(|peer| session(&mut filter, peer));
+    let other = r#""login_role": "customers_reader""#;
+    let other = POLICY.replace(other, r#""login_role": "reporter""#);
+    filter.configure(other.as_bytes()).unwrap();
+    assert_eq!(filter.tick(api).unwrap(), Progress::default());
+    assert_eq!(filter.tick(report).unwrap().to_server, FINISH);
+    let told = filter.from_server(report, b"", true).unwrap().to_client;
+    assert_eq!(error(&told)[&'C'], "57P01");
+    assert_eq!(error(&told)[&'M'], "signet: session ended: the policy gives it another role");
+}

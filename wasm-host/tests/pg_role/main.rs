@@ -16,7 +16,6 @@ use wasm_host::{Connection, PostgresFilter, Progress};
 const POLICY: &str = r#"{
     "format": 1,
     "workload": "spiffe://example.org/db",
-    "session_grace": 900,
     "postgres": [
         {"name": "api", "from": ["spiffe://example.org/api"], "databases": ["customers"], "login_role": "api",
          "may_act_as": ["customers_reader"], "max_session": 3600, "settings": {"statement_timeout": "5s"}},

@@ -134,8 +134,12 @@ fn of_a_foreign_version_only_its_number_goes_to_postgres() {
     filter.set_unix_seconds(NOW + 15);
     assert!(filter.tick(connection).unwrap().closed);
 
+    // The probe costs a backend; somebody without a rule does not.
+    assert_eq!(filter.metric("signet_postgres_denied_after_relay"), Some(1));
     let (_, progress) = open(&mut filter, STRANGER, old);
     assert_eq!(error(&progress.to_client)[&'C'], "0A000");
+    assert_eq!(filter.metric("signet_postgres_denied_after_relay"), Some(1));
+    assert_eq!(filter.metric("signet_postgres_refused"), Some(2));
 }
 
 #[test]
@@ -157,12 +161,45 @@ fn a_client_that_leaves_early_or_dallies_is_closed() {
 #[test]
 fn a_denied_client_that_stays_is_closed_by_the_timer() {
     let mut filter = start(POLICY);
+    // The second of a denial may be over at once: within the next one the client can read it.
     let (connection, progress) = open(&mut filter, STRANGER, &startup(&[("user", "x")]));
     assert!(!progress.closed);
     let more = filter.from_client(connection, b"Q\0\0\0\x05\0", false).unwrap();
     assert_eq!(more, Progress::default(), "what follows a denial goes nowhere");
     filter.set_unix_seconds(NOW + 1);
+    assert!(!filter.tick(connection).unwrap().closed);
+    filter.set_unix_seconds(NOW + 2);
     assert!(filter.tick(connection).unwrap().closed);
+}
+
+/// Postgres holds a backend for it, no longer than a start-up may take.
+#[test]
+fn who_asks_for_encryption_and_says_no_more_is_closed_and_counted() {
+    let mut filter = start(POLICY);
+    let [unanswered, answered] = [(); 2].map(|()| open(&mut filter, API, SSL_REQUEST).0);
+    filter.from_server(answered, b"N", false).unwrap();
+    filter.set_unix_seconds(NOW + 14);
+    assert!([unanswered, answered].iter().all(|it| !filter.tick(*it).unwrap().closed));
+    filter.set_unix_seconds(NOW + 15);
+    assert!([unanswered, answered].iter().all(|it| filter.tick(*it).unwrap().closed));
+    assert_eq!(filter.metric("signet_postgres_refused"), Some(2));
+    assert_eq!(filter.metric("signet_postgres_denied_after_relay"), Some(2));
+}
+
+#[test]
+fn what_the_policy_adds_counts_for_the_length_of_a_packet() {
+    let mut filter = start(POLICY);
+    let long = "x".repeat(
+        10_004
+            - startup(&[("user", "api"), ("database", "customers"), ("application_name", "")])
+                .len(),
+    );
+    let asked = [("user", "api"), ("database", "customers"), ("application_name", long.as_str())];
+    assert_eq!(startup(&asked).len(), 10_004);
+    let (connection, progress) = open(&mut filter, API, &startup(&asked));
+    assert_eq!(error(&progress.to_client)[&'C'], "08P01");
+    assert!(error(&progress.to_client)[&'H'].starts_with("send fewer or shorter parameters"));
+    assert_eq!(filter.cluster(connection).as_deref(), Some("deny"));
 }
 
 #[test]

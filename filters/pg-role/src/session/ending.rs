@@ -23,7 +23,6 @@ use super::{ALL, Ending, Phase, Session};
 use crate::{
     configuration::Configuration,
     startup::{self, Allowed, Denied},
-    timer,
 };
 
 /// Seconds that Postgres has to finish a session that is being ended.
@@ -154,7 +153,7 @@ impl Session {
         let (ending, is_last) = match &self.phase {
             Phase::Finish(ending) if ending.spoiled && is_complaint(size)? => {
                 write_buffer(Buffer::Upstream, 0, ALL, &ending.error)?;
-                self.phase = Phase::Close { after: timer::now() };
+                self.phase = Phase::close_soon();
                 return Ok(());
             }
             Phase::Finish(ending) => (ending, end),
@@ -163,7 +162,7 @@ impl Session {
         };
         if is_last {
             write_buffer(Buffer::Upstream, size, 0, &ending.error)?;
-            self.phase = Phase::Close { after: timer::now() };
+            self.phase = Phase::close_soon();
         }
         Ok(())
     }

@@ -62,6 +62,13 @@ enum Phase {
     Close { after: u64 },
 }
 
+impl Phase {
+    /// Gives the client a whole second to read what it is sent now: the clock shows seconds, of which this one may be over.
+    fn close_soon() -> Self {
+        Self::Close { after: timer::now().saturating_add(1) }
+    }
+}
+
 /// A session that has lost its reason.
 #[derive(Debug)]
 struct Ending {
@@ -166,7 +173,7 @@ impl Session {
         if end && matches!(self.phase, Phase::Authentication(_) | Phase::Relay) {
             self.ended(audit::POSTGRES_LEFT)?;
             // Else a client that stays could hold the connection for as long as it likes.
-            self.phase = Phase::Close { after: timer::now() };
+            self.phase = Phase::close_soon();
         }
         Ok(())
     }
@@ -183,7 +190,7 @@ impl Session {
             Phase::EncryptionAnswer => self.on_encryption_answer(size),
             Phase::AnswerToReplace(error) => {
                 write_buffer(Buffer::Upstream, 0, ALL, error)?;
-                self.phase = Phase::Close { after: timer::now() };
+                self.phase = Phase::close_soon();
                 Ok(())
             }
             Phase::Finish(_) | Phase::Cut(_) => self.on_last_server_bytes(size, end),
@@ -222,12 +229,21 @@ impl Session {
     /// Closes without a word to the client. `reason` is for access logs, where no decision stands there yet.
     pub(crate) fn hang_up(&mut self, reason: &str, why: &str) -> Result<(), HostError> {
         self.log(Level::Warn, &format!("closed: {why}"));
-        if self.grant.is_none() {
-            self.configuration.metrics.refused.increment();
+        if matches!(self.phase, Phase::Startup | Phase::EncryptionAnswer) {
+            self.count_refusal();
             note("refuse", reason, None, None)?;
         }
         self.phase = Phase::Close { after: 0 };
         self.close()
+    }
+
+    /// Counts a start-up that is refused, and whether a backend was asked for encryption before.
+    fn count_refusal(&self) {
+        let metrics = &self.configuration.metrics;
+        metrics.refused.increment();
+        if self.route == Route::Postgres {
+            metrics.denied_after_relay.increment();
+        }
     }
 
     /// Envoy may end this context before the call returns, while the session is at work: so what is to be done at its end

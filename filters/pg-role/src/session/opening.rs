@@ -36,7 +36,12 @@ impl Session {
                 return self.hang_up("startup_length", &fault.to_string());
             }
             Err(fault @ PacketError::Layout(_)) => {
-                return self.refuse("08P01", "startup_malformed", &fault.to_string());
+                return self.refuse(
+                    "08P01",
+                    "startup_malformed",
+                    &fault.to_string(),
+                    "send a start-up packet of protocol 3.0 to 3.2",
+                );
             }
         };
         // The buffer may hold more than was read of it.
@@ -55,7 +60,9 @@ impl Session {
                 self.on_encryption_request()
             }
             Packet::SslRequest | Packet::GssEncRequest => {
-                self.refuse("08P01", "encryption_asked_twice", "encryption was asked for twice")
+                let message = "encryption was asked for twice";
+                let hint = "ask for each kind once, then send the start-up packet";
+                self.refuse("08P01", "encryption_asked_twice", message, hint)
             }
             Packet::Cancel(request) => self.on_cancel_request(request, packet),
             Packet::OtherVersion(version) => self.on_other_version(version),
@@ -117,19 +124,23 @@ impl Session {
         let ProtocolVersion { major, minor } = version;
         let message = format!("protocol {major}.{minor} is not spoken here, 3.0 to 3.2 are");
         if !self.is_admitted() {
-            return self.refuse("0A000", "protocol_version", &message);
+            let hint = "use a driver that speaks protocol 3.0 to 3.2";
+            return self.refuse("0A000", "protocol_version", &message, hint);
         }
         self.log(Level::Warn, &message);
         note("refuse", "protocol_version", None, None)?;
         write_buffer(Buffer::Downstream, 0, ALL, &version_probe(version))?;
         self.phase = Phase::LastAnswer;
-        self.pass_to_postgres()
+        self.pass_to_postgres()?;
+        self.count_refusal();
+        Ok(())
     }
 
     /// `size` is that of the buffer: what stands behind the packet goes on with it.
     fn allow(&mut self, allowed: Allowed, packet: Vec<u8>, size: usize) -> Result<(), HostError> {
         if self.route == Route::Deny {
-            return self.refuse("28000", "denied_before", "access denied");
+            let hint = "connect again: the policy allows it since this connection began";
+            return self.refuse("28000", "denied_before", "access denied", hint);
         }
         self.configuration.metrics.allowed.increment();
         note("allow", "allowed", Some(&allowed.rule), Some(&allowed.role))?;
@@ -152,8 +163,9 @@ impl Session {
         sqlstate: &str,
         reason: &'static str,
         message: &str,
+        hint: &str,
     ) -> Result<(), HostError> {
-        self.deny(Denied::refused(sqlstate, reason, message, &self.name))
+        self.deny(Denied::refused(sqlstate, reason, (message, hint), &self.name))
     }
 
     /// Sends the error to the client. No backend learns of it, unless one was asked for encryption before.
@@ -177,7 +189,7 @@ impl Session {
         } else {
             self.route = Route::Deny;
             write_buffer(Buffer::Downstream, 0, ALL, &denied.error)?;
-            self.phase = Phase::Close { after: timer::now() };
+            self.phase = Phase::close_soon();
         }
         resume_downstream()
     }
