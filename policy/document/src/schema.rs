@@ -30,4 +30,13 @@ mod tests {
             assert_eq!(found["additionalProperties"], false, "{what}");
         }
     }
+    #[test]
+    fn methods_are_those_that_are_read() {
+        let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+        let rule = &schema["$defs"]["http_rule"];
+        assert_eq!(
+            rule["properties"]["methods"]["items"]["enum"],
+            serde_json::json!(read::METHODS)
+        );
+    }
 }

@@ -30,7 +30,7 @@ pub(crate) const KEYS: &[&str] = &[
 ];
 
 /// The methods of HTTP and of its registered extensions. Envoy refuses others.
-const METHODS: &[&str] = &[
+pub(crate) const METHODS: &[&str] = &[
     "GET",
     "HEAD",
     "POST",

@@ -18,7 +18,9 @@ pub(crate) use keys::Keys;
 pub(crate) use postgres::postgres_rule;
 #[cfg(test)]
 pub(crate) use {
-    case::KEYS as CASE_KEYS, http::KEYS as HTTP_KEYS, postgres::KEYS as POSTGRES_KEYS,
+    case::KEYS as CASE_KEYS,
+    http::{KEYS as HTTP_KEYS, METHODS},
+    postgres::KEYS as POSTGRES_KEYS,
 };
 
 use std::collections::{BTreeSet, HashMap};
