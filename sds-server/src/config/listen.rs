@@ -49,7 +49,8 @@ pub struct AllowedPeers {
     /// A SPIFFE ID, in which a segment `*` is any one segment and a last segment `**` is the rest.
     /// Its trust domain, ours or a federated one, says whose authorities may have signed it.
     pub peer: PeerPattern,
-    /// Names as the peer writes them: `default`, `ROOTCA`, `signet.http`. A last `*` is any end.
+    /// Names as the peer writes them: `default`, `ROOTCA`, `signet.http`. A last `*` is any
+    /// end, a first `*` any beginning.
     pub names: Vec<NamePattern>,
 }
 

@@ -41,7 +41,7 @@ pub struct Config {
     pub source: Source,
     /// Where Envoys connect.
     pub listen: Listen,
-    /// Where probes and Prometheus connect. Left out: nowhere.
+    /// Where probes, Prometheus and `signet status` connect. Left out: nowhere.
     pub admin: Option<Admin>,
     /// The names under which well-known secrets are served.
     #[serde(default)]
@@ -136,7 +136,8 @@ pub struct Delegated {
     pub admin_socket: UnixAddress,
 }
 
-/// The listener of `/livez`, `/readyz` and `/metrics`.
+/// The listener of `/livez`, `/healthz`, `/readyz`, `/metrics`, and, for people and their programs, of `/`, `/status`
+/// and `/logging`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Admin {
