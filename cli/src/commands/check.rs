@@ -17,7 +17,7 @@ use crate::output::{Format, print, print_json, success_if};
 ///
 /// All faults are told at once, each with its place, what was found, what would be accepted, and a
 /// likely repair. Warnings tell what can be read and can't be meant, such as rules that never decide,
-/// each with a request that shows it, which the filter itself has decided. Of thousands the first thousand
+/// each, where one can show it, with a request that the filter itself has decided. Of thousands the first thousand
 /// are told. The digest is of the policy's meaning: order, spelling and comments don't change it.
 #[derive(clap::Args)]
 #[command(after_long_help = "\

@@ -1,4 +1,5 @@
-//! Fuzz target: the policy document. Whatever a file holds, reading it ends within a second, in a document or in faults.
+//! Fuzz target: the policy document. Whatever a file holds, reading it ends in a document or in faults, and soon:
+//! within [`LONGEST`], which leaves room for builds without optimization and busy machines.
 //!
 //! Inputs are mutations of a good document, by line and by piece. CI takes some hundreds; `SIGNET_FUZZ_INPUTS=100000`
 //! makes it longer, on the stable toolchain and with the same command.
@@ -12,7 +13,7 @@ use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestRunner};
 use signet_policy_document::PolicyDocument;
 
-/// Longest time for one input, on a busy machine and without optimization.
+/// Longest time for one input, on a busy machine and without optimization; alone and optimized it is far less.
 const LONGEST: Duration = Duration::from_secs(20);
 
 const DOCUMENT: &str = "version: 1

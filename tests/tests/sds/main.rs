@@ -1,6 +1,6 @@
 //! SDS with real Envoys: two of them, with mutual TLS between, whose secrets come from sds-server.
 //!
-//! The environment variable `SOAK` makes the long ones long; else each shows in seconds what it is
+//! The environment variable `SIGNET_SOAK` makes the long ones long; else each shows in seconds what it is
 //! about.
 
 mod faults;

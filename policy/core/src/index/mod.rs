@@ -1,4 +1,5 @@
-//! The index: which rules may match, at a cost that depends on the request and not on the number of rules.
+//! The index: which rules may match, at a cost that depends on the request and not on the number of rules, but for two
+//! sorts of them.
 //!
 //! A rule is a set of alternatives: each caller of `from` with each path and each host. A [`Trie`] for each of the three
 //! numbers the patterns, and [`Alternatives`] maps three numbers to the rules that have them all. A request matches few
@@ -7,6 +8,10 @@
 //!
 //! A rule whose lists multiply to more than [`MAX_GROWTH`] times their lengths is *wide*: it is filed under its callers
 //! only, and then compared by weight. So the index stays a bounded multiple of the policy.
+//!
+//! Two sorts of rules are looked at one by one, and do cost by their number: those with the very same path, caller and
+//! host, which differ in methods, headers, claims, ports or upgrades only, until one holds; and the wide rules of the
+//! caller.
 
 mod alternatives;
 mod http;

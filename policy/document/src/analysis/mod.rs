@@ -51,7 +51,7 @@ impl Witness {
 impl PolicyDocument {
     /// What can't be meant, in the order of the documents. Found by exact reasoning: a warning that
     /// isn't here doesn't hold, unless the search for it took too many steps, and of those that are
-    /// here each has its witness.
+    /// here each has its witness where a request can show it.
     pub fn warnings(&self) -> Vec<Warning> {
         let rules = Rules::of(self);
         let neighbours = Neighbours::of(&rules);
