@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use signet_policy::{Header, HttpRequest, Parameter, Peer, Policy, Slice, StartupRequest};
+use signet_policy::{Claim, Header, HttpRequest, Parameter, Peer, Policy, Slice, StartupRequest};
 
 struct Counting;
 
@@ -42,6 +42,10 @@ const SLICE: &str = r#"{"format": 1, "workload": "spiffe://a/w",
          "hosts": ["h", "*.x.org"], "db_role": "r"},
         {"name": "two", "from": ["**"], "headers": {"x-h": {"equals": ["v"]}}, "ports": [80]},
         {"name": "no", "from": ["**"], "effect": "deny", "paths": ["/no/**"], "headers": {"x-h": {"equals": ["z"]}}},
+        {"name": "staff", "from": ["**"], "paths": ["/staff/**"],
+         "jwt": {"groups": {"equals": ["staff", "admins"]}, "sub": "present"}},
+        {"name": "robots", "effect": "deny", "from": ["**"], "jwt": {"groups": {"equals": ["robots"]}}},
+        {"name": "wide", "from": ["**"], "methods": ["DELETE"]},
         {"name": "shadow", "from": ["**"], "mode": "shadow", "upgrades": ["websocket"]}],
     "postgres": [
         {"name": "p", "from": ["spiffe://a/**"], "databases": ["d", "*"], "login_role": "r", "may_act_as": ["s"]}]}"#;
@@ -50,8 +54,13 @@ const SLICE: &str = r#"{"format": 1, "workload": "spiffe://a/w",
 fn decisions_allocate_nothing() {
     let policy = Policy::compile(Slice::from_json(SLICE.as_bytes()).unwrap());
     let state = "99|spiffe://a/x";
-    let mut verdicts = Vec::with_capacity(64);
-    for path in ["/a/b", "/%C3%A9%20b/c/d?x=1", "/no/a", "/a//b", "/%zz", "/other", "/%ff"] {
+    let claims: [Claim<'_>; 3] = [("groups", b"admins"), ("groups", b"staff"), ("sub", b"x")];
+    let robot: [Claim<'_>; 1] = [("groups", b"robots")];
+    let mut verdicts = Vec::with_capacity(128);
+    let mut by_claims = false;
+    for path in
+        ["/a/b", "/%C3%A9%20b/c/d?x=1", "/no/a", "/a//b", "/%zz", "/other", "/%ff", "/staff/a"]
+    {
         for more in [(&b"x-h"[..], &b"v"[..]), (b"x-h", b"v,z"), (b"upgrade", b"websocket")] {
             let headers: [Header<'_>; 4] = [
                 (b":method", b"GET"),
@@ -59,16 +68,21 @@ fn decisions_allocate_nothing() {
                 (b":authority", b"a.X.org:80"),
                 more,
             ];
-            let request = HttpRequest { headers: &headers, port: Some(80), claims: &[] };
-            let count = allocations(|| {
-                let peer = Peer::from_filter_state(state.as_bytes())
-                    .and_then(|peer| peer.check_expiry(50, policy.expiry_grace()));
-                verdicts.push(policy.decide_http(peer, &request).verdict());
-                policy.shadow_http(peer, &request);
-            });
-            assert_eq!(count, 0, "{path} {more:?}");
+            for claims in [&[][..], &claims, &robot] {
+                let request = HttpRequest { headers: &headers, port: Some(80), claims };
+                let count = allocations(|| {
+                    let peer = Peer::from_filter_state(state.as_bytes())
+                        .and_then(|peer| peer.check_expiry(50, policy.expiry_grace()));
+                    let decision = policy.decide_http(peer, &request);
+                    by_claims |= decision.rule().is_some_and(|rule| rule == "staff");
+                    verdicts.push(decision.verdict());
+                    policy.shadow_http(peer, &request);
+                });
+                assert_eq!(count, 0, "{path} {more:?} {claims:?}");
+            }
         }
     }
+    assert!(by_claims, "no decision looked at all claims");
     verdicts.sort_unstable();
     verdicts.dedup();
     assert_eq!(verdicts, ["allow", "deny", "refuse"]);
