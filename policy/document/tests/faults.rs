@@ -201,6 +201,13 @@ fn faults() {
             "accepted: `equals`",
         ),
         (http("db_role: none"), "none", "`db_role` is `none`", "key words"),
+        (
+            http(&format!("db_role: {}", "r".repeat(64))),
+            "rrrr",
+            "`db_role` is `rrrr",
+            "1 to 63 bytes",
+        ),
+        (http(r#"db_role: "r\0x""#), "\"r\\0x\"", "`db_role` is `r", "no NUL"),
         (http("db_role: 5"), "5", "`db_role` is an integer", "write `\"5\"`"),
         (
             http("db_role: pg_read_all_data"),
