@@ -29,6 +29,13 @@ fn refused_bytes_are_not_believed_until_others_are_accepted() {
     assert!(!quarantine.accept(&envoy, KIND, "default", &bad, None));
     assert!(quarantine.holds(&envoy, KIND, "default", &bad));
     assert!(!quarantine.holds(&envoy, KIND, "other", &bad));
+    // Not what another refused: else one Envoy could keep a certificate from all.
+    for other in [
+        EnvoyId { account: Account::User(8), ..envoy.clone() },
+        EnvoyId { node: "gateway".into(), ..envoy.clone() },
+    ] {
+        assert!(!quarantine.holds(&other, KIND, "default", &bad), "{other:?}");
+    }
     assert!(quarantine.accept(&envoy, KIND, "default", &good, None));
     assert!(!quarantine.holds(&envoy, KIND, "default", &bad));
     assert_eq!((quarantine.count, quarantine.refusals.len()), (0, 0));
