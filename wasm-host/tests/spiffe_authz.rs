@@ -269,6 +269,60 @@ fn shadow_rules_are_counted_and_change_nothing() {
 }
 
 #[test]
+fn a_shadow_deny_over_an_allow_is_counted_as_one() {
+    let mut filter = start(
+        r#"{"format": 1, "workload": "spiffe://example.org/api", "http": [
+            {"name": "reads", "from": ["**"]},
+            {"name": "closed", "effect": "deny", "mode": "shadow", "from": ["**"], "paths": ["/closed"]}
+        ]}"#,
+    );
+    forwarded(&ask(&mut filter, PEER, "GET", "/open", &[]));
+    let exchange = ask(&mut filter, PEER, "GET", "/closed", &[]);
+    assert!(forwarded(&exchange).contains(&("x-signet-rule", "reads")));
+    assert_eq!(state(&exchange, "wasm.signet.shadow"), Some("closed"));
+    assert_eq!(filter.metric("signet_http_shadow_differs").unwrap(), Some(1));
+    assert_eq!(filter.metric("signet_http_shadow_denied").unwrap(), Some(1));
+}
+
+#[test]
+fn the_api_is_told_the_enforced_role_though_a_shadow_rule_weighs_more() {
+    let mut filter = start(
+        r#"{"format": 1, "workload": "spiffe://example.org/api", "http": [
+            {"name": "enforced", "from": ["**"], "db_role": "a"},
+            {"name": "tried", "mode": "shadow", "from": ["**"], "paths": ["/customers"], "db_role": "b"}
+        ]}"#,
+    );
+    let exchange = ask(&mut filter, PEER, "GET", "/customers", &[]);
+    let told = forwarded(&exchange);
+    let values = |wanted: &str| -> Vec<&str> {
+        told.iter().filter(|(name, _)| *name == wanted).map(|(_, value)| *value).collect()
+    };
+    assert_eq!((values("x-db-role"), values("x-signet-rule")), (vec!["a"], vec!["enforced"]));
+    assert_eq!(state(&exchange, "wasm.signet.decision"), Some("allow as a"));
+    assert_eq!(state(&exchange, "wasm.signet.shadow"), Some("tried"));
+    assert_eq!(filter.metric("signet_http_shadow_denied").unwrap(), Some(0));
+}
+
+#[test]
+fn headers_have_the_names_that_the_policy_gives_them() {
+    let names = r#"{"filter": {"headers": {"db_role": "db-user", "rule": "by-rule", "spiffe_id": "caller"}}, "#;
+    let mut filter = start(&POLICY.replacen('{', names, 1));
+    let forged =
+        |value: &'static str| ["db-user", "db_user", "by-rule", "caller"].map(|name| (name, value));
+    let mut request = request(Some(PEER), "GET", "/customers", &forged("forged"));
+    let trailers = forged("forged").into_iter().chain([("grpc-trace", "kept")]);
+    request.trailers = trailers.map(|(name, value)| (name.into(), value.into())).collect();
+    let exchange = filter.exchange(&request).unwrap();
+    let mut told = forwarded(&exchange);
+    told.retain(|(name, _)| !name.starts_with(':') && *name != "x-request-id");
+    told.sort_unstable();
+    let caller = ("caller", "spiffe://example.org/client");
+    assert_eq!(told, [("by-rule", "reads"), caller, ("db-user", "customers_reader")]);
+    let HttpOutcome::Forwarded { trailers, .. } = &exchange.outcome else { unreachable!() };
+    assert_eq!(*trailers, [(b"grpc-trace".to_vec(), b"kept".to_vec())]);
+}
+
+#[test]
 fn a_bad_first_configuration_denies_everything() {
     for configuration in
         ["", "{}", "not json", r#"{"format": 99, "workload": "spiffe://example.org/api"}"#]
