@@ -38,6 +38,10 @@ async fn the_walls_stand(mesh: &Mesh) {
     assert_eq!((denial.status, denial.logged_rule.as_str()), (403, "nobody-deletes-audit"));
     assert_eq!(denial.logged_decision, "deny");
     assert_eq!(denial.logged_caller, Workload::Client.spiffe_id());
+    assert_eq!(denial.logged_details, "signet.deny.denied_by_rule");
+    // By what the caller was told, its line is found.
+    let [told, logged] = &denial.request_ids;
+    assert!(!told.is_empty() && told == logged, "{denial:?}");
 
     for forgery in FORGED {
         let read = forges(mesh, forgery).await.unwrap();

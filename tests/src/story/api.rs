@@ -82,6 +82,10 @@ pub struct Denial {
     pub logged_decision: String,
     /// The rule that the log names.
     pub logged_rule: String,
+    /// Envoy's response code details.
+    pub logged_details: String,
+    /// The request's id: as the caller was told, and as the log has it.
+    pub request_ids: [String; 2],
 }
 
 /// The client asks for something, and the access log of the API's Envoy is read afterwards.
@@ -91,10 +95,14 @@ pub async fn is_denied(mesh: &Mesh, method: &str, path: &str) -> Result<Denial> 
     let reply = Ask::new(method, path).unix(&mesh.http_socket(Workload::Client)).await?;
     let line = envoy.logged(seen, |line| line["method"] == method && line["path"] == path).await?;
     let logged = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
+    let told: Value = serde_json::from_str(&reply.body).unwrap_or_default();
+    let told_id = told["request_id"].as_str().unwrap_or_default().to_owned();
     Ok(Denial {
         status: reply.status,
         logged_caller: logged("spiffe_id"),
         logged_decision: logged("decision"),
         logged_rule: logged("rule"),
+        logged_details: logged("details"),
+        request_ids: [told_id, logged("request_id")],
     })
 }
