@@ -187,7 +187,11 @@ fn check(file: &Path) -> ExitCode {
 
 /// Writes to standard output. Whoever reads it may leave early (`sds-server schema | head`).
 fn print(text: &str) {
-    if io::stdout().lock().write_all(text.as_bytes()).is_err() {
-        std::process::exit(0);
+    if let Err(fault) = io::stdout().lock().write_all(text.as_bytes()) {
+        if fault.kind() == io::ErrorKind::BrokenPipe {
+            std::process::exit(0);
+        }
+        eprintln!("cannot write to standard output: {fault}");
+        std::process::exit(1);
     }
 }

@@ -81,7 +81,7 @@ impl Setting {
                 "a flag of the command line, for who has few connections or few cores to give"
             }
             Self::SmallBuffers | Self::LargeBuffers => {
-                "no: 32 KiB bound what a peer can make Envoy hold, and larger ones gain little"
+                "no: 32 KiB bound what a peer can make Envoy hold"
             }
             Self::Loopback => "no: a socket's permissions say who may use it",
             Self::ClassicKeys => {

@@ -85,13 +85,12 @@ common names of their certificates, and Postgres knows only PgBouncer.
 ## What was tried to make the hop cheap
 
 Each setting alone, in both Envoys, with pg-role; ratios to the bootstraps as they are, of transactions per second and of the CPU
-of both Envoys per transaction. Steady and connecting are `-S` with 8 clients. Ratios within 0.03 of 1 are noise.
+of both Envoys per transaction. Steady and connecting are `-S` with 8 clients. What the rounds of one case differ by is noise.
 
 {}
 `TCP_NODELAY` is Envoy's default on every connection. Resuming TLS sessions would spare most of a handshake; it stays off, as a
-resumed session skips the client's certificate. Early data (`max_early_data_bytes`), `preconnect_policy` towards the database,
-and doing without the second wall were tried too: nothing beyond noise, and preconnecting gave a client a connection that had
-been closed meanwhile.
+resumed session skips the client's certificate. `preconnect_policy` towards the database gave a client a
+connection that had been closed meanwhile, so it is not measured.
 
 ## Cases
 
