@@ -16,6 +16,8 @@ pub(crate) struct Told {
     pub(crate) db_role: Option<String>,
     /// Whether the filter said so; else Envoy itself.
     pub(crate) by_filter: bool,
+    /// Whether it would name the rule if there was one: answers to gRPC have no body that could.
+    pub(crate) names_rules: bool,
 }
 
 impl Told {
@@ -28,7 +30,8 @@ impl Told {
 
     pub(crate) fn of_exchange(exchange: &Exchange) -> Self {
         let Noted { verdict, rule, role, .. } = Noted::read(&exchange.filter_state);
-        let told = Self { decision: verdict, rule, db_role: role, by_filter: true };
+        let told =
+            Self { decision: verdict, rule, db_role: role, by_filter: true, names_rules: true };
         let HttpOutcome::Forwarded { headers, .. } = &exchange.outcome else {
             assert_ne!(told.decision, "allow");
             return told;
@@ -52,6 +55,7 @@ impl Told {
             rule,
             db_role: None,
             by_filter,
+            names_rules: true,
         };
         match answer {
             Answer::Forwarded(seen) => {
@@ -66,7 +70,8 @@ impl Told {
             Answer::Stopped { status, grpc_status, body } => {
                 let body: Value = serde_json::from_str(body).unwrap_or_default();
                 let rule = body["rule"].as_str().map(str::to_owned);
-                let by_filter = !body.is_null() || grpc_status.is_some();
+                let names_rules = !body.is_null();
+                let by_filter = names_rules || grpc_status.is_some();
                 let decision = match (status, grpc_status.as_deref()) {
                     (403, None) | (_, Some("7")) => "deny",
                     (400, None) | (_, Some("3")) => "refuse",
@@ -74,7 +79,7 @@ impl Told {
                     (404 | 426 | 501, None) => "stopped",
                     other => panic!("Envoy answered {other:?}: {body}"),
                 };
-                told(decision, rule, by_filter)
+                Self { names_rules, ..told(decision, rule, by_filter) }
             }
             Answer::Closed => told("closed", None, false),
         }
@@ -88,9 +93,8 @@ impl Told {
     /// Whether Envoy agrees with the case: forwarded or not, and by which rule and with which role. What Envoy itself
     /// stops, the policy has not decided; that is no agreement where the policy would forward it.
     pub(crate) fn agrees(&self, case: &Case) -> bool {
-        if self.by_filter && self.rule.is_none() && self.decision == "deny" {
-            // Answers to gRPC and to HEAD have no body that could name the rule.
-            return case.expect == "deny";
+        if self.by_filter && !self.names_rules {
+            return self.decision == case.expect;
         }
         if self.by_filter { self.is(case) } else { case.expect != "allow" || case.envoy_stops }
     }
