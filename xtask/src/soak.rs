@@ -12,8 +12,8 @@ use crate::{
 /// What can be made long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Soak {
-    /// Whatever reads what others write: patterns, slices, documents, requests; Postgres start-ups through the built
-    /// filter; the server's sessions and its gRPC surface
+    /// Whatever reads what others write: patterns, slices, documents, requests; the bytes of Postgres and
+    /// its clients, also through the built filter; the server's sessions and its gRPC surface
     Fuzz,
     /// Random policies: the reference, the crate, the filters in wasmtime and in a real Envoy agree
     Differential,
@@ -78,6 +78,7 @@ fn fuzz(inputs: u64) -> Result<()> {
     for (package, target, name, inputs) in [
         ("signet-policy", "--test=fuzz", "", inputs),
         ("signet-policy-document", "--test=fuzz", "", documents),
+        ("pgwire", "--test=fuzz", "", inputs),
         ("wasm-host", "--test=pg_role", "fuzz", inputs),
         ("sds-server", "--lib", "session::tests::fuzz", inputs),
         ("sds-server", "--test=malformed", "whatever", inputs),

@@ -24,19 +24,9 @@ pub enum BackendMessage {
         /// Five letters or digits, or fewer if the server sent fewer.
         sqlstate: String,
     },
+    /// A length below 4: from here on the server does not speak protocol 3.
+    Foreign,
 }
-
-/// The server's bytes are not protocol 3.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BackendStreamError;
-
-impl std::fmt::Display for BackendStreamError {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str("a message of the server has a length below 4")
-    }
-}
-
-impl std::error::Error for BackendStreamError {}
 
 /// Reads a server's messages from chunks of any size, keeping no more than the few bytes it needs.
 #[derive(Debug, Default)]
@@ -50,16 +40,21 @@ pub struct BackendMessages {
 }
 
 impl BackendMessages {
-    /// Takes the next chunk and gives what became whole with it. Stops reading at the first `Ready`.
-    pub fn push(&mut self, mut chunk: &[u8]) -> Result<Vec<BackendMessage>, BackendStreamError> {
+    /// Takes the next chunk and gives what became whole with it. Stops reading at the first `Ready` or `Foreign`.
+    pub fn push(&mut self, mut chunk: &[u8]) -> Vec<BackendMessage> {
         let mut messages = Vec::new();
         loop {
-            let (kind, remaining) = match self.body {
-                Some(body) => body,
-                None => match self.read_header(&mut chunk)? {
-                    Some(body) => body,
-                    None => return Ok(messages),
-                },
+            let (kind, remaining) = if let Some(body) = self.body {
+                body
+            } else {
+                let Some((kind, length)) = self.read_header(&mut chunk) else {
+                    return messages;
+                };
+                let Some(body) = length.checked_sub(4) else {
+                    messages.push(BackendMessage::Foreign);
+                    return messages;
+                };
+                (kind, body)
             };
             let (part, rest) = chunk.split_at_checked(remaining).unwrap_or((chunk, &[]));
             let room = limit(kind).saturating_sub(self.kept.len());
@@ -67,7 +62,7 @@ impl BackendMessages {
             chunk = rest;
             if part.len() < remaining {
                 self.body = Some((kind, remaining - part.len()));
-                return Ok(messages);
+                return messages;
             }
             self.body = None;
             let kept = std::mem::take(&mut self.kept);
@@ -76,30 +71,23 @@ impl BackendMessages {
                 b'E' => messages.push(BackendMessage::Error { sqlstate: sqlstate(&kept) }),
                 b'Z' => {
                     messages.push(BackendMessage::Ready);
-                    return Ok(messages);
+                    return messages;
                 }
                 _ => {}
             }
         }
     }
 
-    fn read_header(
-        &mut self,
-        chunk: &mut &[u8],
-    ) -> Result<Option<(u8, usize)>, BackendStreamError> {
+    /// Type and announced length of the next message, once its header is whole.
+    fn read_header(&mut self, chunk: &mut &[u8]) -> Option<(u8, usize)> {
         let lacking = HEADER - self.header.len().min(HEADER);
         let (part, rest) = chunk.split_at_checked(lacking).unwrap_or((chunk, &[]));
         self.header.extend_from_slice(part);
         *chunk = rest;
-        if let &[kind, a, b, c, d] = self.header.as_slice() {
-            self.header.clear();
-            let length =
-                u32::from_be_bytes([a, b, c, d]).checked_sub(4).ok_or(BackendStreamError)?;
-            let body = (kind, usize::try_from(length).map_err(|_| BackendStreamError)?);
-            self.body = Some(body);
-            return Ok(Some(body));
-        }
-        Ok(None)
+        let &[kind, a, b, c, d] = self.header.as_slice() else { return None };
+        self.header.clear();
+        let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+        Some((kind, length))
     }
 }
 
@@ -163,8 +151,8 @@ mod tests {
         let after_ready = "T anything at all".len();
         for split in 0..bytes.len() - after_ready {
             let mut messages = BackendMessages::default();
-            let mut found = messages.push(&bytes[..split]).unwrap();
-            found.extend(messages.push(&bytes[split..]).unwrap());
+            let mut found = messages.push(&bytes[..split]);
+            found.extend(messages.push(&bytes[split..]));
             assert_eq!(found, expected, "split at {split}");
         }
     }
@@ -175,7 +163,7 @@ mod tests {
         let bytes = session_start();
         let mut found = Vec::new();
         for byte in &bytes[..bytes.len() - 17] {
-            found.extend(messages.push(&[*byte]).unwrap());
+            found.extend(messages.push(&[*byte]));
         }
         assert_eq!(found.len(), 2);
     }
@@ -184,8 +172,7 @@ mod tests {
     fn an_error_tells_its_state_however_long_it_is() {
         let body = [b"SFATAL\0VFATAL\0C28000\0M".as_slice(), &[b'x'; 5000], b"\0\0"].concat();
         let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
-        let found =
-            BackendMessages::default().push(&[b"E", length.as_slice(), &body].concat()).unwrap();
+        let found = BackendMessages::default().push(&[b"E", length.as_slice(), &body].concat());
         assert_eq!(found, [BackendMessage::Error { sqlstate: "28000".into() }]);
     }
 
@@ -227,7 +214,9 @@ mod tests {
     }
 
     #[test]
-    fn a_length_below_four_is_an_error() {
-        assert_eq!(BackendMessages::default().push(b"R\0\0\0\x03"), Err(BackendStreamError));
+    fn a_length_below_four_is_foreign_and_takes_nothing_back() {
+        let bytes = b"K\0\0\0\x0c\0\0\x01\x02abcdR\0\0\0\x03Z\0\0\0\x05I";
+        let key = BackendMessage::KeyData { pid: 258, key: b"abcd".to_vec() };
+        assert_eq!(BackendMessages::default().push(bytes), [key, BackendMessage::Foreign]);
     }
 }

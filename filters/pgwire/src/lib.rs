@@ -16,8 +16,7 @@ mod packet;
 mod startup;
 
 pub use backend::{
-    BackendMessage, BackendMessages, BackendStreamError, READY_SIZE, ends_in_ready,
-    is_protocol_violation,
+    BackendMessage, BackendMessages, READY_SIZE, ends_in_ready, is_protocol_violation,
 };
 pub use client::ClientFrames;
 pub use error_response::ErrorResponse;

@@ -46,7 +46,8 @@ impl Session {
                     &format!("Postgres refused the start-up: SQLSTATE {sqlstate}"),
                 );
             }
-            BackendMessage::Ready => self.phase = Phase::Relay,
+            // An answer that is not protocol 3 is for the client to understand.
+            BackendMessage::Ready | BackendMessage::Foreign => self.phase = Phase::Relay,
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use host_calls::{
     Buffer, HostError, Level, close_downstream, log, property, read_buffer, resume_downstream,
     set_wasm_property, write_buffer,
 };
-use pgwire::{BackendMessage, BackendMessages, ClientFrames};
+use pgwire::{BackendMessages, ClientFrames};
 use signet_policy::{NoIdentity, Peer, SpiffeId};
 
 use crate::{configuration::Configuration, timer};
@@ -182,10 +182,10 @@ impl Session {
         match &mut self.phase {
             Phase::Authentication(messages) => {
                 let chunk = read_buffer(Buffer::Upstream, 0, size)?;
-                // An answer that is not protocol 3 is for the client to understand.
-                let messages =
-                    messages.push(&chunk).unwrap_or_else(|_| vec![BackendMessage::Ready]);
-                messages.into_iter().try_for_each(|message| self.on_backend_message(message))
+                messages
+                    .push(&chunk)
+                    .into_iter()
+                    .try_for_each(|message| self.on_backend_message(message))
             }
             Phase::EncryptionAnswer => self.on_encryption_answer(size),
             Phase::AnswerToReplace(error) => {
