@@ -61,11 +61,13 @@ async fn a_key_is_in_no_log_no_page_and_no_metric() {
     let agent = Agent::serve(&server.at("agent.sock"));
     let authority = Authority::new("example.org");
     let identities = [
-        Identity::new(&authority, "/server", HOUR),
+        Identity::new(&authority, "/other", HOUR),
         Identity::new(&authority, "/server", HOUR),
         Identity::new(&authority, "/other", HOUR),
+        Identity::new(&authority, "/server", HOUR),
     ];
-    let [first, renewed, other] = &identities;
+    // The default SVID is the smallest ID.
+    let [other, first, renewed_other, renewed] = &identities;
     let canaries: Vec<_> = identities.iter().flat_map(|one| disguises(&one.key)).collect();
 
     agent.issue(&[first, other], &[]);
@@ -79,14 +81,17 @@ async fn a_key_is_in_no_log_no_page_and_no_metric() {
         assert!(shows(&key(&secret), &canaries));
         stream.answer(pushed, Some("a reason, so that it is logged"));
     }
-    // A key that does not fit, a certificate that has ended, a withdrawal.
-    agent.issue(
-        &[&Identity { key: renewed.key.clone(), ..Identity::new(&authority, "/server", HOUR) }],
-        &[],
-    );
+    // A key that does not fit, a withdrawal, a renewal: each is seen before the next. What was refused is
+    // not sent again, so both are renewed.
+    let mismatched = Identity { key: renewed.key.clone(), ..first.clone() };
+    agent.issue(&[&mismatched, other], &[]);
+    server.wait_for_svid_updates("refused", 1).await;
     agent.withdraw();
-    agent.issue(&[renewed, other], &[]);
-    stream.accept().await;
+    server.wait_for_svid_updates("withdrawn", 2).await;
+    agent.issue(&[renewed_other, renewed], &[]);
+    for expected in [renewed_other, renewed] {
+        assert_eq!(key(&stream.accept().await.secret()), expected.key);
+    }
     // TLS with the key, for those who may and those who may not.
     let address = server.tcp_address().await;
     let edge = Client::over_tls(address, Some(&authority.pair("/edge", HOUR))).await;

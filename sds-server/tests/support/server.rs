@@ -163,6 +163,15 @@ impl Server {
         metrics.lines().find_map(|found| found.strip_prefix(line)?.trim().parse().ok())
     }
 
+    /// Waits until so many changes of SVIDs had this result.
+    pub(crate) async fn wait_for_svid_updates(&self, result: &str, count: u64) {
+        let line = format!("signet_svid_updates_total{{result=\"{result}\"}}");
+        eventually(&format!("{line} is {count}"), async || {
+            (self.metric(&line)? >= count).then_some(())
+        })
+        .await;
+    }
+
     pub(crate) fn terminate(&self) {
         self.signal(rustix::process::Signal::TERM);
     }
