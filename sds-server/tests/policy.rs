@@ -13,7 +13,7 @@ use envoy_types::pb::envoy::extensions::wasm::v3::{FailurePolicy, PluginConfig, 
 use envoy_types::pb::google::protobuf::StringValue;
 use prost::{Message, Name};
 use serde_json::Value;
-use support::{Agent, Authority, HOUR, Identity, Server};
+use support::{Agent, Authority, HOUR, Identity, Server, eventually};
 
 /// SHA-256 of `abc`, the code in these tests.
 const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -172,4 +172,63 @@ async fn code_that_was_not_meant_is_not_delivered_until_it_is_right() {
     std::fs::write(server.at("filter.wasm"), "abc").expect("written");
     stream.accept().await;
     server.wait_for_readiness(200, "").await;
+}
+
+/// What operators are told of a filter that a node was sent.
+fn told(server: &Server, node: &str) -> Option<Value> {
+    let status: Value = serde_json::from_str(&server.get("/status").1).expect("JSON");
+    let envoys = status["envoys"].as_array()?;
+    Some(envoys.iter().find(|envoy| envoy["node"] == node)?["resources"][0].clone())
+}
+
+#[tokio::test]
+async fn a_filter_that_one_envoy_refuses_is_told_and_sent_to_the_others() {
+    let (server, _agent) = started(ABC).await;
+    std::fs::write(server.at("policy.yaml"), policy("/one")).expect("written");
+    let client = server.client().await;
+    let filter = ["signet.http"];
+    let mut first = client.extensions_as("first", &filter, "").await;
+    first.accept().await;
+    let good = eventually("the answer is told", async || {
+        told(&server, "first")?["acknowledged"]["version"].as_str().map(str::to_owned)
+    })
+    .await;
+    std::fs::write(server.at("policy.yaml"), policy("/two")).expect("written");
+    let refused = first.next().await;
+    first.answer(&refused, Some("the module traps"));
+
+    let entry = eventually("the refusal is told", async || {
+        told(&server, "first").filter(|entry| !entry["refused"].is_null())
+    })
+    .await;
+    assert_eq!(
+        (&entry["name"], &entry["acknowledged"]["version"]),
+        (&filter[0].into(), &good.into())
+    );
+    assert_eq!(entry["refused"]["reason"], "the module traps");
+    let version = &entry["refused"]["version"];
+    assert_eq!(&entry["sent"]["version"], version);
+    assert_eq!(server.metric("signet_xds_nacks_total{type=\"extension\"}"), Some(1));
+    let page = server.get("/").1;
+    assert!(page.contains("Quarantined") && page.contains("the module traps"), "{page}");
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains("the module traps")).expect("logged");
+    let line: Value = serde_json::from_str(line).expect("JSON");
+    assert_eq!((&line["level"], &line["type"]), (&"WARN".into(), &"extension".into()));
+    assert_eq!((&line["name"], &line["node"]), (&filter[0].into(), &"first".into()));
+
+    // Of the same user, another node: it is asked for itself.
+    let mut second = client.extensions_as("second", &filter, "").await;
+    assert_eq!(second.accept().await.extension(), refused.extension());
+    eventually("its answer is told", async || {
+        told(&server, "second").filter(|entry| entry["acknowledged"]["version"] == *version)
+    })
+    .await;
+    let mut again = client.extensions_as("first", &filter, &first.version).await;
+    assert!(again.is_silent().await, "withheld across reconnects");
+    std::fs::write(server.at("policy.yaml"), policy("/three")).expect("written");
+    let next = first.accept().await.extension();
+    for stream in [&mut again, &mut second] {
+        assert_eq!(stream.accept().await.extension(), next);
+    }
 }

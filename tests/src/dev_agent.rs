@@ -20,12 +20,22 @@ impl DevAgent {
         Self::start_with(stage, svid_ttl, &[]).await
     }
 
+    /// The same, with leaves that an intermediate CA signs.
+    pub async fn start_with_intermediate(stage: &Stage, svid_ttl: u32) -> Result<Self> {
+        Self::serve(stage, svid_ttl, &["--intermediate".to_owned()]).await
+    }
+
     /// The same, with more identities for some of the workloads.
     pub async fn start_with(
         stage: &Stage,
         svid_ttl: u32,
         more: &[(Workload, String)],
     ) -> Result<Self> {
+        let more = more.iter().map(|(workload, id)| format!("--workload={}={id}", workload.name()));
+        Self::serve(stage, svid_ttl, &more.collect::<Vec<_>>()).await
+    }
+
+    async fn serve(stage: &Stage, svid_ttl: u32, more: &[String]) -> Result<Self> {
         let account = &stage.accounts.mesh;
         let directory = stage.directory("agent", account)?;
         let program = stage.within_reach(&stage.programs.own("dev-agent")?)?;
@@ -39,10 +49,7 @@ impl DevAgent {
         for workload in Workload::ALL {
             launch = launch.arg(format!("--workload={}={}", workload.name(), workload.path()));
         }
-        for (workload, id) in more {
-            launch = launch.arg(format!("--workload={}={id}", workload.name()));
-        }
-        let mut agent = Self { process: Some(launch.start(stage)?), directory };
+        let mut agent = Self { process: Some(launch.args(more).start(stage)?), directory };
         agent.answers(stage).await?;
         Ok(agent)
     }

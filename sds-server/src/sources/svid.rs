@@ -52,22 +52,8 @@ impl Svid {
     /// Checks that the key fits the leaf and that every certificate of the chain parses. Time is
     /// asked later, by [`Svid::check_validity`], since it goes on.
     pub fn check(document: Arc<X509Svid>) -> Result<Self, SvidFault> {
-        let mut validity: Option<(SystemTime, SystemTime)> = None;
-        let mut serial = String::new();
-        for (position, certificate) in document.cert_chain().iter().enumerate() {
-            let (_, parsed) = X509Certificate::from_der(certificate.as_bytes())
-                .map_err(|e| SvidFault::Unreadable { position, reason: e.to_string() })?;
-            let (from, to) = (
-                time(parsed.validity().not_before.timestamp()),
-                time(parsed.validity().not_after.timestamp()),
-            );
-            validity = Some(validity.map_or((from, to), |(f, t)| (f.max(from), t.min(to))));
-            if position == 0 {
-                serial = serial_number(&parsed);
-            }
-        }
-        let (not_before, not_after) = validity
-            .ok_or(SvidFault::Unreadable { position: 0, reason: "the chain is empty".into() })?;
+        let chain = document.cert_chain().iter().map(spiffe::cert::Certificate::as_bytes);
+        let (serial, not_before, not_after) = read(chain)?;
         check_key(&document)?;
         Ok(Self { document, serial, not_before, not_after })
     }
@@ -127,6 +113,26 @@ impl Svid {
     }
 }
 
+/// The leaf's serial number, and from when to when the whole chain is valid. Agents' answers were read
+/// once before; this is the only reading that what is served rests on.
+fn read<'a>(
+    chain: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<(String, SystemTime, SystemTime), SvidFault> {
+    let mut whole = None;
+    for (position, der) in chain.into_iter().enumerate() {
+        let unreadable = |reason| SvidFault::Unreadable { position, reason };
+        let (_, parsed) = X509Certificate::from_der(der).map_err(|e| unreadable(e.to_string()))?;
+        let validity = parsed.validity();
+        let from = time(validity.not_before.timestamp());
+        let to = time(validity.not_after.timestamp());
+        whole = Some(match whole {
+            None => (serial_number(&parsed), from, to),
+            Some((serial, f, t)) => (serial, from.max(f), to.min(t)),
+        });
+    }
+    whole.ok_or(SvidFault::Unreadable { position: 0, reason: "the chain is empty".into() })
+}
+
 /// Asks rustls whether the key signs for the leaf, without copying the key.
 fn check_key(document: &X509Svid) -> Result<(), SvidFault> {
     let chain =
@@ -156,7 +162,7 @@ mod tests {
     use spiffe::X509Svid;
 
     use super::super::test_context::Authority;
-    use super::{Svid, SvidFault};
+    use super::{Svid, SvidFault, read};
 
     #[test]
     fn a_key_of_another_certificate_is_refused() {
@@ -165,6 +171,32 @@ mod tests {
         let (_, key) = authority.pair("/a", Duration::from_mins(1));
         let document = X509Svid::parse_from_der(&chain, &key).expect("both parse");
         assert!(matches!(Svid::check(Arc::new(document)), Err(SvidFault::Mismatch(_))));
+    }
+
+    #[test]
+    fn a_certificate_that_cannot_be_read_is_named_by_its_position() {
+        let signer = Authority::new("example.org").intermediate();
+        let (leaf, _) = signer.pair("/a", Duration::from_mins(1));
+        let (leaf, signer, cut) = (&leaf[..], &signer.certificate[..], &leaf[..leaf.len() - 1]);
+        assert!(read([leaf, signer]).is_ok());
+        for (chain, expected) in
+            [(vec![], 0), (vec![cut], 0), (vec![leaf, cut], 1), (vec![leaf, signer, b"no"], 2)]
+        {
+            let fault = read(chain).expect_err("unreadable");
+            let told = format!("certificate {expected} of the chain cannot be read: ");
+            assert!(fault.to_string().starts_with(&told), "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_chain_is_valid_while_all_of_it_is() {
+        let root = Authority::new("example.org");
+        let (long, _) = root.pair("/a", Duration::from_hours(2));
+        let (short, _) = root.pair("/a", Duration::from_hours(1));
+        let of = |chain: [&[u8]; 2]| read(chain).expect("readable");
+        let ((_, _, one), (_, _, other)) = (of([&long, &short]), of([&short, &long]));
+        assert_eq!(one, other);
+        assert!(one < SystemTime::now() + Duration::from_mins(61));
     }
 
     #[test]

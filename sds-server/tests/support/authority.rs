@@ -15,13 +15,16 @@ pub(crate) struct Authority {
 
 impl Authority {
     pub(crate) fn new(domain: &str) -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.subject_alt_names = vec![uri(format!("spiffe://{domain}"))];
-        let key = KeyPair::generate().expect("key");
+        let (params, key) = authority(domain);
         let certificate = params.self_signed(&key).expect("self-signed").der().to_vec();
         Self { domain: domain.into(), certificate, issuer: Issuer::new(params, key) }
+    }
+
+    /// An authority that this one has signed; it signs leaves of the same trust domain.
+    pub(crate) fn intermediate(&self) -> Self {
+        let (params, key) = authority(&self.domain);
+        let certificate = params.signed_by(&key, &self.issuer).expect("signed").der().to_vec();
+        Self { domain: self.domain.clone(), certificate, issuer: Issuer::new(params, key) }
     }
 
     /// A leaf in DER, valid from a minute ago to `life` from now, and its key in PKCS#8.
@@ -43,6 +46,15 @@ impl Authority {
         let leaf = params.signed_by(&key, &self.issuer).expect("signed");
         (leaf.der().to_vec(), key.serialize_der())
     }
+}
+
+/// What a certificate authority says of itself, and its key.
+fn authority(domain: &str) -> (CertificateParams, KeyPair) {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.subject_alt_names = vec![uri(format!("spiffe://{domain}"))];
+    (params, KeyPair::generate().expect("key"))
 }
 
 fn uri(text: String) -> SanType {

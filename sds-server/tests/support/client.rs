@@ -67,7 +67,23 @@ impl Client {
         address: SocketAddr,
         shown: Option<&(Vec<u8>, Vec<u8>)>,
     ) -> Result<Self, tonic::transport::Error> {
-        let tls = tokio_rustls::TlsConnector::from(tls(shown));
+        Self::by(address, tls(shown)).await
+    }
+
+    /// The same, showing a leaf and its intermediates.
+    pub(crate) async fn with_chain(
+        address: SocketAddr,
+        chain: &[Vec<u8>],
+        key: &[u8],
+    ) -> Result<Self, tonic::transport::Error> {
+        Self::by(address, tls_with(Some((chain, key)))).await
+    }
+
+    async fn by(
+        address: SocketAddr,
+        tls: Arc<rustls::ClientConfig>,
+    ) -> Result<Self, tonic::transport::Error> {
+        let tls = tokio_rustls::TlsConnector::from(tls);
         let connector = service_fn(move |_| {
             let tls = tls.clone();
             async move {
@@ -95,6 +111,7 @@ impl Client {
         let (requests, outbound) = mpsc::unbounded_channel();
         let mut discovery = Outgoing {
             requests,
+            node: "test".into(),
             type_url: Secret::type_url(),
             names: owned(names),
             version: version.into(),
@@ -107,12 +124,23 @@ impl Client {
     }
 
     pub(crate) async fn extensions(&self, names: &[&str]) -> Discovery {
+        self.extensions_as("test", names, "").await
+    }
+
+    /// The same for a node of this ID, which has this version already.
+    pub(crate) async fn extensions_as(
+        &self,
+        node: &str,
+        names: &[&str],
+        version: &str,
+    ) -> Discovery {
         let (requests, outbound) = mpsc::unbounded_channel();
         let mut discovery = Outgoing {
             requests,
+            node: node.into(),
             type_url: TypedExtensionConfig::type_url(),
             names: owned(names),
-            version: String::new(),
+            version: version.into(),
         };
         discovery.first();
         let mut client = ExtensionConfigDiscoveryServiceClient::new(self.0.clone());
@@ -146,6 +174,10 @@ impl Client {
 
 /// TLS 1.3 as a client that shows a certificate and accepts any.
 pub(crate) fn tls(shown: Option<&(Vec<u8>, Vec<u8>)>) -> Arc<rustls::ClientConfig> {
+    tls_with(shown.map(|(leaf, key)| (std::slice::from_ref(leaf), key.as_slice())))
+}
+
+fn tls_with(shown: Option<(&[Vec<u8>], &[u8])>) -> Arc<rustls::ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -155,10 +187,9 @@ pub(crate) fn tls(shown: Option<&(Vec<u8>, Vec<u8>)>) -> Arc<rustls::ClientConfi
     let mut config = match shown {
         None => builder.with_no_client_auth(),
         Some((chain, key)) => {
-            let key = rustls_pki_types::PrivatePkcs8KeyDer::from(key.clone());
-            builder
-                .with_client_auth_cert(vec![chain.clone().into()], key.into())
-                .expect("a certificate and its key")
+            let key = rustls_pki_types::PrivatePkcs8KeyDer::from(key.to_vec());
+            let chain = chain.iter().cloned().map(CertificateDer::from).collect();
+            builder.with_client_auth_cert(chain, key.into()).expect("a certificate and its key")
         }
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
@@ -205,6 +236,7 @@ impl ServerCertVerifier for AcceptAny {
 
 struct Outgoing {
     requests: mpsc::UnboundedSender<DiscoveryRequest>,
+    node: String,
     type_url: String,
     names: Vec<String>,
     version: String,
@@ -214,7 +246,7 @@ impl Outgoing {
     fn first(&mut self) {
         let request = DiscoveryRequest {
             version_info: self.version.clone(),
-            node: Some(Node { id: "test".into(), ..Default::default() }),
+            node: Some(Node { id: self.node.clone(), ..Default::default() }),
             resource_names: self.names.clone(),
             type_url: self.type_url.clone(),
             ..Default::default()

@@ -6,6 +6,7 @@
 mod faults;
 mod federation;
 mod ground;
+mod intermediate;
 mod many;
 mod on_demand;
 mod refused;
