@@ -9,7 +9,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// The response header that holds the request's head in hexadecimal digits: a HEAD has no body.
+/// The response header that holds the request's head and its trailers in hexadecimal digits: a HEAD has no body.
 pub(super) const SEEN: &str = "x-seen";
 
 /// A request as it reached the server.
@@ -21,6 +21,8 @@ pub struct Seen {
     pub target: Vec<u8>,
     /// Header lines, names in lower case.
     pub headers: super::Lines,
+    /// Lines of its trailers, names in lower case.
+    pub trailers: super::Lines,
 }
 
 impl Seen {
@@ -34,7 +36,9 @@ impl Seen {
             let colon = line.iter().position(|&octet| octet == b':')?;
             Some((line[..colon].to_ascii_lowercase(), line[colon + 1..].trim_ascii().to_vec()))
         };
-        Ok(Self { method, target, headers: lines.filter_map(header).collect() })
+        let headers =
+            lines.by_ref().take_while(|line| !line.is_empty()).filter_map(header).collect();
+        Ok(Self { method, target, headers, trailers: lines.filter_map(header).collect() })
     }
 
     /// The values of a header, a line each.
@@ -66,19 +70,36 @@ impl Drop for Echo {
     }
 }
 
-/// Answers heads; the requests have no bodies.
+/// Answers requests without bodies, or with chunked ones that are empty but for their trailers.
 async fn serve(mut stream: UnixStream) {
     let mut received = Vec::new();
     while let Ok(1..) = stream.read_buf(&mut received).await {
-        while let Some(end) = received.windows(4).position(|four| four == b"\r\n\r\n") {
-            let head: Vec<u8> = received.drain(..end + 4).collect();
+        while let Some(seen) = next(&mut received) {
             let response = format!(
                 "HTTP/1.1 200 OK\r\n{SEEN}: {}\r\ncontent-length: 0\r\n\r\n",
-                hex::encode(head)
+                hex::encode(seen)
             );
             if stream.write_all(response.as_bytes()).await.is_err() {
                 return;
             }
         }
     }
+}
+
+/// Takes a whole request off the front: its head, and its trailers if it is chunked.
+fn next(received: &mut Vec<u8>) -> Option<Vec<u8>> {
+    const CHUNKED: &[u8] = b"\r\ntransfer-encoding: chunked\r\n";
+    /// The last chunk; its line's end may already be that of the trailers.
+    const LAST: &[u8] = b"0\r\n";
+    let end_of = |octets: &[u8]| Some(octets.windows(4).position(|four| four == b"\r\n\r\n")? + 4);
+    let mut seen = received[..end_of(received)?].to_vec();
+    let mut length = seen.len();
+    if seen.windows(CHUNKED.len()).any(|octets| octets == CHUNKED) {
+        let body = &received[length..];
+        let end = end_of(body)?;
+        seen.extend(body[..end].strip_prefix(LAST).unwrap_or_default());
+        length += end;
+    }
+    received.drain(..length);
+    Some(seen)
 }

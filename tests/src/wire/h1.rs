@@ -25,10 +25,10 @@ impl<S: Stream> Http1<S> {
         Self { stream, received: Vec::new() }
     }
 
-    /// Sends a request as it stands and reads the answer. After [`Answer::Closed`], or where Envoy says
+    /// Sends a request as it stands, with trailers after an empty body if there are any, and reads the answer. After [`Answer::Closed`], or where Envoy says
     /// so, the second value is false: the connection is of no more use.
-    pub async fn ask(&mut self, lines: &Lines) -> Result<(Answer, bool)> {
-        if self.stream.write_all(&request(lines)).await.is_err() {
+    pub async fn ask(&mut self, lines: &Lines, trailers: &Lines) -> Result<(Answer, bool)> {
+        if self.stream.write_all(&request(lines, trailers)).await.is_err() {
             return Ok((Answer::Closed, false));
         }
         let head = loop {
@@ -75,7 +75,7 @@ impl<S: Stream> Http1<S> {
 }
 
 /// The octets of a request: nothing is checked or escaped.
-fn request(lines: &Lines) -> Vec<u8> {
+fn request(lines: &Lines, trailers: &Lines) -> Vec<u8> {
     let pseudo = |name: &str| {
         let found = lines.iter().find(|(known, _)| known == name.as_bytes());
         found.map(|(_, value)| value.as_slice())
@@ -87,9 +87,18 @@ fn request(lines: &Lines) -> Vec<u8> {
     if let Some(authority) = pseudo(":authority") {
         request.extend([b"host: ", authority, b"\r\n"].concat());
     }
-    for (name, value) in lines.iter().filter(|(name, _)| !name.starts_with(b":")) {
-        request.extend([name.as_slice(), b": ", value, b"\r\n"].concat());
+    let plain: Lines = lines.iter().filter(|(name, _)| !name.starts_with(b":")).cloned().collect();
+    request.extend(fields(&plain));
+    if trailers.is_empty() {
+        return [request.as_slice(), b"\r\n"].concat();
     }
-    request.extend(b"\r\n");
-    request
+    // The last of the chunks, which is the only one (RFC 9112 §7.1).
+    request.extend(b"transfer-encoding: chunked\r\n\r\n0\r\n");
+    [request.as_slice(), &fields(trailers), b"\r\n"].concat()
+}
+
+fn fields(lines: &Lines) -> Vec<u8> {
+    let line =
+        |(name, value): &(Vec<u8>, Vec<u8>)| [name, b": ".as_slice(), value, b"\r\n"].concat();
+    lines.iter().flat_map(line).collect()
 }

@@ -51,12 +51,16 @@ impl<S: Stream> Http2<S> {
         Ok(Self { stream, decoder: loona_hpack::Decoder::new(), next: 1 })
     }
 
-    /// Sends a request as it stands and reads the answer. Where the second value is false, the
+    /// Sends a request as it stands, with trailers if there are any, and reads the answer. Where the second value is false, the
     /// connection is of no more use.
-    pub async fn ask(&mut self, lines: &Lines) -> Result<(Answer, bool)> {
+    pub async fn ask(&mut self, lines: &Lines, trailers: &Lines) -> Result<(Answer, bool)> {
         let id = self.next;
         self.next += 2;
-        let request = frame(HEADERS, END_HEADERS | END_STREAM, id, &literals(lines));
+        let mut request = frame(HEADERS, END_HEADERS | END_STREAM, id, &literals(lines));
+        if !trailers.is_empty() {
+            request = frame(HEADERS, END_HEADERS, id, &literals(lines));
+            request.extend(frame(HEADERS, END_HEADERS | END_STREAM, id, &literals(trailers)));
+        }
         if self.stream.write_all(&request).await.is_err() {
             return Ok((Answer::Closed, false));
         }

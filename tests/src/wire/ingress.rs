@@ -8,7 +8,11 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use super::{Answer, Http1, Http2, Lines, echo::Echo};
+use super::{
+    Answer, Http1, Http2, Lines,
+    echo::Echo,
+    relay::{Relay, Tampering},
+};
 use crate::{
     Bootstrap, Envoy, FetchedSvid, IdentitySource, PATIENCE, PolicyFile, SdsServer, SourceKind,
     Stage, TRUST_DOMAIN, Workload, bootstrap::holders, site::Ops, tls::TlsCaller, until,
@@ -22,7 +26,9 @@ const FEDERATED: &str = "other.example";
 pub struct Ingress {
     /// The Envoy.
     pub envoy: Envoy,
-    _server: SdsServer,
+    /// Where its secrets and its policy come from.
+    pub server: SdsServer,
+    _relay: Option<Relay>,
     _echo: Echo,
     source: IdentitySource,
     policy: PolicyFile,
@@ -57,6 +63,19 @@ enum Connection {
 impl Ingress {
     /// Starts all of it with this policy. `change` may mutate the bootstrap.
     pub async fn start(policy: &str, change: impl FnOnce(&mut Value)) -> Result<Self> {
+        Self::begin(policy, None, change).await
+    }
+
+    /// The same, with somebody between Envoy and the server.
+    pub async fn start_tampered(policy: &str, tampering: &Tampering) -> Result<Self> {
+        Self::begin(policy, Some(tampering), |_| {}).await
+    }
+
+    async fn begin(
+        policy: &str,
+        tampering: Option<&Tampering>,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<Self> {
         let stage = Stage::set(None)?;
         let file = PolicyFile::demo(&stage)?;
         file.write(policy)?;
@@ -68,10 +87,16 @@ impl Ingress {
             SdsServer::start(&stage, &source, "api", Workload::Api, file.path(), &directory)?;
         let echo = Echo::listen(&directory.join("api.sock"))?;
         let address = SocketAddr::from((stage.address, stage.free_port()?));
-        let bootstrap = bootstrap(&stage, &directory, address)?.mutate(change)?;
+        let mut socket = SdsServer::socket(&directory);
+        let mut relay = None;
+        if let Some(tampering) = tampering {
+            let before = std::mem::replace(&mut socket, directory.join("relay.sock"));
+            relay = Some(Relay::listen(&socket, &before, tampering)?);
+        }
+        let bootstrap = bootstrap(&stage, &directory, &socket, address)?.mutate(change)?;
         let mut envoy = Envoy::start(&stage, "api-envoy", &bootstrap, &directory)?;
         envoy.ready().await?;
-        Ok(Self { envoy, _server: server, _echo: echo, source, policy: file, address, stage })
+        Ok(Self { envoy, server, _relay: relay, _echo: echo, source, policy: file, address, stage })
     }
 
     /// A caller whose certificate has these URI SANs, joined by a comma; at most two.
@@ -111,12 +136,17 @@ impl Ingress {
 
 /// The bootstrap of the API's sidecar. Callers of the federated trust domain get as far as the filter: their bundle is
 /// trusted, and the second wall has the line that the file asks for.
-fn bootstrap(stage: &Stage, directory: &Path, address: SocketAddr) -> Result<Bootstrap> {
+fn bootstrap(
+    stage: &Stage,
+    directory: &Path,
+    server: &Path,
+    address: SocketAddr,
+) -> Result<Bootstrap> {
     let ops = Ops::choose(stage)?;
     Bootstrap::read(&stage.programs, "api-proxy")?
         .with("NODE_ID", "api")
         .with("RUN_DIR", directory.display())
-        .with("SDS_SOCKET", SdsServer::socket(directory).display())
+        .with("SDS_SOCKET", server.display())
         .with("TRUST_DOMAIN", TRUST_DOMAIN)
         .with("INGRESS_HOST", address.ip())
         .with("INGRESS_PORT", address.port())
@@ -155,16 +185,21 @@ fn bootstrap(stage: &Stage, directory: &Path, address: SocketAddr) -> Result<Boo
 impl Caller {
     /// Sends a request as it stands. A handshake that fails is [`Answer::Closed`].
     pub async fn ask(&mut self, lines: &Lines) -> Result<Answer> {
+        self.ask_with_trailers(lines, &Lines::new()).await
+    }
+
+    /// The same with trailers after an empty body, if there are any.
+    pub async fn ask_with_trailers(&mut self, lines: &Lines, trailers: &Lines) -> Result<Answer> {
         let reused = self.connection.is_some();
-        let answer = self.once(lines).await?;
+        let answer = self.once(lines, trailers).await?;
         // Envoy may have closed a connection that it had answered on before.
         if answer == Answer::Closed && reused && self.connection.is_none() {
-            return self.once(lines).await;
+            return self.once(lines, trailers).await;
         }
         Ok(answer)
     }
 
-    async fn once(&mut self, lines: &Lines) -> Result<Answer> {
+    async fn once(&mut self, lines: &Lines, trailers: &Lines) -> Result<Answer> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => match self.open().await {
@@ -174,8 +209,8 @@ impl Caller {
         };
         let asked = async {
             match &mut connection {
-                Connection::H1(http) => http.ask(lines).await,
-                Connection::H2(http) => http.ask(lines).await,
+                Connection::H1(http) => http.ask(lines, trailers).await,
+                Connection::H2(http) => http.ask(lines, trailers).await,
             }
         };
         let (answer, open) = tokio::time::timeout(PATIENCE, asked)

@@ -4,6 +4,7 @@ mod echo;
 mod h1;
 mod h2;
 mod ingress;
+mod relay;
 
 use anyhow::Result;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -12,6 +13,7 @@ pub use echo::Seen;
 pub use h1::Http1;
 pub use h2::Http2;
 pub use ingress::{Caller, Ingress, Protocol};
+pub use relay::Tampering;
 
 /// Headers in order, pseudo-headers first, as octets.
 pub type Lines = Vec<(Vec<u8>, Vec<u8>)>;

@@ -9,6 +9,7 @@ mod native_rbac;
 mod normalized;
 mod ports;
 mod told;
+mod trailers;
 
 use std::collections::BTreeMap;
 
