@@ -1,5 +1,7 @@
 //! One policy, read whole from one document or several.
 
+use std::borrow::Cow;
+
 use signet_policy::{
     DEFAULT_EXPIRY_GRACE, DEFAULT_SESSION_GRACE, HttpRule, Mode, PostgresRule, Slice, SpiffeId,
 };
@@ -255,8 +257,18 @@ impl PolicyDocument {
     /// # Errors
     /// All faults at once.
     pub fn parse_case(&self, name: &str, text: &str) -> Result<Case, Faults> {
-        read_text(name, text, |reader, root| case(reader, root, &self.names))
+        read_text(name, &printable(text), |reader, root| case(reader, root, &self.names))
     }
+}
+
+/// JSON as YAML can read it: strings of JSON may hold DEL and the C1 controls raw, those of YAML only escaped.
+fn printable(json: &str) -> Cow<'_, str> {
+    let raw = |c: char| ('\u{7f}'..='\u{9f}').contains(&c);
+    if !json.contains(raw) {
+        return json.into();
+    }
+    let escaped = |c: char| if raw(c) { format!("\\u{:04x}", u32::from(c)) } else { c.into() };
+    json.chars().map(escaped).collect()
 }
 
 /// Reads a text, or tells all its faults.

@@ -143,6 +143,10 @@ fn tests_and_cases() {
             ("y", "3"),
         ]
     );
+    // What JSON may leave as it is, and YAML may not.
+    let json = "{\"from\":\"client\",\"to\":\"api\",\"request\":\"GET /\u{7f}\u{80}\u{9f}é\"}";
+    let Ask::Http(ask) = document.parse_case("-", json).unwrap().ask else { panic!("{json}") };
+    assert_eq!(ask.path, "/\u{7f}\u{80}\u{9f}é");
     let cases = document
         .parse_cases(
             "cases.yaml",

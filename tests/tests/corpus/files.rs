@@ -71,7 +71,8 @@ pub(crate) fn compiled(policy: &str) -> String {
         .unwrap()
 }
 
-fn path(file: &str) -> PathBuf {
+/// Where a file of the corpus lies.
+pub(crate) fn path(file: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("corpus").join(file)
 }
 

@@ -1,7 +1,8 @@
 //! The request corpus of `tests/corpus/`: thousands of requests with the decision that the policy's meaning gives them,
-//! through the filter in wasmtime and through Envoy, over HTTP/1.1 and HTTP/2.
+//! through the filter in wasmtime, through the command line, and through Envoy, over HTTP/1.1 and HTTP/2.
 
 mod case;
+mod cli;
 mod envoy;
 mod files;
 mod generate;
