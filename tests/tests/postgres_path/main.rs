@@ -4,6 +4,7 @@
 mod audit;
 mod cancels;
 mod denials;
+mod encryption;
 mod endings;
 mod floods;
 mod scene;
