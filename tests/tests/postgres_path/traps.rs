@@ -55,12 +55,16 @@ async fn asks(mesh: &Mesh, svid: &e2e::FetchedSvid) -> Answer {
     ask(&mut wire.stream, &[&start_up()]).await.unwrap_or(Answer::Silence)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_filter_that_traps_lets_nobody_in_and_is_replaced() {
+async fn sabotaged_mesh(policy: &str) -> Mesh {
     let stage = Stage::set(None).unwrap();
     fs::write(stage.path().join("pg_role.wasm"), sabotaged(&stage)).unwrap();
     let plan = MeshPlan::new(SourceKind::DevAgent, PostgresVersion::V15).svid_ttl(3600);
-    let mesh = plan.policy(POLICY).start_on(stage).await.unwrap();
+    plan.policy(policy).start_on(stage).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_that_traps_lets_nobody_in_and_is_replaced() {
+    let mesh = sabotaged_mesh(POLICY).await;
     let [report, stranger] = [Workload::Report, Workload::Client].map(|it| svid(&mesh, it));
     assert_eq!(asks(&mesh, &report).await, Answer::Welcome);
     assert_eq!(asks(&mesh, &stranger).await.sqlstate(), "28000");
@@ -106,4 +110,59 @@ async fn a_filter_that_traps_lets_nobody_in_and_is_replaced() {
     // Each backend was for somebody with a rule; the harness' own psql asked for some.
     let by_psql = mesh.postgres.log().matches("application_name=psql").count();
     assert!(mesh.postgres.backends_forked() - forked <= welcome + by_psql);
+}
+
+/// A session whose end waits for Postgres, as its client has sent part of an `Execute`: without the filter that holds it back,
+/// the rest goes nowhere either.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_trapped_filter_held_back_goes_nowhere() {
+    const TRACE: &str =
+        "insert into customers (name, email) values ('trace', 'trace@customers.example')";
+    const COUNT: &str = "select count(*) from customers where name = 'trace'";
+    let policy =
+        POLICY.replace("    client_parameters", "    max_session: 2s\n    client_parameters");
+    let mesh = sabotaged_mesh(&policy).await;
+    let (api, report) = (svid(&mesh, Workload::Api), svid(&mesh, Workload::Report));
+    let traces = |sql: &str| mesh.postgres.sql(&mesh.stage, "customers", sql).unwrap();
+    let statement = [b"\0", TRACE.as_bytes(), b"\0\0\0"].concat();
+    let length = u32::try_from(statement.len() + 4).unwrap().to_be_bytes();
+    let bound = [b"P", length.as_slice(), &statement, b"B\0\0\0\x0c\0\0\0\0\0\0\0\0"].concat();
+    let (begun, rest) = (b"E\0\0\0\x09\0\0".as_slice(), b"\0\0\0S\0\0\0\x04".as_slice());
+    // In time it would be done.
+    let mut session = Wire::session_as(&mesh, &api, "customers_writer").await;
+    session.send(&[&bound, begun, rest].concat()).await;
+    session.ready().await;
+    assert_eq!(traces(COUNT), "1");
+    traces("delete from customers where name = 'trace'");
+    drop(session);
+
+    let session = Wire::session_as(&mesh, &api, "customers_writer");
+    let (its_worker, mut session) = taken_by(&mesh, session).await;
+    session.send(&[&bound, begun].concat()).await;
+    until("its end waits", PATIENCE, async || {
+        anyhow::ensure!(counted(&mesh, "sessions_ended").await == 1);
+        Ok(())
+    })
+    .await
+    .unwrap();
+
+    let envoy = &mesh.sidecar(Workload::Db).envoy;
+    until("its own filter has trapped", PATIENCE, async || {
+        let traps = traps_of(envoy);
+        let trap = async {
+            let mut wire = Wire::try_connect(mesh.ingress(Workload::Db), &report).await?;
+            wire.send(&start_up()[..TRAP]).await;
+            assert_eq!(wire.last_word().await, None);
+            anyhow::Ok(())
+        };
+        let (worker, _) = taken_by(&mesh, trap).await;
+        anyhow::ensure!(worker == its_worker && traps_of(envoy) > traps, "{worker:?}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    session.send(rest).await;
+    assert_eq!(session.last_word().await, None);
+    no_backends(&mesh).await;
+    assert_eq!(traces(COUNT), "0");
 }
