@@ -1,5 +1,5 @@
 //! The chapter "From passwords to identity", run: each step, its way back, the step again; and at the end
-//! the whole way back.
+//! the whole way back. What the chapter shows of a command's output is what it prints.
 
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,8 @@ use e2e::{
 struct Step<'a> {
     number: u32,
     forwards: Vec<&'a str>,
+    /// Commands that are shown with what they print, once the step is done.
+    shown: Vec<(&'a str, &'a str)>,
     back: Vec<&'a str>,
 }
 
@@ -28,7 +30,17 @@ fn steps(chapter: &str) -> Vec<Step<'_>> {
         let (number, _) = section.split_once(". ")?;
         let number = number.parse().ok()?;
         let (forwards, back) = section.split_once("**Way back:**").unwrap_or((section, ""));
-        Some(Step { number, forwards: blocks(forwards, "sh"), back: blocks(back, "sh") })
+        let shown = blocks(section, "console").into_iter();
+        let shown = shown.map(|block| {
+            let command = block.strip_prefix("$ ").expect("no command");
+            command.split_once('\n').expect("no output")
+        });
+        Some(Step {
+            number,
+            forwards: blocks(forwards, "sh"),
+            shown: shown.collect(),
+            back: blocks(back, "sh"),
+        })
     });
     sections.collect()
 }
@@ -157,6 +169,7 @@ async fn there_and_back(version: PostgresVersion) {
         steps.iter().map(|step| step.number).collect::<Vec<_>>(),
         (1..=8).collect::<Vec<_>>()
     );
+    assert!(steps.iter().any(|step| !step.shown.is_empty()));
     let shop = Shop::open(version, &chapter).await;
     shop.is_open(true, false, "before").await;
     for (step, pair) in steps.iter().zip(OPEN.windows(2)) {
@@ -164,6 +177,12 @@ async fn there_and_back(version: PostgresVersion) {
         assert!(!step.forwards.is_empty(), "{step:?}");
         for block in &step.forwards {
             shop.run(block);
+        }
+        for (command, printed) in &step.shown {
+            // Before 16 there is no group.
+            let is_here = |line: &&str| version == V18 || !line.contains("signet_logins");
+            let expected: Vec<&str> = printed.lines().filter(is_here).collect();
+            assert_eq!(shop.run(command).lines().collect::<Vec<_>>(), expected, "{command}");
         }
         shop.is_open(password_after, envoy_after, &format!("after step {}", step.number)).await;
         if step.back.is_empty() {
