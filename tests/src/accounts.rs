@@ -3,11 +3,11 @@
 //! Postgres refuses to run as root, and peer authentication means something only if the Envoy in
 //! front of Postgres is another user than Postgres itself. So a harness that runs as root gives
 //! both to accounts that every Debian has. A harness that runs as somebody else can only be that
-//! one: then all processes share its account, and the ident map is the only wall.
+//! one: then all processes share its account, and the tests of who is kept out fail for want of anybody.
 
 use std::{fs, path::Path};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 /// A line of the system's passwd file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,13 @@ impl Accounts {
         }
         Ok(Self { harness, postgres: named(&passwd, "postgres")?, mesh: named(&passwd, "daemon")? })
     }
+
+    /// Everybody but Envoy's user, to show that they are kept out. An error where all are one, and nothing could be shown.
+    pub fn strangers(&self) -> Result<[&Account; 2]> {
+        let strangers = [&self.harness, &self.postgres];
+        ensure!(!strangers.contains(&&self.mesh), "run it as root: there is nobody to keep out");
+        Ok(strangers)
+    }
 }
 
 impl Account {
@@ -75,6 +82,16 @@ fn parse(line: &str) -> Option<Account> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_alone_keeps_nobody_out() {
+        let account = |name: &str| Account { name: name.to_owned(), uid: 1, gid: 1 };
+        let [root, postgres, daemon] = ["root", "postgres", "daemon"].map(account);
+        let three = Accounts { harness: root.clone(), postgres, mesh: daemon };
+        assert_eq!(three.strangers().unwrap().map(|it| it.name.as_str()), ["root", "postgres"]);
+        let one = Accounts { harness: root.clone(), postgres: root.clone(), mesh: root };
+        assert!(one.strangers().is_err());
+    }
 
     #[test]
     fn passwd_lines_become_accounts() {

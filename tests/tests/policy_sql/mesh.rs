@@ -85,8 +85,7 @@ async fn the_mesh_works_and_nobody_else_gets_in(version: PostgresVersion, number
     let writer = connects(&mesh, Workload::Api, "customers_writer").await.unwrap();
     assert_eq!(writer.session_user.as_deref(), Some("customers_writer"), "{writer:?}");
 
-    let strangers = [&stage.accounts.harness, &stage.accounts.postgres];
-    for stranger in strangers.into_iter().filter(|account| **account != stage.accounts.mesh) {
+    for stranger in stage.accounts.strangers().unwrap() {
         for role in ["api", "customers_reader", "customers_writer"] {
             let (code, _, refused) = Launch::new("psql", stage.programs.psql().unwrap(), stranger)
                 .args(["--no-psqlrc", "--command", "select", "--username", role, "customers"])
