@@ -17,6 +17,14 @@ async fn ask(pool: &Pool) -> Result<Value> {
     Ok(json!({ "backend": row.get::<_, i32>(0), "user": row.get::<_, String>(1) }))
 }
 
+/// The first line of what the driver says, behind the SQLSTATE where Postgres told one.
+fn told(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    let line = text.lines().next().unwrap_or_default();
+    let code = error.downcast_ref().and_then(tokio_postgres::Error::code);
+    code.map_or_else(|| line.to_owned(), |code| format!("{} {line}", code.code()))
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
     let mut config = Config::new();
@@ -39,7 +47,7 @@ async fn main() -> Result<()> {
             loop {
                 let outcome = match timeout(PATIENCE, ask(&pool)).await {
                     Ok(Ok(found)) => found,
-                    Ok(Err(error)) => json!({ "error": format!("{error:#}").lines().next() }),
+                    Ok(Err(error)) => json!({ "error": told(&error) }),
                     Err(_) => json!({ "error": "no answer in time" }),
                 };
                 println!("{outcome}");

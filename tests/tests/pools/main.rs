@@ -7,7 +7,7 @@ mod scene;
 use e2e::Workload;
 
 use crate::{
-    pool::SIZE,
+    pool::{Kind, SIZE, Since},
     scene::{Scene, policy},
 };
 
@@ -17,12 +17,18 @@ const GENERATIONS: usize = 3;
 const READER: &str = "customers_reader";
 const WRITER: &str = "customers_writer";
 
+/// Each end of a session cost so many requests at most, and these were told why.
+fn are_told(reason: &str, pool: Kind, since: &Since, ends: usize) {
+    println!("{reason}: {}: {since}", pool.name());
+    let (name, errors) = (pool.name(), &since.errors);
+    assert!(errors.len() <= ends * pool.requests_per_end(), "{reason}: {name}: {errors:?}");
+    assert!(errors.iter().all(|error| pool.knows_the_end(error)), "{reason}: {name}: {errors:?}");
+}
+
 /// Sessions end one by one, as each comes to its time.
 async fn sessions_end_in_their_time(scene: &mut Scene, reason: &str) {
     for (pool, since) in scene.outlives(GENERATIONS * SIZE).await.unwrap() {
-        println!("{reason}: {}: {since}", pool.name());
-        let most = since.backends.len() * pool.requests_per_end();
-        assert!(since.errors.len() <= most, "{reason}: {}: {:?}", pool.name(), since.errors);
+        are_told(reason, pool, &since, since.backends.len());
     }
 }
 
@@ -52,9 +58,7 @@ async fn everything_else_that_ends_a_session() {
             scene.mesh.policy.write(&policy(to, "")).unwrap();
         }
         for (pool, since) in scene.recover(connected, to).await.unwrap() {
-            println!("{reason}: {}: {since}", pool.name());
-            let most = SIZE * pool.requests_per_end();
-            assert!(since.errors.len() <= most, "{reason}: {}: {:?}", pool.name(), since.errors);
+            are_told(reason, pool, &since, SIZE);
         }
     }
 

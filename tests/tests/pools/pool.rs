@@ -48,6 +48,13 @@ impl Kind {
         if self == Self::Deadpool { 2 } else { 1 }
     }
 
+    /// Whether this is what a request may see of the end of its session: SQLSTATE 57P01. deadpool's driver reads that as soon
+    /// as it comes, and the next request on the connection learns no more than that it is closed.
+    pub(crate) fn knows_the_end(self, error: &str) -> bool {
+        let is_deadpool = matches!(self, Self::Deadpool | Self::DeadpoolVerified);
+        error.contains("57P01") || (is_deadpool && error == "connection closed")
+    }
+
     fn program(self, programs: &Programs) -> Result<(PathBuf, Vec<String>)> {
         Ok(match self {
             Self::Deadpool | Self::DeadpoolVerified => (programs.own("pool-deadpool")?, vec![]),
