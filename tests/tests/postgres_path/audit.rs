@@ -1,6 +1,6 @@
 //! One line per session: in Envoy's access log, in the filter's log, and joined with Postgres' own by the backend's number.
 
-use e2e::{Mesh, PATIENCE, PostgresVersion, Workload, until};
+use e2e::{Mesh, PATIENCE, PostgresVersion, Workload, startup::message, until};
 
 use crate::scene::{POLICY, Wire, mesh, svid};
 
@@ -61,7 +61,25 @@ async fn a_session_is_accounted_for(version: PostgresVersion) {
     let line = log.lines().find(|line| line.contains(&authorized)).expect("not authorized");
     assert!(line.contains(&format!("application_name={api}")), "{line}");
     assert!(log.contains(&format!("[{pid}] customers_reader@customers LOG:  disconnection")));
+    the_name_of_an_application_is_logged_whole(&mesh).await;
     who_connects_through_a_sidecar_is_accounted_for_alike(&mesh).await;
+}
+
+/// A session's own name is cut at 63 bytes; the log has what the client said.
+async fn the_name_of_an_application_is_logged_whole(mesh: &Mesh) {
+    let name = "x123456789".repeat(10);
+    let mut wire = Wire::connect(mesh, &svid(mesh, Workload::Api)).await;
+    let asked =
+        [("user", "customers_reader"), ("database", "customers"), ("application_name", &name)];
+    wire.send(&message(&asked)).await;
+    wire.ready().await;
+    assert_eq!(wire.value("show application_name").await, name[..63]);
+    let pid = wire.value("select pg_backend_pid()").await;
+    let authorized = format!("[{pid}] customers_reader@customers LOG:  connection authorized: ");
+    let log = mesh.postgres.log();
+    let line = log.lines().find(|line| line.contains(&authorized)).expect("not authorized");
+    let whole = format!("application_name={name}");
+    assert!(line.split(' ').any(|word| word == whole), "{line}");
 }
 
 async fn who_connects_through_a_sidecar_is_accounted_for_alike(mesh: &Mesh) {
