@@ -5,3 +5,4 @@ mod customers;
 #[path = "../../../caller-role/tests/running/postgres.rs"]
 mod postgres;
 mod process;
+mod round_trips;
