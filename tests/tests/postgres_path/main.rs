@@ -7,6 +7,7 @@ mod denials;
 mod encryption;
 mod endings;
 mod floods;
+mod overdue;
 mod scene;
 mod traps;
 mod wire;
