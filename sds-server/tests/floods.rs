@@ -2,11 +2,9 @@
 
 mod support;
 
-use std::io::{ErrorKind, Write};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::time::Duration;
-
+use support::raw::{
+    CONTINUATION, END_HEADERS, HEADERS, PING, RST_STREAM, Raw, SETTINGS, call, frame, subscription,
+};
 use support::{Agent, Authority, HOUR, Identity, Launch, Server, certificate, eventually};
 
 /// Memory that may be added, in KiB: by floods of HTTP/2, by peers that never read, by what is too large.
@@ -23,82 +21,6 @@ async fn serve(addition: &str) -> (Server, Agent, Authority) {
     agent.issue(&[&Identity::new(&authority, "/a", HOUR)], &[]);
     server.wait_for_readiness(200, "").await;
     (server, agent, authority)
-}
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
-    let mut frame = length[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
-}
-
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const CONTINUATION: u8 = 9;
-const END_HEADERS: u8 = 4;
-
-/// The head of a call of `StreamSecrets`, without Huffman codes or a dynamic table (RFC 7541).
-fn call(more: &[(&str, &str)]) -> Vec<u8> {
-    // `:method: POST`, `:scheme: http`.
-    let mut block = vec![0x83, 0x86];
-    let path = "/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets";
-    let fields = [
-        (":path", path),
-        (":authority", "sds"),
-        ("content-type", "application/grpc"),
-        ("te", "trailers"),
-    ];
-    for (name, value) in fields.iter().chain(more) {
-        block.push(0);
-        for text in [name, value] {
-            block.push(u8::try_from(text.len()).expect("shorter than 127"));
-            block.extend(text.as_bytes());
-        }
-    }
-    block
-}
-
-/// A gRPC message that subscribes `default`.
-fn subscription() -> Vec<u8> {
-    let message = b"\x1a\x07default";
-    let length = u32::try_from(message.len()).expect("short").to_be_bytes();
-    [&[0], length.as_slice(), message].concat()
-}
-
-/// An HTTP/2 client that writes what it likes and reads nothing.
-struct Raw(UnixStream);
-
-impl Raw {
-    fn connect(socket: &Path) -> Self {
-        let mut stream = UnixStream::connect(socket).expect("connected");
-        stream.set_write_timeout(Some(Duration::from_millis(500))).expect("a timeout");
-        let hello = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(SETTINGS, 0, 0, &[])];
-        stream.write_all(&hello.concat()).expect("written");
-        Self(stream)
-    }
-
-    /// Writes up to `count` times; ends early when the server closes or takes no more.
-    fn flood(&mut self, count: u32, mut bytes: impl FnMut(u32) -> Vec<u8>) {
-        for turn in 0..count {
-            match self.0.write_all(&bytes(turn)) {
-                Ok(()) => {}
-                Err(error) => {
-                    let expected = [
-                        ErrorKind::BrokenPipe,
-                        ErrorKind::ConnectionReset,
-                        ErrorKind::WouldBlock,
-                        ErrorKind::TimedOut,
-                    ];
-                    assert!(expected.contains(&error.kind()), "{error}");
-                    return;
-                }
-            }
-        }
-    }
 }
 
 /// What is written in a turn.

@@ -7,6 +7,7 @@ mod authority;
 mod client;
 pub(crate) mod hostile;
 mod other_user;
+pub(crate) mod raw;
 mod server;
 mod token;
 
