@@ -38,6 +38,8 @@ impl Default for Limits {
             jwt_svids: 64,
             message_bytes: 1 << 20,
             slow_reader: Interval::from_seconds(30),
+            keepalive: Interval::from_seconds(30),
+            keepalive_timeout: Interval::from_seconds(5),
         }
     }
 }

@@ -258,6 +258,11 @@ pub struct Limits {
     pub message_bytes: usize,
     /// How long a peer may leave a response unread before its stream is closed. Default 30 s.
     pub slow_reader: Interval,
+    /// How often a connection's peer is asked whether it is there (HTTP/2 PING): an Envoy that is frozen
+    /// or gone is noticed by it. From 100 ms to 1 h. Default 30 s.
+    pub keepalive: Interval,
+    /// How long it may take to answer; then the connection is closed. From 100 ms to 1 h. Default 5 s.
+    pub keepalive_timeout: Interval,
 }
 
 /// What the process forbids itself.

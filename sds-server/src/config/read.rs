@@ -1,8 +1,10 @@
 //! Reading a configuration, and what only the whole of it can show to be wrong.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use super::{Config, Listen, NamePattern};
+use super::{Config, Limits, Listen, NamePattern};
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +86,7 @@ impl Config {
                     .into(),
             );
         }
+        self.limits.check()?;
         let names = [&self.names.default_svid, &self.names.default_bundle, &self.names.all_bundles];
         for (position, name) in names.iter().enumerate() {
             if name.is_empty()
@@ -97,6 +100,36 @@ impl Config {
             }
         }
         crate::xds::ResourceRules::of(self).map(drop)
+    }
+}
+
+impl Limits {
+    /// Beyond these a peer would be asked all the time, or never.
+    const KEEPALIVE: RangeInclusive<Duration> =
+        Duration::from_millis(100)..=Duration::from_hours(1);
+
+    fn check(&self) -> Result<(), String> {
+        let numbers = [
+            ("connections_per_peer", self.connections_per_peer == 0),
+            ("connections", self.connections == 0),
+            ("opens_per_second", self.opens_per_second == 0),
+            ("opens_burst", self.opens_burst == 0),
+            ("streams_per_connection", self.streams_per_connection == 0),
+            ("names_per_request", self.names_per_request == 0),
+            ("message_bytes", self.message_bytes == 0),
+        ];
+        if let Some((key, _)) = numbers.iter().find(|(_, is_zero)| *is_zero) {
+            return Err(format!("limits.{key} `0`: nobody would be served; accepted is 1 or more"));
+        }
+        let intervals =
+            [("keepalive", self.keepalive), ("keepalive_timeout", self.keepalive_timeout)];
+        for (key, interval) in intervals {
+            if !Self::KEEPALIVE.contains(&interval.duration()) {
+                let found = String::from(interval);
+                return Err(format!("limits.{key} `{found}`: accepted are 100ms to 1h"));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -138,6 +171,9 @@ mod tests {
             ),
             ("names: {default_svid: 'jwt?aud=a'}", &["`jwt?aud=a`", "without `?`"]),
             ("default_svid: {spiffe_id: /ns/x}", &["`/ns/x`", "spiffe://"]),
+            ("limits: {opens_burst: 0}", &["limits.opens_burst `0`", "1 or more"]),
+            ("limits: {keepalive: 0s}", &["limits.keepalive `0s`", "100ms to 1h"]),
+            ("limits: {keepalive_timeout: 2h}", &["limits.keepalive_timeout `2h`", "100ms to 1h"]),
             ("limits: {connection: 3}", &["unknown field `connection`", "connections_per_peer"]),
         ] {
             let fault = Config::parse(&format!("{SMALLEST}{addition}\n")).expect_err(addition);

@@ -1,7 +1,6 @@
 //! The gRPC methods, and the server that offers them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -28,8 +27,6 @@ use super::views::{View, Views};
 use crate::config::{Config, LiveConfig};
 use crate::sources::Moment;
 
-/// An Envoy that is frozen or gone is noticed after both times.
-const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(5));
 /// Streams that a peer may reset before they are taken up (CVE-2023-44487).
 const PENDING_RESETS: usize = 64;
 /// Streams that we may have to reset because a peer broke the rules; a connection with more ends.
@@ -98,16 +95,16 @@ pub async fn serve(
     hub: Arc<Hub>,
     incoming: impl futures::Stream<Item = std::io::Result<Connection>>,
 ) -> Result<(), tonic::transport::Error> {
-    let stop = hub.stop.clone();
+    let (stop, limits) = (hub.stop.clone(), hub.config().limits.clone());
     let result = tonic::transport::Server::builder()
-        .http2_keepalive_interval(Some(KEEPALIVE.0))
-        .http2_keepalive_timeout(Some(KEEPALIVE.1))
+        .http2_keepalive_interval(Some(limits.keepalive.duration()))
+        .http2_keepalive_timeout(Some(limits.keepalive_timeout.duration()))
         .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS))
         .http2_max_local_error_reset_streams(Some(OWN_RESETS))
         .http2_max_header_list_size(HEADER_BYTES)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
-        .max_concurrent_streams(hub.config().limits.streams_per_connection)
+        .max_concurrent_streams(limits.streams_per_connection)
         .add_routes(routes(&hub))
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await;
