@@ -7,7 +7,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use support::{Agent, Authority, Client, HOUR, Identity, NOBODY, Server, as_user, eventually};
+use serde_json::Value;
+use support::{
+    Agent, Authority, Client, HOUR, Identity, Launch, NOBODY, Server, as_user, eventually,
+};
 use tonic::Code;
 
 const TRIES: usize = 100;
@@ -142,4 +145,26 @@ async fn connections_are_opened_in_a_burst_and_then_at_a_rate() {
     assert!(answers.contains(&true), "and no more");
     agent.issue(&[&Identity::new(&Authority::new("example.org"), "/a", HOUR)], &[]);
     stream.accept().await;
+}
+
+/// Where each process has its own identities, one without a number here has none: `pid 0` of the kernel
+/// names nobody.
+#[tokio::test]
+async fn a_process_of_another_pid_namespace_is_refused_where_processes_are_attested() {
+    for (source, attested) in [
+        ("delegated: { admin_socket: 'unix://$DIRECTORY/agent.sock' }", true),
+        ("workload_api: { socket: 'unix://$DIRECTORY/agent.sock' }", false),
+    ] {
+        let server = Server::launch(Launch { source, apart: true, ..Launch::default() }).await;
+        for _ in 0..10 {
+            let answer = knock(&server.at("sds.sock")).expect("connected");
+            assert_eq!(says_goodbye(&answer), attested, "{source}: {answer:?}");
+        }
+        let refused = server.metric("signet_xds_rejected_total{reason=\"pid_namespace\"}");
+        assert_eq!(refused, attested.then_some(10), "{source}");
+        let status: Value = serde_json::from_str(&server.get("/status").1).expect("JSON");
+        let told = status["refused_peers"][0]["reason"].as_str().unwrap_or_default();
+        assert_eq!(told.contains("it lives in another pid namespace"), attested, "{status}");
+        assert_eq!(server.log().contains("it lives in another pid namespace"), attested);
+    }
 }

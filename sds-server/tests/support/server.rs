@@ -21,6 +21,8 @@ pub(crate) struct Server {
 /// How a server is started.
 pub(crate) struct Launch<'a> {
     pub(crate) directory: TempDir,
+    /// The source; `$DIRECTORY` is the server's.
+    pub(crate) source: &'a str,
     /// More keys of `listen`.
     pub(crate) listen: &'a str,
     /// More keys.
@@ -28,12 +30,17 @@ pub(crate) struct Launch<'a> {
     pub(crate) log: &'a str,
     /// The user and the group; those of the test where that is nothing.
     pub(crate) user: Option<(u32, u32)>,
+    /// Whether it lives in a pid namespace of its own, where the test's processes have no number.
+    pub(crate) apart: bool,
 }
+
+const WORKLOAD_API: &str = "workload_api: { socket: 'unix://$DIRECTORY/agent.sock' }";
 
 impl Default for Launch<'_> {
     fn default() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        Self { directory, listen: "", addition: "", log: "trace", user: None }
+        let (source, log) = (WORKLOAD_API, "trace");
+        Self { directory, source, listen: "", addition: "", log, user: None, apart: false }
     }
 }
 
@@ -54,12 +61,17 @@ impl Server {
 
     /// Starts the program.
     pub(crate) async fn launch(launch: Launch<'_>) -> Self {
-        let Launch { directory, listen, addition, log, user } = launch;
+        let Launch { directory, source, listen, addition, log, user, apart } = launch;
         let at = |name: &str| directory.path().join(name).display().to_string();
-        let addition = addition.replace("$DIRECTORY", &directory.path().display().to_string());
-        std::fs::write(at("config.yaml"), config(&directory, listen, &addition)).expect("written");
+        let text = config(&directory, source, listen, addition);
+        std::fs::write(at("config.yaml"), text).expect("written");
         let written = std::fs::File::create(at("log")).expect("a log");
         let mut command = match user {
+            None if apart => {
+                let mut command = Command::new("unshare");
+                command.args(["--pid", "--fork", "--kill-child", env!("CARGO_BIN_EXE_sds-server")]);
+                command
+            }
             None => Command::new(env!("CARGO_BIN_EXE_sds-server")),
             Some((uid, gid)) => {
                 // Where the program lies, that user may not look.
@@ -88,7 +100,7 @@ impl Server {
 
     /// Replaces the configuration's file in one step, with other keys of `listen` and below.
     pub(crate) fn reconfigure(&self, listen: &str, addition: &str) {
-        let config = config(&self.directory, listen, addition);
+        let config = config(&self.directory, WORKLOAD_API, listen, addition);
         std::fs::write(self.at("config.new"), config).expect("written");
         std::fs::rename(self.at("config.new"), self.at("config.yaml")).expect("renamed");
     }
@@ -215,14 +227,11 @@ impl Server {
 }
 
 /// A configuration with sockets in `directory`.
-fn config(directory: &TempDir, listen: &str, addition: &str) -> String {
-    let at = |name: &str| directory.path().join(name).display().to_string();
-    format!(
-        "source: {{ workload_api: {{ socket: 'unix://{}' }} }}\nlisten: {{ path: {}, {listen} }}\nadmin: {{ listen: 'unix://{}' }}\n{addition}\n",
-        at("agent.sock"),
-        at("sds.sock"),
-        at("admin.sock"),
-    )
+fn config(directory: &TempDir, source: &str, listen: &str, addition: &str) -> String {
+    let text = format!(
+        "source: {{ {source} }}\nlisten: {{ path: $DIRECTORY/sds.sock, {listen} }}\nadmin: {{ listen: 'unix://$DIRECTORY/admin.sock' }}\n{addition}\n"
+    );
+    text.replace("$DIRECTORY", &directory.path().display().to_string())
 }
 
 impl Drop for Server {

@@ -1,5 +1,6 @@
 //! Connections to the Unix socket.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -63,8 +64,7 @@ impl Local {
             match Pin::take(&stream) {
                 Ok(pin) => local.pin = Some(Arc::new(pin)),
                 Err(fault) => {
-                    self.registry.refuse(&Peer::Local(local), fault.class(), &fault);
-                    return Ok(None);
+                    return self.refuse(stream, &Peer::Local(local), fault.class(), &fault);
                 }
             }
         }
@@ -76,13 +76,22 @@ impl Local {
                 let transport = Either::Left(stream);
                 Ok(Some(Connection::new(transport, peer, pass, unwelcome, patience)))
             }
-            Err(reason) => {
-                self.registry.refuse(&peer, reason.class(), &reason);
-                // Its buffer is empty, so this does not wait. Whoever is gone misses nothing.
-                let _ = stream.into_std()?.write(&goodbye(reason.class()));
-                Ok(None)
-            }
+            Err(reason) => self.refuse(stream, &peer, reason.class(), &reason),
         }
+    }
+
+    /// Tells operators why, and the peer of what class that is.
+    fn refuse(
+        &self,
+        stream: UnixStream,
+        peer: &Peer,
+        class: &'static str,
+        reason: &impl fmt::Display,
+    ) -> io::Result<Option<Connection>> {
+        self.registry.refuse(peer, class, reason);
+        // Its buffer is empty, so this does not wait. Whoever is gone misses nothing.
+        let _ = stream.into_std()?.write(&goodbye(class));
+        Ok(None)
     }
 
     fn pass(&self, peer: &Peer) -> Result<Pass, NotAdmitted> {
