@@ -14,8 +14,12 @@ const ALLOWED: &str = "tcp: { address: '127.0.0.1:0', allow: [
 
 /// A server whose SVID is `/server`, and what issued it.
 async fn serve(listen: &str) -> (Server, Agent, Authority, Authority) {
+    serve_within(listen, "limits: { opens_burst: 5000 }").await
+}
+
+async fn serve_within(listen: &str, limits: &str) -> (Server, Agent, Authority, Authority) {
     let directory = tempfile::tempdir().expect("a directory");
-    let server = Server::start_listening(directory, listen, "limits: { opens_burst: 5000 }").await;
+    let server = Server::start_listening(directory, listen, limits).await;
     let agent = Agent::serve(&server.at("agent.sock"));
     let (ours, partner) = (Authority::new("example.org"), Authority::new("partner.example"));
     agent.issue(&[&Identity::new(&ours, "/server", HOUR)], &[&partner]);
@@ -103,6 +107,44 @@ async fn nobody_else_gets_in() {
     assert!(refused > strangers.len() as u64 * 100, "each was refused and counted: {refused}");
     let client = Client::over_tls(address, Some(&ours.pair("/edge/a", HOUR))).await;
     assert_eq!(client.expect("let in").fetch(&["default"]).await.expect("served").len(), 1);
+}
+
+const TRIES: u64 = 20;
+
+/// Each SPIFFE ID has places of its own, wherever its connections come from.
+#[tokio::test]
+async fn a_workload_has_as_many_connections_as_its_limit_and_others_are_served() {
+    let (server, _agent, ours, _) =
+        serve_within(ALLOWED, "limits: { connections_per_peer: 2 }").await;
+    let address = server.tcp_address().await;
+    let [edge, other] = ["/edge/a", "/edge/b"].map(|path| ours.pair(path, HOUR));
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let client = Client::over_tls(address, Some(&edge)).await.expect("let in");
+        client.fetch(&["default"]).await.expect("served");
+        open.push(client);
+    }
+    for _ in 0..TRIES {
+        if let Ok(third) = Client::over_tls(address, Some(&edge)).await {
+            third.fetch(&["default"]).await.expect_err("one too many");
+        }
+    }
+    let refused = server.metric("signet_xds_rejected_total{reason=\"connections_per_peer\"}");
+    // A client may try again by itself.
+    assert!(refused.is_some_and(|refused| refused >= TRIES), "{refused:?}");
+    let status = server.get("/status").1;
+    assert!(
+        status.contains(r#""peer":"spiffe://example.org/edge/a","class":"connections_per_peer""#)
+    );
+    let client = Client::over_tls(address, Some(&other)).await.expect("let in");
+    client.fetch(&["default"]).await.expect("served");
+    open[0].fetch(&["default"]).await.expect("served still");
+    open.pop();
+    eventually("its place is free again", async || {
+        let client = Client::over_tls(address, Some(&edge)).await.ok()?;
+        client.fetch(&["default"]).await.ok()
+    })
+    .await;
 }
 
 async fn plaintext(stream: tokio::net::TcpStream) -> Result<(), Box<dyn std::error::Error>> {
