@@ -117,8 +117,13 @@ impl Server {
         // The admin listener outlives the streams, so that /readyz can say that the server is
         // stopping.
         let end = CancellationToken::new();
-        let health =
-            Health { identities: identities.clone(), policy, configuration, stop: stop.clone() };
+        let health = Health {
+            identities: identities.clone(),
+            policy,
+            published: views.published(),
+            configuration,
+            stop: stop.clone(),
+        };
         if let Some(admin) = admin {
             let pages = Admin {
                 health: health.clone(),

@@ -39,6 +39,12 @@ impl Catalogue {
         Self { stock, canonical, made: Made::default() }
     }
 
+    /// A catalogue of these identities.
+    #[cfg(test)]
+    pub(crate) fn of_snapshot(snapshot: Arc<crate::sources::SvidSnapshot>) -> Self {
+        Self::new(Stock { snapshot, ..Stock::default() })
+    }
+
     /// A catalogue of just these.
     #[cfg(test)]
     pub(super) fn of(resources: impl IntoIterator<Item = Arc<Resource>>) -> Self {
@@ -71,6 +77,16 @@ impl Catalogue {
     /// The resource of that name in the SPIFFE form, if it can be served now.
     pub(super) fn find(&self, kind: Kind, name: &str) -> Option<Arc<Resource>> {
         self.resolve(kind, name, ValidationForm::default()).ok()
+    }
+
+    /// Whether it has a default SVID.
+    pub(crate) fn has_identity(&self) -> bool {
+        self.stock.snapshot.default.is_some()
+    }
+
+    /// Whether it has a policy.
+    pub(crate) fn has_policy(&self) -> bool {
+        self.stock.policy.digest().is_some()
     }
 
     /// Asks for what that name stands for where it is made on demand only, for as long as the answer

@@ -38,6 +38,14 @@ impl Views {
         }
     }
 
+    /// What everybody sees; nothing where each process sees its own.
+    pub fn published(&self) -> Option<watch::Receiver<Arc<Catalogue>>> {
+        match self {
+            Self::Shared(catalogues) => Some(catalogues.clone()),
+            Self::PerProcess(_) => None,
+        }
+    }
+
     /// The view of `peer`, or why it has none.
     pub(super) fn open(&self, peer: &Peer) -> Result<View, Refusal> {
         match (self, peer) {
