@@ -21,6 +21,8 @@ mod peer;
 mod processes;
 mod publisher;
 pub mod registry;
+#[cfg(test)]
+mod remains;
 mod resource;
 mod rules;
 mod secrets;
