@@ -12,8 +12,11 @@ const POSTGRES: &str = "postgres: [{ name: pg, from: [api, client], to: [db], da
 
 /// The warnings of a policy with these HTTP rules, a line each.
 fn warnings(http: &str) -> Vec<String> {
-    let policy = format!("{HEAD}{POSTGRES}http:\n{http}");
-    let run = signet(&["policy", "check", "-", "-o", "json"], &policy);
+    warnings_of(&format!("{HEAD}{POSTGRES}http:\n{http}"))
+}
+
+fn warnings_of(policy: &str) -> Vec<String> {
+    let run = signet(&["policy", "check", "-", "-o", "json"], policy);
     assert_eq!((run.code, run.err.as_str()), (0, ""), "{}", run.out);
     let line = |warning: &serde_json::Value| {
         let text = |key: &str| warning[key].as_str().unwrap_or_default().to_owned();
@@ -104,6 +107,97 @@ fn each_with_its_example() {
         ),
     ] {
         assert_eq!(warnings(http), expected, "{http}");
+    }
+}
+
+/// The filter in front of Postgres has decided those about connections.
+#[test]
+fn those_about_postgres() {
+    let db = "spiffe://example.org/db";
+    for (rules, expected) in [
+        // Heavier callers, and others for whom there is no heavier rule; a database by name, and the others
+        (
+            "  - { name: a, from: ['/*'], to: [db], databases: [d, '*'], login_role: r }\n  - { name: b, from: [client], to: [db], databases: [d], login_role: s }\n  - { name: c, from: [client, api], to: [db], databases: ['*'], login_role: s, may_act_as: [t] }\n",
+            vec![],
+        ),
+        // Outweighed by two together, by another role and a refusal
+        (
+            "  - { name: a, from: [/w/**], to: [db], databases: [d], login_role: r }\n  - { name: b, from: ['/w/*'], to: [db], databases: [d], login_role: s }\n  - { name: c, from: ['/w/*/**'], to: [/**], databases: ['*'], login_role: t, may_act_as: [u] }\n  - { name: e, from: [client, api], to: [db], databases: [d], login_role: r }\n",
+            vec![format!(
+                "5:13: rule `a` is unreachable: all that it matches is decided by `b`, `c`; spiffe://example.org/w/x → {db}: database d: allow by \"b\""
+            )],
+        ),
+        // Wider than the trust domain
+        (
+            "  - { name: a, from: ['**'], to: [db], databases: [p], login_role: guest }\n  - { name: b, from: [client, api], to: [db], databases: [d], login_role: r }\n",
+            vec![format!(
+                "5:23: rule `a` lets in workloads of every trust domain; spiffe://x/x → {db}: database p: allow by \"a\""
+            )],
+        ),
+    ] {
+        assert_eq!(warnings_of(&format!("{HEAD}postgres:\n{rules}")), expected, "{rules}");
+    }
+}
+
+/// A role that the API is told is of use where some postgres rule gives it, to every destination, whatever else weighs more.
+#[test]
+fn those_about_roles_that_no_postgres_rule_gives() {
+    let shown = |rule: &str, to: &str, role: &str, request: &str| {
+        format!(
+            "no postgres rule lets {to} act as `{role}`; spiffe://example.org/client → {request}: allow by \"{rule}\""
+        )
+    };
+    let api = "spiffe://example.org/api";
+    for (http, postgres, expected) in [
+        (
+            "from: [client], to: [api], db_role: r",
+            "from: [/**], to: [db], databases: [d], login_role: r",
+            None,
+        ),
+        (
+            "from: [client], to: [api], db_role: s",
+            "from: [/*], to: [db], databases: [d], login_role: r, may_act_as: [s]",
+            None,
+        ),
+        // Another workload's
+        (
+            "from: [client], to: [api], db_role: r",
+            "from: [client], to: [db], databases: [d], login_role: r",
+            Some(shown("h", api, "r", &format!("{api}: GET /"))),
+        ),
+        // One of two destinations
+        (
+            "from: [client], to: [api, db], paths: [/x], db_role: r",
+            "from: [api], to: [db], databases: [d], login_role: r",
+            Some(shown(
+                "h",
+                &format!("{api}, spiffe://example.org/db"),
+                "r",
+                &format!("{api}: GET /x"),
+            )),
+        ),
+        // A heavier rule decides about its connections, with another role
+        (
+            "from: [client], to: [api], db_role: r",
+            "from: [/**], to: [db], databases: [d], login_role: r }\n  - { name: q, from: [api], to: [db], databases: [d], login_role: s",
+            Some(shown("h", api, "r", &format!("{api}: GET /"))),
+        ),
+        // Only where the shadow rules are enforced
+        (
+            "mode: shadow, from: [client], to: [api], db_role: t",
+            "from: [api], to: [db], databases: [d], login_role: r",
+            Some(shown("h", api, "t", &format!("{api}: GET /")) + " (shadow)"),
+        ),
+    ] {
+        let policy = format!(
+            "{HEAD}http:\n  - {{ name: h, {http} }}\npostgres:\n  - {{ name: p, {postgres} }}\n"
+        );
+        let told: Vec<String> = warnings_of(&policy)
+            .into_iter()
+            .filter(|line| !line.contains("never used"))
+            .map(|line| line.split_once(": ").unwrap().1.to_owned())
+            .collect();
+        assert_eq!(told, Vec::from_iter(expected), "{policy}");
     }
 }
 
