@@ -16,7 +16,8 @@ mod reference;
 use proptest::test_runner::{Config, TestRunner};
 use reference::Decision;
 use signet_policy::{
-    Claim, Header, HttpDecision, HttpRequest, Parameter, Policy, Slice, SpiffeId, StartupRequest,
+    Claim, Header, HttpDecision, HttpRequest, Parameter, Peer, Policy, Slice, SpiffeId,
+    StartupRequest,
 };
 
 const REQUESTS: usize = 40;
@@ -27,11 +28,20 @@ fn decide(policy: &Policy, request: &reference::Request) -> Decision {
         (b":path", request.path.as_bytes()),
         (b":authority", request.authority.as_bytes()),
     ];
+    if let Some(protocol) = &request.upgrade {
+        headers.extend([(&b"connection"[..], &b"upgrade"[..]), (b"upgrade", protocol.as_bytes())]);
+    }
     headers.extend(request.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
     let claims: Vec<Claim<'_>> =
         request.claims.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-    let request_here = HttpRequest { headers: &headers, claims: &claims, ..HttpRequest::default() };
-    let decision = policy.decide_http(Ok(SpiffeId::parse(&request.from).unwrap()), &request_here);
+    let request_here = HttpRequest { headers: &headers, port: Some(request.port), claims: &claims };
+    let state = match request.from.as_str() {
+        "" => "-|-".to_owned(),
+        from => format!("{}|{from}", u64::MAX),
+    };
+    let peer = Peer::from_filter_state(state.as_bytes());
+    let peer = peer.and_then(|peer| peer.check_expiry(0, 0));
+    let decision = policy.decide_http(peer, &request_here);
     let db_role = match decision {
         HttpDecision::Allow { db_role, .. } => db_role.map(str::to_owned),
         _ => None,

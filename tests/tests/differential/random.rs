@@ -8,7 +8,7 @@ use proptest::{
 };
 use serde_json::{Value, json};
 
-use crate::reference::{Condition, Request, Rule};
+use crate::reference::{Condition, Request, Rule, TRUST_DOMAINS};
 
 /// The callers: the same in every run, so that their certificates are minted once.
 pub(crate) const CALLERS: &[&str] = &[
@@ -17,8 +17,18 @@ pub(crate) const CALLERS: &[&str] = &[
     "spiffe://example.org/a/b",
     "spiffe://example.org/a/b/c",
     "spiffe://example.org/b/a",
+    // Of the alias.
     "spiffe://other.example/a/b",
+    // Nobody: no certificate, and two names.
+    "",
+    "spiffe://example.org/a,spiffe://example.org/b",
 ];
+
+/// Ports that rules name. Envoy listens at the first, whatever its number is.
+const PORTS: [u16; 2] = [8443, 9443];
+
+/// What requests ask to be upgraded to. Envoy must let the filter see them.
+pub(crate) const UPGRADES: [&str; 2] = ["websocket", "chat"];
 
 /// The workload that decides.
 const DESTINATION: &str = "spiffe://example.org/ns/api-ns/sa/api";
@@ -54,8 +64,14 @@ fn rule() -> impl Strategy<Value = Rule> {
             "spiffe://example.org/a/b",
             "spiffe://example.org/a/*/c",
             "spiffe://other.example/*/b",
+            "/a",
+            "/*/b",
         ],
         3,
+    );
+    let of_connection = (
+        option::weighted(0.15, subsequence(PORTS.to_vec(), 1..=2)),
+        option::weighted(0.3, texts(&UPGRADES, 2)),
     );
     let hosts = texts(&["a.org", "b.a.org", "*.a.org", "*.org", "*.b.a.org"], 2);
     let values = texts(&["1", "2", ""], 2);
@@ -85,12 +101,9 @@ fn rule() -> impl Strategy<Value = Rule> {
         option::of(vec(path_pattern(), 1..3)),
         option::weighted(0.3, hosts),
     );
-    (lists, headers, jwt, any::<u8>()).prop_map(
-        |((from, methods, paths, hosts), headers, jwt, kind)| {
+    (lists, of_connection, headers, jwt, any::<u8>()).prop_map(
+        |((from, methods, paths, hosts), (ports, upgrades), headers, jwt, kind)| {
             let deny = kind % 5 == 0;
-            // Allows of equal weight must have the same role; this makes sure of it.
-            let conditions = headers.len() + jwt.len();
-            let role = format!("r{}{conditions}", u8::from(methods.is_some()));
             let paths = paths.map(|mut paths| {
                 paths.sort();
                 // `{x}` is `*`, and a trailing slash means nothing: these would be duplicates.
@@ -103,20 +116,41 @@ fn rule() -> impl Strategy<Value = Rule> {
                 });
                 paths
             });
-            Rule {
+            let mut rule = Rule {
                 name: String::new(),
                 deny,
                 shadow: kind % 7 == 0,
-                from,
+                from: without_doubles(from),
                 methods,
                 paths,
                 hosts,
+                ports,
+                upgrades,
                 headers,
                 jwt,
-                db_role: (!deny).then_some(role),
-            }
+                db_role: None,
+            };
+            // Allows of equal weight must have the same role; this makes sure of it.
+            let role = format!("r{}{}", u8::from(rule.methods.is_some()), rule.conditions());
+            rule.db_role = (!deny).then_some(role);
+            rule
         },
     )
+}
+
+/// What a `/…` stands for may not be listed besides.
+fn without_doubles(mut from: Vec<String>) -> Vec<String> {
+    let ours: Vec<String> = from.iter().filter(|from| from.starts_with('/')).cloned().collect();
+    from.retain(|from| !ours.iter().any(|short| spelled_out(short).contains(from)));
+    from
+}
+
+/// The patterns that a caller's pattern stands for, as a slice has them.
+fn spelled_out(from: &str) -> Vec<String> {
+    if !from.starts_with('/') {
+        return vec![from.to_owned()];
+    }
+    TRUST_DOMAINS.iter().map(|domain| format!("spiffe://{domain}{from}")).collect()
 }
 
 fn path_pattern() -> impl Strategy<Value = String> {
@@ -166,12 +200,17 @@ fn request() -> impl Strategy<Value = Request> {
     };
     let headers = lines(&["x-a", "x-b"]);
     let claims = lines(&["groups", "realm.roles"]);
-    (select(CALLERS), select(METHODS), path, host, headers, claims).prop_map(
-        |(from, method, path, authority, headers, claims)| Request {
+    let upgrade = option::weighted(0.15, select(&["websocket", "WebSocket", "chat"][..]));
+    let connection = (select(&PORTS[..]), upgrade);
+    (select(CALLERS), select(METHODS), path, host, connection, headers, claims).prop_map(
+        |(from, method, path, authority, (port, upgrade), headers, claims)| Request {
             from: from.to_owned(),
-            method: method.to_owned(),
+            // What HTTP/2 can ask to be upgraded is a GET.
+            method: if upgrade.is_some() { "GET" } else { method }.to_owned(),
             path,
             authority: authority.to_owned(),
+            port,
+            upgrade: upgrade.map(str::to_owned),
             headers,
             claims,
         },
@@ -180,7 +219,27 @@ fn request() -> impl Strategy<Value = Request> {
 
 /// What the filter reads.
 pub(crate) fn slice(rules: &[Rule]) -> Value {
-    json!({ "format": 1, "workload": DESTINATION, "http": rules.iter().map(wire).collect::<Vec<_>>() })
+    let of_slice = |rule: &Rule| {
+        let mut value = wire(rule);
+        let from: Vec<String> = rule.from.iter().flat_map(|from| spelled_out(from)).collect();
+        value["from"] = json!(from);
+        value
+    };
+    let http: Vec<Value> = rules.iter().map(of_slice).collect();
+    json!({ "format": 1, "workload": DESTINATION, "http": http })
+}
+
+/// Makes rules and requests those of an Envoy that listens at this port: every request comes in there.
+pub(crate) fn at_port(rules: &mut [Rule], requests: &mut [Request], port: u16) {
+    let elsewhere = port ^ 1;
+    for ports in rules.iter_mut().filter_map(|rule| rule.ports.as_mut()) {
+        for known in ports {
+            *known = if *known == PORTS[0] { port } else { elsewhere };
+        }
+    }
+    for request in requests {
+        request.port = port;
+    }
 }
 
 /// The payload of a token with the request's claims: a claim of several lines is a list, and a `.` in its name leads
@@ -228,17 +287,31 @@ pub(crate) fn document(rules: &[Rule], generation: usize) -> String {
     let path = format!("/which-policy/{generation}");
     http.push(json!({ "name": "which-policy", "from": ["**"], "to": ["api"], "paths": [path], "hosts": ["which.policy"] }));
     let workloads = json!({ "api": DESTINATION });
-    json!({ "version": 1, "trust_domain": "example.org", "workloads": workloads, "http": http })
-        .to_string()
+    let [trust_domain, alias] = TRUST_DOMAINS;
+    let policy = json!({
+        "version": 1,
+        "trust_domain": trust_domain,
+        "trust_domain_aliases": [alias],
+        "workloads": workloads,
+        "http": http,
+    });
+    policy.to_string()
 }
 
 fn wire(rule: &Rule) -> Value {
     let mut value = json!({ "name": rule.name, "from": rule.from });
-    for (key, list) in [("methods", &rule.methods), ("paths", &rule.paths), ("hosts", &rule.hosts)]
-    {
+    for (key, list) in [
+        ("methods", &rule.methods),
+        ("paths", &rule.paths),
+        ("hosts", &rule.hosts),
+        ("upgrades", &rule.upgrades),
+    ] {
         if let Some(list) = list {
             value[key] = json!(list);
         }
+    }
+    if let Some(ports) = &rule.ports {
+        value["ports"] = json!(ports);
     }
     if rule.deny {
         value["effect"] = "deny".into();

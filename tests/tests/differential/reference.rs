@@ -9,14 +9,25 @@ pub(crate) struct Rule {
     pub(crate) name: String,
     pub(crate) deny: bool,
     pub(crate) shadow: bool,
+    /// Patterns; `/…` is of any of [`TRUST_DOMAINS`].
     pub(crate) from: Vec<String>,
     pub(crate) methods: Option<Vec<String>>,
     pub(crate) paths: Option<Vec<String>>,
     pub(crate) hosts: Option<Vec<String>>,
+    pub(crate) ports: Option<Vec<u16>>,
+    pub(crate) upgrades: Option<Vec<String>>,
     pub(crate) headers: Vec<(String, Condition)>,
     /// On claims of the caller's JWT.
     pub(crate) jwt: Vec<(String, Condition)>,
     pub(crate) db_role: Option<String>,
+}
+
+impl Rule {
+    /// How many conditions it has that no pattern expresses.
+    pub(crate) fn conditions(&self) -> usize {
+        let lists = usize::from(self.ports.is_some()) + usize::from(self.upgrades.is_some());
+        self.headers.len() + self.jwt.len() + lists
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -26,13 +37,21 @@ pub(crate) enum Condition {
     Absent,
 }
 
-/// A request by a caller with an identity.
+/// The policy's trust domain and its alias.
+pub(crate) const TRUST_DOMAINS: [&str; 2] = ["example.org", "other.example"];
+
+/// A request.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
+    /// The URI SANs of the caller's certificate, joined by commas; empty without a certificate.
     pub(crate) from: String,
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) authority: String,
+    /// The port that it came in at.
+    pub(crate) port: u16,
+    /// The protocol that it asks to be upgraded to.
+    pub(crate) upgrade: Option<String>,
     pub(crate) headers: Vec<(String, String)>,
     /// Claims of the caller's JWT, a line for each value.
     pub(crate) claims: Vec<(String, String)>,
@@ -65,6 +84,10 @@ pub(crate) fn decide(rules: &[Rule], request: &Request) -> Decision {
     else {
         return answer("refuse", None);
     };
+    // An identity is one URI SAN.
+    if request.from.is_empty() || request.from.contains(',') {
+        return answer("deny", None);
+    }
     let mut heaviest: [Option<(&Rule, Vec<u32>)>; 2] = [None, None];
     for rule in rules.iter().filter(|rule| !rule.shadow) {
         let Some(weight) = weigh(rule, request, path.as_deref(), &host) else { continue };
@@ -85,8 +108,34 @@ pub(crate) fn decide(rules: &[Rule], request: &Request) -> Decision {
     }
 }
 
+/// Whether the rule is for the request's port and upgrade.
+fn fits_connection(rule: &Rule, request: &Request) -> bool {
+    let of_port = rule.ports.as_ref().is_none_or(|ports| ports.contains(&request.port));
+    let protocol = request.upgrade.as_ref().map(|protocol| protocol.to_ascii_lowercase());
+    let listed = |protocol| rule.upgrades.as_ref().is_some_and(|list| list.contains(protocol));
+    let of_upgrade = match (&protocol, rule.deny) {
+        // An allow lists what may be asked for besides, a deny what may not.
+        (None, false) => true,
+        (None, true) => rule.upgrades.is_none(),
+        (Some(protocol), false) => listed(protocol),
+        (Some(protocol), true) => rule.upgrades.is_none() || listed(protocol),
+    };
+    of_port && of_upgrade
+}
+
+/// The patterns that a caller's pattern stands for.
+fn expanded(from: &str) -> Vec<String> {
+    if from.starts_with('/') {
+        return TRUST_DOMAINS.iter().map(|domain| format!("{domain}{from}")).collect();
+    }
+    vec![from.strip_prefix("spiffe://").unwrap_or(from).to_owned()]
+}
+
 /// The weight of the heaviest alternative that matches. `path` is nothing for `*`.
 fn weigh(rule: &Rule, request: &Request, path: Option<&[Vec<u8>]>, host: &str) -> Option<Vec<u32>> {
+    if !fits_connection(rule, request) {
+        return None;
+    }
     let of_headers = rule.headers.iter().map(|condition| (condition, &request.headers, true));
     let of_claims = rule.jwt.iter().map(|condition| (condition, &request.claims, false));
     for ((name, condition), lines, joined) in of_headers.chain(of_claims) {
@@ -119,7 +168,7 @@ fn weigh(rule: &Rule, request: &Request, path: Option<&[Vec<u8>]>, host: &str) -
         .collect();
     let mut best = None;
     for path_pattern in alternatives(rule.paths.as_ref()) {
-        for from in &rule.from {
+        for from in rule.from.iter().flat_map(|from| expanded(from)) {
             for host_pattern in alternatives(rule.hosts.as_ref()) {
                 for method in alternatives(rule.methods.as_ref()) {
                     let path_weight = match (path_pattern, path) {
@@ -133,9 +182,7 @@ fn weigh(rule: &Rule, request: &Request, path: Option<&[Vec<u8>]>, host: &str) -
                             weigh_segments(&parts.collect::<Vec<_>>(), path, 0)
                         }
                     };
-                    let pattern = from.strip_prefix("spiffe://").unwrap_or(from);
-                    let from_weight =
-                        weigh_segments(&pattern.split('/').collect::<Vec<_>>(), &id, 1);
+                    let from_weight = weigh_segments(&from.split('/').collect::<Vec<_>>(), &id, 1);
                     let host_weight = match host_pattern {
                         None => Some(0),
                         Some(pattern) => weigh_host(pattern, host),
@@ -149,7 +196,7 @@ fn weigh(rule: &Rule, request: &Request, path: Option<&[Vec<u8>]>, host: &str) -
                     else {
                         continue;
                     };
-                    let conditions = u32::try_from(rule.headers.len() + rule.jwt.len()).unwrap();
+                    let conditions = u32::try_from(rule.conditions()).unwrap();
                     let weight = [path, from, vec![host, method, conditions]].concat();
                     best = best.max(Some(weight));
                 }
