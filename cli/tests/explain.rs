@@ -31,6 +31,7 @@ fn answers() {
             0,
             "allow  client → api: GET /customers/7
   db_role  reader
+  reason   allowed
   why      rule reads allows it
   rule     reads (standard input:5)
     ✓ to: spiffe://example.org/api fits spiffe://example.org/api
@@ -43,6 +44,7 @@ fn answers() {
             http("PUT /customers/7"),
             1,
             "deny  client → api: PUT /customers/7
+  reason   no_rule
   why      no rule allows it
   nearest  reads (standard input:5)
     ✗ methods: PUT, and the rule has GET
@@ -55,6 +57,7 @@ fn answers() {
             http("POST /customers"),
             1,
             "deny  client → api: POST /customers
+  reason   no_rule
   why      no rule allows it yet: writes would, and is in shadow mode
   nearest  writes (standard input:7)
     ✗ mode: enforced rules only, and the rule has shadow: decided and counted
@@ -69,6 +72,7 @@ fn answers() {
             http("GET /audit/7"),
             1,
             "deny  client → api: GET /audit/7
+  reason   denied_by_rule
   why      rule no-audit denies it, and a deny beats every allow
   rule     no-audit (standard input:6)
     ✓ to: spiffe://example.org/api fits spiffe://example.org/api
@@ -80,6 +84,7 @@ fn answers() {
             http("GET /a/../b"),
             1,
             "refuse  client → api: GET /a/../b
+  reason   path_dot_segment
   why      the path has a segment `.` or `..`, so two readers could read the request differently
 ",
         ),
@@ -88,6 +93,7 @@ fn answers() {
                 .concat(),
             1,
             "deny  client → api: GET /t
+  reason   no_rule
   why      no rule allows it
   nearest  tenants (standard input:8)
     ✗ hosts: no host, and the rule has *.example.org
@@ -103,6 +109,7 @@ fn answers() {
             [http("GET /chat"), vec!["--upgrade", "tls/1.3"]].concat(),
             1,
             "deny  client → api: GET /chat
+  reason   no_rule
   why      no rule allows it
   nearest  chat (standard input:9)
     ✗ upgrades: tls/1.3, and the rule has websocket
@@ -115,6 +122,7 @@ fn answers() {
             http("CONNECT api:443"),
             1,
             "deny  client → api: CONNECT api:443
+  reason   connect
   why      a plain CONNECT is never allowed
 ",
         ),
@@ -122,6 +130,7 @@ fn answers() {
             vec!["--from", "report", "--to", "api", "--request", "GET /customers/7"],
             1,
             "deny  report → api: GET /customers/7
+  reason   no_rule
   why      no rule allows it
   nearest  reads (standard input:5)
     ✗ from: spiffe://example.org/report, and the rule has spiffe://example.org/client
@@ -134,6 +143,7 @@ fn answers() {
             vec!["--from", "client", "--to", "report", "--request", "GET /customers/7"],
             1,
             "deny  client → report: GET /customers/7
+  reason   no_rule
   why      no rule is for spiffe://example.org/report, so everything is denied there
   nearest  reads (standard input:5)
     ✗ to: spiffe://example.org/report, and the rule has spiffe://example.org/api
@@ -146,6 +156,7 @@ fn answers() {
             db(&["customers", "--user", "postgres"]),
             1,
             "deny  api → db: database customers
+  reason   user_not_allowed
   why      rule uses decides, and doesn't let the peer act as postgres
   rule     uses (standard input:11)
     ✗ may_act_as: postgres, and the rule has api or reader
@@ -158,6 +169,7 @@ fn answers() {
             db(&["other"]),
             1,
             "deny  api → db: database other
+  reason   database_not_allowed
   why      no rule lets it in
   nearest  uses (standard input:11)
     ✗ databases: other, and the rule has customers
@@ -170,6 +182,7 @@ fn answers() {
             db(&["customers", "--parameter", "options=-c search_path=x"]),
             1,
             "deny  api → db: database customers
+  reason   parameter_not_allowed
   why      rule uses decides, and doesn't let the client set search_path at start-up
   rule     uses (standard input:11)
     ✗ client_parameters: search_path, and the rule has none
@@ -183,6 +196,7 @@ fn answers() {
             db(&["customers", "--parameter", "options=-d 5"]),
             1,
             "refuse  api → db: database customers
+  reason   options_switch
   why      `options` has the switch `-d`, and only settings can be judged
 ",
         ),
@@ -198,7 +212,7 @@ fn as_json() {
     let question =
         ["--from", "client", "--to", "api", "--request", "PUT /customers/7", "-o", "json"];
     let found = signet(&[&["policy", "explain", "-"], &question[..]].concat(), POLICY).json();
-    assert_eq!(found["decision"], "deny");
+    assert_eq!((&found["decision"], &found["reason"]), (&"deny".into(), &"no_rule".into()));
     assert_eq!(found["explanation"]["summary"], "no rule allows it");
     let nearest = &found["explanation"]["nearest"];
     assert_eq!((&nearest["name"], &nearest["line"]), (&"reads".into(), &5.into()));

@@ -46,15 +46,25 @@ async fn only_fixed_paths_are_open() {
     }
 }
 
-/// What the filter counts, as Prometheus sees it: one metric for all rules.
+/// What the filter counts, as Prometheus sees it: one metric for all rules, and one for all reasons, which are the access
+/// log's.
 #[tokio::test(flavor = "multi_thread")]
-async fn decisions_are_counted_by_rule() {
+async fn decisions_are_counted_by_rule_and_reason() {
     let mesh = mesh().await;
     let socket = mesh.http_socket(Workload::Client);
-    for (method, path, status) in
-        [("GET", "/customers", 200), ("GET", "/customers", 200), ("DELETE", "/audit/1", 403)]
-    {
+    for (method, path, status, details) in [
+        ("GET", "/customers", 200, "via_upstream"),
+        ("GET", "/customers", 200, "via_upstream"),
+        ("DELETE", "/audit/1", 403, "signet.deny.denied_by_rule"),
+        ("GET", "/nothing", 403, "signet.deny.no_rule"),
+        ("GET", "/%61", 400, "signet.refuse.path_encoded_unreserved"),
+    ] {
         assert_eq!(Ask::new(method, path).unix(&socket).await.unwrap().status, status);
+        let api = &mesh.sidecar(Workload::Api).envoy;
+        let line = api.logged(0, |line| line["path"] == path && line["details"] == details);
+        let reason = line.await.unwrap()["reason"].clone();
+        let expected = details.strip_prefix("signet.").and_then(|rest| rest.split_once('.'));
+        assert_eq!(reason.as_str(), expected.map(|(_, reason)| reason), "{path}");
     }
     let metrics = (mesh.stage.address, mesh.sidecar(Workload::Api).ops.metrics);
     until("what the filter has counted", PATIENCE, async || {
@@ -62,8 +72,12 @@ async fn decisions_are_counted_by_rule() {
         for counted in [
             r#"signet_http_rule{signet_rule="client-reads-customers"} 2"#,
             r#"signet_http_rule{signet_rule="nobody-deletes-audit"} 1"#,
+            r#"signet_http_reason{signet_reason="denied_by_rule"} 1"#,
+            r#"signet_http_reason{signet_reason="no_rule"} 1"#,
+            r#"signet_http_reason{signet_reason="path_encoded_unreserved"} 1"#,
             "signet_http_allowed{} 2",
-            "signet_http_denied{} 1",
+            "signet_http_denied{} 2",
+            "signet_http_ambiguous{} 1",
         ] {
             let found: Vec<&str> =
                 page.lines().filter(|line| line.starts_with("signet_http")).collect();

@@ -407,6 +407,28 @@ fn rules_are_counted_up_to_a_bound() {
 }
 
 #[test]
+fn denials_are_counted_by_reason() {
+    let mut filter = start(POLICY);
+    for (peer, path) in [
+        (PEER, "/customers"),
+        (PEER, "/nothing"),
+        (PEER, "/nothing"),
+        (PEER, "/a//b"),
+        ("-|-", "/customers"),
+    ] {
+        ask(&mut filter, peer, "GET", path, &[]);
+    }
+    let counted = |filter: &mut HttpFilter, reason: &str| {
+        filter.metric(&format!("signet_http_reason.{reason}")).unwrap()
+    };
+    assert_eq!(counted(&mut filter, "no_rule"), Some(2));
+    assert_eq!(counted(&mut filter, "path_empty_segment"), Some(1));
+    assert_eq!(counted(&mut filter, "no_certificate"), Some(1));
+    assert_eq!(counted(&mut filter, "allowed"), None);
+    assert_eq!(counted(&mut filter, "denied_by_rule"), None, "only those that were met");
+}
+
+#[test]
 fn a_bad_later_configuration_is_refused_and_the_last_good_one_stays() {
     let mut filter = start(POLICY);
     let refused =

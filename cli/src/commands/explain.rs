@@ -11,7 +11,8 @@ use crate::question::{Answer, QuestionArguments};
 
 /// Decide, and tell which rule did, or which came nearest and why it doesn't match.
 ///
-/// The decision is the filter's, the same .wasm that Envoy runs. The explanation is found beside
+/// The decision is the filter's, the same .wasm that Envoy runs; `reason` is the word that Envoy's response code details,
+/// access log and metrics have for it. The explanation is found beside
 /// it by asking the policy about each clause of a rule alone; where the two disagree, neither is
 /// printed.
 #[derive(clap::Args)]
@@ -55,6 +56,8 @@ impl Answer for Explained {
         let Self { decision, explanation } = self;
         let role =
             decision.role.name().map(|role| format!("  {:<8} {role}\n", decision.role.key()));
-        format!("{}  {}\n{}{explanation}", decision.verdict, case.title, role.unwrap_or_default())
+        let Decision { verdict, reason, .. } = decision;
+        let (title, role) = (&case.title, role.unwrap_or_default());
+        format!("{verdict}  {title}\n{role}  reason   {reason}\n{explanation}")
     }
 }

@@ -3,7 +3,7 @@
 //! A request adds to numbers in the VM; the timer hands them to Envoy, as does the end of a policy. So a second's counts
 //! are lost with a VM or an Envoy that dies.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use host_calls::Counter;
 use signet_policy::{HttpDecision, HttpDenial, HttpRule, RuleName, Slice};
@@ -18,7 +18,7 @@ struct Tally {
     untold: Cell<u32>,
 }
 
-/// One counter for each kind of decision, and one for each of the slice's first rules.
+/// One counter for each kind of decision, one for each reason not to allow, and one for each of the slice's first rules.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     allowed: Tally,
@@ -27,6 +27,8 @@ pub(crate) struct Metrics {
     ambiguous: Tally,
     shadow: Tally,
     shadow_denied: Tally,
+    /// Those that were met: [`HttpDecision::reason`] has some two dozen values.
+    reasons: RefCell<Vec<(&'static str, Tally)>>,
     /// Sorted by name.
     rules: Vec<(RuleName, Tally)>,
     other_rules: Tally,
@@ -65,6 +67,7 @@ impl Metrics {
             ambiguous: Tally::define("signet_http_ambiguous"),
             shadow: Tally::define("signet_http_shadow_differs"),
             shadow_denied: Tally::define("signet_http_shadow_denied"),
+            reasons: RefCell::default(),
             rules,
             other_rules: Tally::define("signet_http_other_rules"),
         }
@@ -78,6 +81,9 @@ impl Metrics {
             HttpDecision::Refuse(_) => &self.ambiguous,
         }
         .count();
+        if !matches!(decision, HttpDecision::Allow { .. }) {
+            self.count_reason(decision.reason());
+        }
         if let Some(rule) = decision.rule() {
             self.of_rule(rule).count();
         }
@@ -98,6 +104,17 @@ impl Metrics {
             .into_iter()
             .chain(self.rules.iter().map(|(_, tally)| tally))
             .for_each(Tally::hand_over);
+        self.reasons.borrow().iter().for_each(|(_, tally)| tally.hand_over());
+    }
+
+    fn count_reason(&self, reason: &'static str) {
+        let mut reasons = self.reasons.borrow_mut();
+        if let Some((_, tally)) = reasons.iter().find(|(known, _)| *known == reason) {
+            return tally.count();
+        }
+        let tally = Tally::define(&format!("signet_http_reason.{reason}"));
+        tally.count();
+        reasons.push((reason, tally));
     }
 
     fn of_rule(&self, rule: &str) -> &Tally {
