@@ -27,7 +27,7 @@ fn check() {
     let run = signet(&["policy", "check", "-"], POLICY);
     assert_eq!((run.code, run.err.as_str()), (0, ""));
     let (head, digest) = run.out.trim_end().rsplit_once(' ').unwrap();
-    assert_eq!(head, "standard input: 3 rules, 3 workloads, digest");
+    assert_eq!(head, "standard input: 3 rules, 3 workloads, policy digest");
     assert_eq!(digest.len(), 64);
 
     let run = signet(&["policy", "check", "-", "-o", "json"], POLICY);
@@ -466,7 +466,7 @@ fn a_directory_is_one_policy() {
     write(".hidden.yaml", "no policy");
     let run = signet_in(directory.path(), &["policy", "check", "."], "");
     assert_eq!((run.code, run.err.as_str()), (0, ""));
-    assert!(run.out.starts_with(".: 3 rules, 3 workloads, digest "), "{}", run.out);
+    assert!(run.out.starts_with(".: 3 rules, 3 workloads, policy digest "), "{}", run.out);
     assert_eq!(
         run.out.rsplit_once(' ').unwrap().1,
         signet(&["policy", "check", "-"], POLICY).out.rsplit_once(' ').unwrap().1

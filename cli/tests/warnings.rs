@@ -214,7 +214,7 @@ http:
     let run = signet(&["policy", "check", "-"], policy);
     assert_eq!(run.code, 0);
     assert!(
-        run.out.starts_with("standard input: 2 rules, 3 workloads, 2 warnings, digest "),
+        run.out.starts_with("standard input: 2 rules, 3 workloads, 2 warnings, policy digest "),
         "{}",
         run.out
     );
@@ -262,8 +262,7 @@ fn of_thousands_the_first_are_told() {
     let names = names.concat();
     let policy = format!("version: 1\ntrust_domain: example.org\nworkloads:\n{names}");
     let run = signet(&["policy", "check", "-"], &policy);
-    let told =
-        "standard input: 0 rules, 3000 workloads, 3000 warnings (1000 of them told), digest ";
+    let told = "standard input: 0 rules, 3000 workloads, 3000 warnings (1000 of them told), policy digest ";
     assert!(run.out.starts_with(told), "{}", run.out);
     assert_eq!(run.err.matches("is never used").count(), 1000);
     let found = signet(&["policy", "check", "-", "-o", "json", "--deny-warnings"], &policy);

@@ -75,7 +75,7 @@ async fn an_update_that_is_unreadable_is_refused_and_the_last_good_policy_stays(
     let ingress = Ingress::start_tampered(&policy("first"), &spoiling).await.unwrap();
     let mut caller = client(&ingress);
     caller.sees_policy("GET", "first").await.unwrap();
-    let digest = counts(&ingress, "policy_digest").await.unwrap();
+    let digest = counts(&ingress, "slice_digest").await.unwrap();
 
     spoiling.switch(true);
     ingress.write_policy(&policy("second")).unwrap();
@@ -97,7 +97,7 @@ async fn an_update_that_is_unreadable_is_refused_and_the_last_good_policy_stays(
     let log = ingress.envoy.log();
     let told = "refusing a policy, the last good one stays: the policy slice is invalid: unknown variant `none`";
     assert!(log.contains(told), "{log}");
-    assert_eq!(counts(&ingress, "policy_digest").await.unwrap(), digest);
+    assert_eq!(counts(&ingress, "slice_digest").await.unwrap(), digest);
     assert_eq!(counts(&ingress, "policy_generation").await.unwrap(), 1);
     assert_eq!(counts(&ingress, "deny_all").await.unwrap(), 0);
 

@@ -377,7 +377,7 @@ fn policies_of_several_workloads_in_one_vm_do_not_mix() {
 fn metrics_tell_which_policy_is_in_force() {
     let mut filter = start(POLICY);
     let gauges = |filter: &mut HttpFilter| {
-        ["policy_generation", "policy_digest", "deny_all"]
+        ["policy_generation", "slice_digest", "deny_all"]
             .map(|name| filter.metric(&format!("signet_http_{name}")).unwrap().unwrap())
     };
     let [generation, first, deny_all] = gauges(&mut filter);

@@ -18,7 +18,7 @@ use crate::output::{Format, print, print_json, success_if};
 /// All faults are told at once, each with its place, what was found, what would be accepted, and a
 /// likely repair. Warnings tell what can be read and can't be meant, such as rules that never decide,
 /// each, where one can show it, with a request that the filter itself has decided. Of thousands the first thousand
-/// are told. The digest is of the policy's meaning: order, spelling and comments don't change it.
+/// are told. The policy digest is of the policy's meaning: order, spelling and comments don't change it.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -77,7 +77,7 @@ fn check(arguments: &Arguments) -> Result<ExitCode, Error> {
                 all if count > MOST_TOLD => format!(", {all} ({MOST_TOLD} of them told)"),
                 all => format!(", {all}"),
             };
-            print(&format!("{name}: {rules}, {workloads}{told}, digest {digest}\n"));
+            print(&format!("{name}: {rules}, {workloads}{told}, policy digest {digest}\n"));
         }
         Format::Json => print_json(&json!({
             "rules": rules,

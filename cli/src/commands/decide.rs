@@ -55,8 +55,8 @@ impl Answer for Decision {
             ("rule", self.rule.as_deref()),
             (role, self.role.name()),
             ("reason", Some(self.reason.as_str())),
-            ("policy", Some(self.policy_digest.as_str())),
-            ("filter", Some(self.wasm_digest.as_str())),
+            ("policy digest", Some(self.policy_digest.as_str())),
+            ("wasm digest", Some(self.wasm_digest.as_str())),
         ];
         let head = format!("{}  {}\n", self.verdict, case.title);
         let row =

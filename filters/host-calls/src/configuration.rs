@@ -70,7 +70,7 @@ pub enum Configured<T> {
 /// Envoy does not start when a filter refuses its first configuration, and configures first in a VM without memory; so
 /// whether there is an older one is asked of the process, not of the VM.
 ///
-/// Gauges tell what is in force: `NAME_policy_generation`, `NAME_policy_digest` (the first 6 bytes of the configuration's
+/// Gauges tell what is in force: `NAME_policy_generation`, `NAME_slice_digest` (the first 6 bytes of the configuration's
 /// SHA-256) and `NAME_deny_all`.
 pub fn configure<T, E: Display>(
     name: &str,
@@ -87,7 +87,7 @@ pub fn configure<T, E: Display>(
                     log(Level::Error, &format!("cannot note that a policy was accepted: {error}"));
                 }
             }
-            record_gauge(&format!("{name}_policy_digest"), fingerprint.metric());
+            record_gauge(&format!("{name}_slice_digest"), fingerprint.metric());
             record_gauge(&format!("{name}_deny_all"), 0);
             return Configured::Accepted(configuration, fingerprint);
         }

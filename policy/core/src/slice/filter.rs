@@ -38,19 +38,38 @@ pub enum DenialDetail {
 #[serde(deny_unknown_fields, default)]
 pub struct HeaderNames {
     /// The Postgres role of the call: `x-db-role`.
+    #[serde(skip_serializing_if = "is_default_db_role")]
     pub db_role: HeaderName,
     /// The rule that allowed the call: `x-signet-rule`.
+    #[serde(skip_serializing_if = "is_default_rule")]
     pub rule: HeaderName,
     /// The caller's SPIFFE ID: `x-spiffe-id`.
+    #[serde(skip_serializing_if = "is_default_spiffe_id")]
     pub spiffe_id: HeaderName,
 }
+
+const DB_ROLE: &str = "x-db-role";
+const RULE: &str = "x-signet-rule";
+const SPIFFE_ID: &str = "x-spiffe-id";
 
 impl Default for HeaderNames {
     fn default() -> Self {
         Self {
-            db_role: HeaderName::constant("x-db-role"),
-            rule: HeaderName::constant("x-signet-rule"),
-            spiffe_id: HeaderName::constant("x-spiffe-id"),
+            db_role: HeaderName::constant(DB_ROLE),
+            rule: HeaderName::constant(RULE),
+            spiffe_id: HeaderName::constant(SPIFFE_ID),
         }
     }
+}
+
+fn is_default_db_role(name: &HeaderName) -> bool {
+    name.as_str() == DB_ROLE
+}
+
+fn is_default_rule(name: &HeaderName) -> bool {
+    name.as_str() == RULE
+}
+
+fn is_default_spiffe_id(name: &HeaderName) -> bool {
+    name.as_str() == SPIFFE_ID
 }

@@ -33,6 +33,31 @@ fn canonical_form() {
     );
 }
 
+/// A slice that says what it need not means the same, and is written without it.
+#[test]
+fn defaults_are_omitted_written_or_not() {
+    let written = format!(
+        r#"{{"expiry_grace":60,"filter":{{"denial_detail":"class","headers":{{"db_role":"x-db-role","rule":"x-signet-rule",
+        "spiffe_id":"x-spiffe-id"}},"jwt_payload":"jwt_payload"}},"format":1,
+        "http":[{{"db_role":null,"effect":"allow","from":["**"],"headers":{{}},"hosts":null,"jwt":{{}},"methods":null,
+        "mode":"enforce","name":"h","paths":null,"ports":null,"upgrades":null}}],
+        "postgres":[{{"client_parameters":null,"databases":["*"],"from":["**"],"login_role":"r","max_session":null,
+        "may_act_as":null,"name":"p","on_svid_expiry":"end","replication":false,"settings":{{}}}}],
+        "session_grace":900,"workload":"{WORKLOAD}"}}"#
+    );
+    let omitted = format!(
+        r#"{{"format":1,"http":[{{"from":["**"],"name":"h"}}],"postgres":[{{"databases":["*"],"from":["**"],"login_role":"r","name":"p"}}],"workload":"{WORKLOAD}"}}"#
+    );
+    let slice = Slice::from_json(written.as_bytes()).unwrap();
+    assert_eq!(slice, Slice::from_json(omitted.as_bytes()).unwrap());
+    assert_eq!(slice.to_json(), omitted);
+    // One of several names that differ.
+    let named = format!(
+        r#"{{"filter":{{"headers":{{"rule":"x-rule"}}}},"format":1,"workload":"{WORKLOAD}"}}"#
+    );
+    assert_eq!(Slice::from_json(named.as_bytes()).unwrap().to_json(), named);
+}
+
 #[test]
 fn claims_are_bounded() {
     let slice = |claims: std::ops::Range<usize>| {
