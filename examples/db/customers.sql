@@ -1,6 +1,6 @@
--- The database `customers`. Run inside it, after roles.sql; can be run again.
+-- The database `customers`: one table, and what its owner grants to the roles of ../policies/demo.yaml. Run inside it, once
+-- `signet policy sql` has made these and let them connect; can be run again.
 revoke all on database customers from public;
-grant connect on database customers to api, customers_reader, customers_writer;
 revoke all on schema public from public;
 grant usage on schema public to api, customers_reader, customers_writer;
 

@@ -1,7 +1,17 @@
--- The database `products`: two rows, and two workloads that may read and write them. Run inside it,
--- after roles.sql; can be run again.
+-- The database `products`: two rows, and two roles that may read and write them, for policies of your own. Run inside it;
+-- can be run again.
+do $$
+begin
+    if not exists (select from pg_roles where rolname = 'dbclient') then
+        create role dbclient login;
+    end if;
+    if not exists (select from pg_roles where rolname = 'demoapi') then
+        create role demoapi login;
+    end if;
+end
+$$;
+
 revoke all on database products from public;
-grant connect on database products to dbclient, demoapi;
 revoke all on schema public from public;
 grant usage on schema public to dbclient, demoapi;
 

@@ -128,7 +128,7 @@ impl MeshPlan {
         if let Some(text) = &self.policy {
             policy.write(text)?;
         }
-        (self.narrate)("identity source and Postgres");
+        (self.narrate)("identity source, and Postgres with the roles of `signet policy sql`");
         let (source, postgres) = tokio::join!(
             IdentitySource::start(&stage, self.source, self.svid_ttl),
             Postgres::start(&stage, self.postgres)

@@ -21,7 +21,17 @@ pub enum PostgresVersion {
     V18,
 }
 
-/// A running server with the databases of `examples/db`, configured by the files there.
+impl PostgresVersion {
+    /// The major version.
+    pub fn number(self) -> &'static str {
+        match self {
+            Self::V15 => "15",
+            Self::V18 => "18",
+        }
+    }
+}
+
+/// A running server.
 #[derive(Debug)]
 pub struct Postgres {
     process: Option<Process>,
@@ -41,16 +51,6 @@ pub struct PostgresFiles {
 }
 
 impl PostgresFiles {
-    /// Those of `examples/db`.
-    fn example(stage: &Stage, example: &Path) -> Result<Self> {
-        let ident = fs::read_to_string(example.join("pg_ident.conf"))?;
-        Ok(Self {
-            settings: String::new(),
-            hba: fs::read_to_string(example.join("pg_hba.conf"))?,
-            ident: ident.replace("${ENVOY_USER}", &stage.accounts.mesh.name),
-        })
-    }
-
     /// Writes the two that say who gets in. Before all else the administrator does: whoever is `postgres`
     /// here, which is whoever runs this where that isn't root.
     fn write_access(&self, stage: &Stage, data: &Path) -> Result<()> {
@@ -68,13 +68,36 @@ impl PostgresFiles {
 }
 
 impl Postgres {
-    /// Makes a cluster, starts it, and loads `examples/db`.
+    /// Makes a cluster, starts it, and does what `examples/db` says: with roles and files for the policy of the demo, and
+    /// the databases there.
     pub async fn start(stage: &Stage, version: PostgresVersion) -> Result<Self> {
         let example = stage.within_reach(&stage.programs.repository_file("examples/db")?)?;
-        let files = PostgresFiles::example(stage, &example)?;
-        let postgres = Self::start_empty(stage, version, &files).await?;
-        postgres.administer(stage, "postgres", "--file", example.join("setup.sql"))?;
+        let policy = stage.programs.repository_file("examples/policies/demo.yaml")?;
+        let postgres = Self::start_empty(stage, version, &PostgresFiles::default()).await?;
+        let run = |database, file| {
+            postgres.administer(stage, database, "--file", example.join(file)).map(drop)
+        };
+        run("postgres", "databases.sql")?;
+        postgres.obey(stage, version, &policy).await?;
+        run("customers", "customers.sql")?;
+        run("products", "products.sql")?;
         Ok(postgres)
+    }
+
+    /// Puts in force what `signet policy sql` writes for a policy.
+    pub async fn obey(&self, stage: &Stage, version: PostgresVersion, policy: &Path) -> Result<()> {
+        let signet = stage.programs.own("signet")?;
+        let written = |part| {
+            Launch::new("signet", &signet, &stage.accounts.harness)
+                .args(["policy", "sql"])
+                .arg(policy)
+                .args(["--database", "db", "--postgres-version", version.number()])
+                .args(["--envoy-user", &stage.accounts.mesh.name, "--part", part])
+                .output()
+        };
+        self.sql(stage, "postgres", &written("sql")?)?;
+        let (hba, ident) = (written("hba")?, written("ident")?);
+        self.let_in(stage, &PostgresFiles { settings: String::new(), hba, ident }).await
     }
 
     /// Makes a cluster without databases of ours, and starts it.

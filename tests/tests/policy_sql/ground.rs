@@ -91,10 +91,7 @@ impl Ground {
 
     /// One part of what it writes for this server.
     pub(crate) fn part(&self, part: &str, more: &[&str]) -> String {
-        let version = match self.version {
-            PostgresVersion::V15 => "15",
-            PostgresVersion::V18 => "18",
-        };
+        let version = self.version.number();
         let arguments = [&["--postgres-version", version, "--part", part], more].concat();
         let run = self.signet(&arguments);
         assert_eq!((run.code, run.err.as_str()), (Some(0), ""), "{run:?}");

@@ -7,28 +7,6 @@ use e2e::{
     story::{connects, reads_customers},
 };
 
-/// What `signet policy sql` writes for the database of a mesh.
-fn written(mesh: &Mesh, version: &str, part: &str) -> String {
-    let stage = &mesh.stage;
-    let signet = stage.within_reach(&stage.programs.own("signet").unwrap()).unwrap();
-    Launch::new("signet", signet, &stage.accounts.mesh)
-        .args(["policy", "sql"])
-        .arg(mesh.policy.path())
-        .args(["--database", "db", "--postgres-version", version, "--part", part])
-        .args(["--envoy-user", &stage.accounts.mesh.name])
-        .output()
-        .unwrap()
-}
-
-/// Puts in force what `signet policy sql` writes for the policy of a mesh.
-pub(crate) async fn applied(mesh: &Mesh, version: &str) {
-    let (stage, postgres) = (&mesh.stage, &mesh.postgres);
-    postgres.sql(stage, "postgres", &written(mesh, version, "sql")).unwrap();
-    let (hba, ident) = (written(mesh, version, "hba"), written(mesh, version, "ident"));
-    let files = PostgresFiles { hba, ident, ..PostgresFiles::default() };
-    postgres.let_in(stage, &files).await.unwrap();
-}
-
 /// What `signet policy sql --check` finds in the database of a mesh: the first line of each difference.
 fn differences(mesh: &Mesh) -> Vec<String> {
     let stage = &mesh.stage;
@@ -47,24 +25,11 @@ fn differences(mesh: &Mesh) -> Vec<String> {
     found
 }
 
-/// How the example's own SQL and files, written by hand, differ from what would be written for its policy: since 16 they do
-/// without a group, and they have roles that the policy doesn't name.
-fn differences_of_the_example(version: PostgresVersion) -> Vec<String> {
-    let group = ["api", "customers_reader", "customers_writer"]
-        .map(|role| format!(r#"missing: "{role}" in "signet_logins""#));
-    let named =
-        ["dbclient", "demoapi"].map(|role| format!(r#"superfluous: pg_ident.conf for "{role}""#));
-    match version {
-        V15 => named.to_vec(),
-        V18 => group.into_iter().chain(named).collect(),
-    }
-}
-
-async fn the_mesh_works_and_nobody_else_gets_in(version: PostgresVersion, number: &str) {
+async fn the_mesh_works_and_nobody_else_gets_in(version: PostgresVersion) {
     let mesh = MeshPlan::new(SourceKind::DevAgent, version).start().await.unwrap();
     let (stage, postgres) = (&mesh.stage, &mesh.postgres);
-    assert_eq!(differences(&mesh), differences_of_the_example(version));
-    // Nothing is left of the roles that the example's own SQL makes but what the tables' owner grants.
+    assert_eq!(differences(&mesh), [""; 0]);
+    // Nothing is left of that but what the tables' owner grants.
     postgres
         .sql(
             stage,
@@ -76,7 +41,7 @@ async fn the_mesh_works_and_nobody_else_gets_in(version: PostgresVersion, number
     let refused = connects(&mesh, Workload::Report, "postgres").await.unwrap();
     assert_eq!(refused.session_user, None, "{refused:?}");
 
-    applied(&mesh, number).await;
+    postgres.obey(stage, version, mesh.policy.path()).await.unwrap();
     assert_eq!(differences(&mesh), [""; 0]);
     let read = reads_customers(&mesh, Workload::Client).await.unwrap();
     assert_eq!((read.status, read.rows, read.current_user.as_str()), (200, 3, "customers_reader"));
@@ -100,10 +65,10 @@ async fn the_mesh_works_and_nobody_else_gets_in(version: PostgresVersion, number
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_15() {
-    the_mesh_works_and_nobody_else_gets_in(V15, "15").await;
+    the_mesh_works_and_nobody_else_gets_in(V15).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_18() {
-    the_mesh_works_and_nobody_else_gets_in(V18, "18").await;
+    the_mesh_works_and_nobody_else_gets_in(V18).await;
 }

@@ -7,8 +7,6 @@ use e2e::{
     SourceKind, Workload, until,
 };
 
-use crate::mesh::applied;
-
 /// The report job copies the whole server, the API follows one database, and the client only reads.
 const POLICY: &str = "\
 version: 1
@@ -42,10 +40,10 @@ fn administrator(mesh: &Mesh, sql: &str) -> String {
     mesh.postgres.sql(&mesh.stage, "customers", sql).unwrap()
 }
 
-async fn who_may_replicate_does(version: PostgresVersion, number: &str) -> Mesh {
+async fn who_may_replicate_does(version: PostgresVersion) -> Mesh {
     let plan = MeshPlan::new(SourceKind::DevAgent, version).svid_ttl(3_600).policy(POLICY);
     let mesh = plan.start().await.unwrap();
-    applied(&mesh, number).await;
+    mesh.postgres.obey(&mesh.stage, version, mesh.policy.path()).await.unwrap();
     let forked = mesh.postgres.backends_forked();
     let mut let_in = 0;
     for (workload, replication, database, denied) in [
@@ -131,12 +129,12 @@ async fn log_and_changes_come(mut mesh: Mesh) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_15() {
-    let mesh = who_may_replicate_does(V15, "15").await;
+    let mesh = who_may_replicate_does(V15).await;
     // Debian's programs speak to no newer server than theirs.
     log_and_changes_come(mesh).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_18() {
-    who_may_replicate_does(V18, "18").await;
+    who_may_replicate_does(V18).await;
 }

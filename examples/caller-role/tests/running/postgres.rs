@@ -1,4 +1,4 @@
-//! A Postgres 15 of Debian in a private directory, set up by `examples/db`.
+//! A Postgres 15 of Debian in a private directory, with the customers of `examples/db`.
 
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -11,6 +11,14 @@ use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
 
 const BIN: &str = "/usr/lib/postgresql/15/bin";
+
+/// What `signet policy sql` asks for the policy of the examples, in short.
+const ROLES: &str = "create role customers_reader login;
+    create role customers_writer login;
+    create role api login noinherit;
+    grant customers_reader, customers_writer to api";
+const CONNECT: &str =
+    "grant connect on database customers to api, customers_reader, customers_writer";
 
 /// Stopped when dropped.
 pub(crate) struct Postgres {
@@ -44,12 +52,13 @@ impl Postgres {
     }
 
     async fn set_up(&self) {
-        let sql = Path::new(env!("CARGO_MANIFEST_DIR")).join("../db");
-        let script = |name: &str| std::fs::read_to_string(sql.join(name)).unwrap();
+        let customers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../db/customers.sql");
+        let customers = std::fs::read_to_string(customers).unwrap();
         let administrator = self.connect("postgres").await;
-        administrator.batch_execute(&script("roles.sql")).await.unwrap();
-        administrator.batch_execute("create database customers").await.unwrap();
-        self.connect("customers").await.batch_execute(&script("customers.sql")).await.unwrap();
+        for sql in [ROLES, "create database customers", CONNECT] {
+            administrator.batch_execute(sql).await.unwrap();
+        }
+        self.connect("customers").await.batch_execute(&customers).await.unwrap();
     }
 
     /// The directory of its socket.
