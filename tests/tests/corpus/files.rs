@@ -76,12 +76,12 @@ pub(crate) fn path(file: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("corpus").join(file)
 }
 
-/// Writes the comparison with native RBAC into the build directory, and into the documentation when files are to be written.
-pub(crate) fn write_report(text: &str) {
-    let repository = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-    let name = "corpus-vs-native-rbac.md";
-    fs::write(repository.join("target").join(name), text).unwrap();
+/// Compares with a page of the book, or writes it when files are to be written.
+pub(crate) fn is_page_of_the_book(name: &str, text: &str) {
+    let page = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
     if std::env::var_os(crate::WRITE).is_some() {
-        fs::write(repository.join("docs").join(name), text).unwrap();
+        fs::write(&page, text).unwrap();
     }
+    let written = fs::read_to_string(&page).unwrap();
+    assert!(written == text, "docs/{name} is stale: run this test with {}=1\n{text}", crate::WRITE);
 }

@@ -19,6 +19,7 @@ use e2e::{
     wire::{Answer, Ingress, Protocol},
 };
 use files::Corpus;
+use serde_json::Value;
 use told::Told;
 use wasm_host::{FilterModule, HttpFilter};
 
@@ -67,6 +68,47 @@ fn the_corpus_is_large_and_each_case_has_its_own_name() {
         count += corpus.cases().count();
     }
     assert!(count >= 5_000, "{count}");
+}
+
+/// The numbers whose tricks were looked up.
+const CVES: [&str; 22] = [
+    "CVE-2020-25017",
+    "CVE-2021-31920",
+    "CVE-2021-32779",
+    "CVE-2021-39155",
+    "CVE-2021-39156",
+    "CVE-2022-21654",
+    "CVE-2022-21679",
+    "CVE-2022-40716",
+    "CVE-2023-27487",
+    "CVE-2023-27488",
+    "CVE-2023-35944",
+    "CVE-2024-10005",
+    "CVE-2024-10006",
+    "CVE-2025-46821",
+    "CVE-2025-66220",
+    "CVE-2026-26308",
+    "CVE-2026-33186",
+    "CVE-2026-39350",
+    "CVE-2026-73547",
+    "CVE-2026-73551",
+    "CVE-2026-73552",
+    "CVE-2026-73553",
+];
+
+#[test]
+fn every_known_trick_has_its_line() {
+    let text = files::read("cves.jsonl");
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let number = |line: &Value| line["id"].as_str().unwrap().to_owned();
+    assert_eq!(lines.iter().map(number).collect::<Vec<_>>(), CVES);
+    for line in &lines {
+        let told = |key: &str| line[key].as_str().is_some_and(|text| !text.is_empty());
+        assert!(["product", "trick", "found"].into_iter().all(told), "{line}");
+        // The request and its decision: read as any other case.
+        assert!(told("expect"), "{line}");
+    }
+    assert!(files::read("README.md").contains(&format!("All {} numbers", CVES.len())));
 }
 
 #[test]

@@ -1,18 +1,22 @@
 //! For information: the same cases through Envoy's own RBAC filter, with the policy as an operator would write it there. A
 //! table tells where it differs.
 
+mod report;
+
 use std::fmt::Write as _;
 
 use e2e::{
     bootstrap::holders,
     wire::{Answer, Ingress, Protocol},
 };
+use report::Report;
 use serde_json::{Value, json};
+use wasm_host::HttpFilter;
 
 use crate::{
-    case::Case,
     envoy,
     files::{self, Corpus},
+    filter_module,
 };
 
 /// Both RBAC filters, denies before allows, in place of ours.
@@ -120,18 +124,8 @@ fn principal(id: &str) -> Value {
     json!({ "authenticated": { "principal_name": name } })
 }
 
-/// What became of the cases of one family.
-#[derive(Default)]
-struct Row {
-    same: usize,
-    /// Forwarded, though the policy does not allow it.
-    too_much: Vec<Case>,
-    /// Stopped, though the policy allows it.
-    too_little: Vec<Case>,
-}
-
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_tells_where_native_rbac_differs() {
+async fn a_table_tells_where_native_rbac_differs_and_why() {
     let corpus = Corpus::read("main");
     let slice: Value = serde_json::from_str(&corpus.slice).unwrap();
     let ingress = Ingress::start(&corpus.policy, |configuration| {
@@ -143,55 +137,14 @@ async fn a_table_tells_where_native_rbac_differs() {
     })
     .await
     .unwrap();
-    let mut rows = Vec::new();
+    let mut report =
+        Report::new(HttpFilter::start(&filter_module(), corpus.slice.as_bytes()).unwrap());
     for (family, cases) in &corpus.families {
-        let mut row = Row::default();
         for protocol in [Protocol::H1, Protocol::H2] {
             for (case, answer) in envoy::answers(&ingress, None, protocol, cases.iter()).await {
-                let forwarded = matches!(answer, Answer::Forwarded(_));
-                match (forwarded, case.expect == "allow" && !case.envoy_stops) {
-                    (true, false) => row.too_much.push(case.clone()),
-                    (false, true) => row.too_little.push(case.clone()),
-                    _ => row.same += 1,
-                }
-            }
-        }
-        rows.push((family.clone(), row));
-    }
-    let table = table(&rows);
-    println!("{table}");
-    files::write_report(&table);
-    // A policy that RBAC enforced to the letter would make this comparison idle.
-    assert!(rows.iter().any(|(_, row)| !row.too_much.is_empty()));
-}
-
-fn table(rows: &[(String, Row)]) -> String {
-    let mut text = String::from(
-        "# The corpus through Envoy's native RBAC\n\n\
-         For information: what Envoy 1.40's own RBAC filter makes of the requests in `tests/corpus/`, with the policy of \
-         `main` written for it\nas an operator would (exact strings and regular expressions; denies first), the same bootstrap, \
-         no normalization. Requests over HTTP/1.1 and\nHTTP/2 count apart. Roles are not compared: RBAC has none to tell.\n\n\
-         | family | as the policy says | forwarded, but not allowed | stopped, but allowed |\n| --- | ---: | ---: | ---: |\n",
-    );
-    for (family, row) in rows {
-        let (much, little) = (row.too_much.len(), row.too_little.len());
-        let _ = writeln!(text, "| {family} | {} | {much} | {little} |", row.same);
-    }
-    text += "\n## Examples\n";
-    for (title, pick) in [
-        ("Forwarded, but not allowed", (|row| &row.too_much) as fn(&Row) -> &Vec<Case>),
-        ("Stopped, but allowed", |row| &row.too_little),
-    ] {
-        let _ = writeln!(text, "\n{title}:\n");
-        for (family, row) in rows {
-            let mut cases = pick(row).clone();
-            cases.dedup();
-            let step = cases.len().div_ceil(6).max(1);
-            for case in cases.iter().step_by(step) {
-                let _ = writeln!(text, "- {family}: `{}`", case.write());
+                report.note(family, case, matches!(answer, Answer::Forwarded(_)));
             }
         }
     }
-    text += "\nWritten by `SIGNET_CORPUS_WRITE=1 cargo test -p e2e --test corpus native_rbac`.\n";
-    text
+    files::is_page_of_the_book("corpus-vs-native-rbac.md", &report.page());
 }
