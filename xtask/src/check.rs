@@ -1,5 +1,7 @@
-//! What can be checked without running the product: format, lints, the rules of the architecture,
+//! What can be checked without running the product: format, lints, the rules of the architecture, links,
 //! licences and sources of dependencies.
+
+mod links;
 
 use std::fs;
 
@@ -38,6 +40,7 @@ pub(crate) fn run() -> Result<()> {
     step("the pure crates build alone, for this machine and for wasm", pure_crates_build_alone)?;
     step("who may know whom", arrows)?;
     step("the filters are small and hold no YAML", filters)?;
+    step("the links of the pages", links::all_lead_somewhere)?;
     step("licences, sources and duplicates of dependencies", || {
         Run::new(setup::cargo_deny_program())
             .args(["--log-level", "error", "check", "bans", "licenses", "sources"])
