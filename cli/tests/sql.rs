@@ -81,9 +81,24 @@ do $signet$ begin
   end if;
 end $signet$;
 
+-- who may connect to every database: all
+do $signet$ begin
+  declare
+    role_name text;
+    database_name text;
+  begin
+    for role_name, database_name in
+      select role, datname from pg_database, unnest(array['ops']) role
+      where datallowconn and not datistemplate and not has_database_privilege(role, oid, 'connect')
+    loop
+      execute format('grant connect on database %I to %I', database_name, role_name);
+    end loop;
+  end;
+end $signet$;
+
 commit;
 
--- Note: every database is meant by all: nothing is granted for that, since Postgres lets everybody connect unless CONNECT is revoked from PUBLIC.
+-- Note: every database is meant by all: CONNECT is granted in those that there are, to whoever has it neither by name nor through PUBLIC; run this again when there are more.
 -- Note: no right on a table is granted here: that is for the tables' owner, to the roles that work with them, not to a login_role that only becomes these.
 "#
     );

@@ -155,6 +155,54 @@ async fn odd_names_are_names_on_18() {
     odd_names_are_names(V18).await;
 }
 
+/// A rule for every database, and two roles of names that need quotes.
+const ANYWHERE: &str = "\
+version: 1
+trust_domain: example.org
+postgres:
+  - { name: anywhere, from: [/ops], to: [/db], databases: ['*'], login_role: 'Ops''s', may_act_as: [reader] }
+";
+
+/// Where PUBLIC may connect nothing is granted; where it may not, by name; where there is a database more, the check tells.
+async fn every_database_is_one_that_there_is(version: PostgresVersion) {
+    const GRANTS: &str = "select datname || ' ' || a.grantee::regrole::text
+        from pg_database, aclexplode(datacl) a
+        where a.privilege_type = 'CONNECT' and a.grantee <> 0 and a.grantee::regrole::text <> 'postgres'
+        order by 1";
+    let ground = Ground::applied(version, ANYWHERE, &["open", "Shut"]).await;
+    assert_eq!(ground.sql("postgres", GRANTS), "");
+    ground.is_clean("PUBLIC may connect everywhere");
+
+    let missing = |database: &str| {
+        let of = |role: &str| (format!("{role} in database {database}"), "it can't connect".into());
+        [of("\"Ops's\""), of("\"reader\"")]
+    };
+    ground.sql("postgres", "revoke connect on database \"Shut\" from public");
+    assert_eq!(ground.check(&[]).findings(), missing("\"Shut\""));
+    ground.apply();
+    assert_eq!(ground.sql("postgres", GRANTS), "Shut \"Ops's\"\nShut reader");
+    ground.is_clean("both may connect by name");
+    let mesh = &ground.stage.accounts.mesh;
+    assert_eq!(ground.logs_in(mesh, "Ops's", "Shut").as_deref(), Ok("Ops's"));
+
+    ground.sql("postgres", "create database later");
+    ground.is_clean("PUBLIC may connect to it");
+    ground.sql("postgres", "revoke connect on database later from public");
+    assert_eq!(ground.check(&[]).findings(), missing("\"later\""));
+    ground.apply();
+    ground.is_clean("run again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_database_is_one_that_there_is_on_15() {
+    every_database_is_one_that_there_is(V15).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_database_is_one_that_there_is_on_18() {
+    every_database_is_one_that_there_is(V18).await;
+}
+
 /// A rule that means it: the administrator's own role, one that replicates, one of `pg_*`.
 const PRIVILEGED: &str = "\
 version: 1

@@ -1,5 +1,6 @@
 //! The SQL that makes roles and grants.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::dialect::Dialect;
@@ -57,6 +58,15 @@ begin;
             connect(database, &identifiers(&visitors.roles))
         );
     }
+    let anywhere = &wanted.any_database;
+    if !anywhere.roles.is_empty() {
+        let _ = write!(
+            text,
+            "\n{}{}",
+            asked_by("who may connect to every database", &anywhere.rules),
+            connect_anywhere(&anywhere.roles)
+        );
+    }
     text += "\ncommit;\n";
     for note in wanted.notes.iter().chain(&hints(wanted)) {
         let _ = write!(text, "\n-- Note: {note}.");
@@ -70,7 +80,7 @@ pub(super) fn hints(wanted: &Wanted) -> Vec<String> {
     if !wanted.any_database.roles.is_empty() {
         let rules: Vec<_> = wanted.any_database.rules.iter().map(String::as_str).collect();
         hints.push(format!(
-            "every database is meant by {}: nothing is granted for that, since Postgres lets everybody connect unless CONNECT is revoked from PUBLIC",
+            "every database is meant by {}: CONNECT is granted in those that there are, to whoever has it neither by name nor through PUBLIC; run this again when there are more",
             rules.join(", ")
         ));
     }
@@ -153,6 +163,26 @@ fn connect(database: &str, roles: &str) -> String {
 ",
         literal(database),
         identifier(database)
+    ))
+}
+
+/// Lets roles connect to every database that there is. Most need nothing: Postgres lets everybody, unless that was revoked.
+fn connect_anywhere(roles: &BTreeSet<String>) -> String {
+    let roles: Vec<String> = roles.iter().map(|role| literal(role)).collect();
+    block(&format!(
+        "  declare
+    role_name text;
+    database_name text;
+  begin
+    for role_name, database_name in
+      select role, datname from pg_database, unnest(array[{}]) role
+      where datallowconn and not datistemplate and not has_database_privilege(role, oid, 'connect')
+    loop
+      execute format('grant connect on database %I to %I', database_name, role_name);
+    end loop;
+  end;
+",
+        roles.join(", ")
     ))
 }
 
