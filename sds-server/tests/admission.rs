@@ -6,8 +6,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use support::aim::told_p99;
 use support::{
     Agent, Authority, Client, HOUR, Identity, Launch, NOBODY, Server, as_user, eventually,
 };
@@ -40,6 +42,20 @@ fn knock(socket: &Path) -> Result<Vec<u8>, ErrorKind> {
         }
     }
     Ok(answer[..read].to_vec())
+}
+
+/// How soon whoever is one too many is to know it.
+const SOON: Duration = Duration::from_millis(100);
+
+/// Knocks as often as that, in vain.
+fn refused(what: &str, socket: &Path) {
+    let mut times = Vec::new();
+    for _ in 0..TRIES {
+        let begun = Instant::now();
+        assert!(says_goodbye(&knock(socket).expect("connected")), "{what}");
+        times.push(begun.elapsed());
+    }
+    told_p99(&format!("{what} is refused"), times, SOON);
 }
 
 fn says_goodbye(answer: &[u8]) -> bool {
@@ -85,9 +101,7 @@ async fn the_seventeenth_connection_of_a_peer_is_refused_and_the_others_are_serv
         stream.accept().await;
         streams.push(stream);
     }
-    for _ in 0..TRIES {
-        assert!(says_goodbye(&knock(&server.at("sds.sock")).expect("connected")));
-    }
+    refused("a peer's seventeenth connection", &server.at("sds.sock"));
     let refusal = match Client::try_connect(&server.at("sds.sock")).await {
         Ok(client) => client.fetch(&["default"]).await.expect_err("refused").code(),
         Err(_) => Code::Unavailable,
@@ -119,9 +133,7 @@ async fn there_are_places_for_1024_connections_and_no_more() {
         says_goodbye(&knock(&socket).expect("connected")).then_some(())
     })
     .await;
-    for _ in 0..TRIES {
-        assert!(says_goodbye(&knock(&socket).expect("connected")));
-    }
+    refused("the 1,025th connection", &socket);
     agent.issue(&[&Identity::new(&Authority::new("example.org"), "/a", HOUR)], &[]);
     stream.accept().await;
     drop(crowd);
@@ -139,10 +151,17 @@ async fn connections_are_opened_in_a_burst_and_then_at_a_rate() {
     stream.accept().await;
     let socket = server.at("sds.sock");
     // Nobody waits 80 s between two of these.
-    let answers: Vec<bool> =
-        (0..100).map(|_| says_goodbye(&knock(&socket).expect("connected"))).collect();
-    assert!(!answers[0], "a burst is allowed");
-    assert!(answers.contains(&true), "and no more");
+    let answers: Vec<(bool, Duration)> = (0..100)
+        .map(|_| {
+            let begun = Instant::now();
+            (says_goodbye(&knock(&socket).expect("connected")), begun.elapsed())
+        })
+        .collect();
+    assert!(!answers[0].0, "a burst is allowed");
+    let in_vain = answers.into_iter().filter_map(|(refused, time)| refused.then_some(time));
+    let in_vain: Vec<_> = in_vain.collect();
+    assert!(!in_vain.is_empty(), "and no more");
+    told_p99("a connection beyond the burst is refused", in_vain, SOON);
     agent.issue(&[&Identity::new(&Authority::new("example.org"), "/a", HOUR)], &[]);
     stream.accept().await;
 }

@@ -2,15 +2,24 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
+use support::aim::{told_memory, told_p99, told_time};
 use support::raw::{
-    CONTINUATION, END_HEADERS, HEADERS, PING, RST_STREAM, Raw, SETTINGS, call, frame, subscription,
+    CONTINUATION, END_HEADERS, Frame, HEADERS, PING, RST_STREAM, Raw, SETTINGS, call, frame,
+    subscription,
 };
-use support::{Agent, Authority, HOUR, Identity, Launch, Server, certificate, eventually};
+use support::{
+    Agent, Authority, Discovery, HOUR, Identity, Launch, Server, certificate, eventually,
+};
 
 /// Memory that may be added, in KiB: by floods of HTTP/2, by peers that never read, by what is too large.
 const FLOODED: u64 = 50 << 10;
 const UNREAD: u64 = 20 << 10;
 const TOO_LARGE: u64 = 5 << 10;
+
+/// How soon an honest Envoy is to have a new certificate, whatever the others do.
+const SOON: Duration = Duration::from_secs(1);
 
 /// A server that logs little, and what issued its identity.
 async fn serve(addition: &str) -> (Server, Agent, Authority) {
@@ -21,6 +30,14 @@ async fn serve(addition: &str) -> (Server, Agent, Authority) {
     agent.issue(&[&Identity::new(&authority, "/a", HOUR)], &[]);
     server.wait_for_readiness(200, "").await;
     (server, agent, authority)
+}
+
+/// Issues this identity and waits until an honest Envoy has it. Returns how long that took.
+async fn served(agent: &Agent, renewed: &Identity, stream: &mut Discovery) -> Duration {
+    let issued = Instant::now();
+    agent.issue(&[renewed], &[]);
+    assert_eq!(certificate(&stream.accept().await.secret()), renewed.chain);
+    issued.elapsed()
 }
 
 /// What is written in a turn.
@@ -59,16 +76,15 @@ async fn http2_floods_hurt_nobody_else() {
         let socket = server.at("sds.sock");
         let flooding =
             tokio::task::spawn_blocking(move || Raw::connect(&socket).flood(20_000, flood));
-        let mut rounds = 0;
-        while rounds < 3 || !flooding.is_finished() {
+        let mut times = Vec::new();
+        while times.len() < 3 || !flooding.is_finished() {
             let renewed = Identity::new(&authority, "/a", HOUR);
-            agent.issue(&[&renewed], &[]);
-            assert_eq!(certificate(&stream.accept().await.secret()), renewed.chain, "{what}");
-            rounds += 1;
+            times.push(served(&agent, &renewed, &mut stream).await);
         }
         flooding.await.expect("flooded");
         let grown = server.resident().saturating_sub(before);
-        println!("{what}: {grown} KiB more");
+        told_p99(&format!("{what}: another's new certificate"), times, SOON);
+        told_memory(&format!("{what}: memory"), grown, FLOODED);
         assert!(grown <= FLOODED, "{what}: {grown} KiB more");
     }
     server.client().await.fetch(&["default"]).await.expect("it is alive");
@@ -82,6 +98,7 @@ async fn a_hundred_that_never_read_cost_little_and_are_closed() {
     let (server, agent, authority) = serve(limits).await;
     let mut stream = server.client().await.secrets(&["default"], "").await;
     stream.accept().await;
+    let open = || server.metric("signet_xds_streams{type=\"secret\",transport=\"unix\"}");
     let stalled: Vec<Raw> = (0..100)
         .map(|_| {
             let mut raw = Raw::connect(&server.at("sds.sock"));
@@ -94,46 +111,52 @@ async fn a_hundred_that_never_read_cost_little_and_are_closed() {
             raw
         })
         .collect();
-    eventually("all are subscribed", async || {
-        (server.metric("signet_xds_streams{type=\"secret\",transport=\"unix\"}")? == 101)
-            .then_some(())
-    })
-    .await;
+    eventually("all are subscribed", async || (open()? == 101).then_some(())).await;
     let before = server.resident();
-    let mut most = before;
+    let (mut most, mut times) = (before, Vec::new());
+    let begun = Instant::now();
+    let mut closed = None;
     for _ in 0..rotations {
         let renewed = Identity::new(&authority, "/a", HOUR);
-        agent.issue(&[&renewed], &[]);
-        assert_eq!(certificate(&stream.accept().await.secret()), renewed.chain);
+        times.push(served(&agent, &renewed, &mut stream).await);
         most = most.max(server.resident());
+        closed = closed.or_else(|| (open()? == 1).then(|| begun.elapsed()));
     }
-    println!("{} KiB more", most - before);
+    told_p99("a hundred that never read: another's new certificate", times, SOON);
+    told_memory("a hundred that never read: memory", most - before, UNREAD);
     assert!(most - before <= UNREAD, "{} KiB more", most - before);
     // Those that are full are noticed as slow readers; on a slow machine keepalive may be first.
     eventually("the stalled are closed", async || {
         agent.issue(&[&Identity::new(&authority, "/a", HOUR)], &[]);
-        (server.metric("signet_xds_streams{type=\"secret\",transport=\"unix\"}")? == 1)
-            .then_some(())
+        (open()? == 1).then_some(())
     })
     .await;
+    let closed = closed.unwrap_or_else(|| begun.elapsed());
+    told_time(
+        "from the first rotation until all of them are closed",
+        closed,
+        Duration::from_secs(30),
+    );
     assert!(server.client().await.fetch(&["default"]).await.is_ok(), "others are served");
     drop(stalled);
 }
 
 #[tokio::test]
 async fn what_is_too_large_or_compressed_is_not_taken_in() {
+    const TIMES: u64 = 10;
     let (server, agent, authority) = serve("").await;
     let mut stream = server.client().await.secrets(&["default"], "").await;
     stream.accept().await;
     let before = server.resident();
     let zeros = vec![0; 16 << 10];
-    for (what, more, flag, length) in [
-        ("a message of 4 GiB", &[][..], 0, u32::MAX),
-        ("a message of 1 MiB and a byte", &[], 0, (1 << 20) + 1),
-        ("a compressed message", &[("grpc-encoding", "gzip")], 1, 1 << 19),
-        ("an unknown compression", &[("grpc-encoding", "zip-bomb")], 1, 1 << 19),
+    let mut rejected = std::collections::BTreeMap::<_, u64>::new();
+    for (what, more, flag, length, class) in [
+        ("a message of 4 GiB", &[][..], 0, u32::MAX, "too_large"),
+        ("a message of 1 MiB and a byte", &[], 0, (1 << 20) + 1, "too_large"),
+        ("a compressed message", &[("grpc-encoding", "gzip")], 1, 1 << 19, "malformed"),
+        ("an unknown compression", &[("grpc-encoding", "zip-bomb")], 1, 1 << 19, "malformed"),
     ] {
-        for _ in 0..10 {
+        for _ in 0..TIMES {
             let (socket, zeros) = (server.at("sds.sock"), zeros.clone());
             let mut head = vec![flag];
             head.extend(length.to_be_bytes());
@@ -146,14 +169,22 @@ async fn what_is_too_large_or_compressed_is_not_taken_in() {
                     0 => head.clone(),
                     _ => frame(0, 0, 1, &zeros),
                 });
+                // Who left at once would not be heard.
+                let ended = std::iter::from_fn(|| raw.read()).find(Frame::ends_stream);
+                assert_eq!(ended.map(|frame| frame.stream), Some(1));
             })
             .await
             .expect("flooded");
         }
-        agent.issue(&[&Identity::new(&authority, "/a", HOUR)], &[]);
-        stream.accept().await;
+        *rejected.entry(class).or_default() += TIMES;
+        eventually(&format!("{what} is rejected each time"), async || {
+            let metric = format!("signet_xds_rejected_total{{reason=\"{class}\"}}");
+            (server.metric(&metric)? == rejected[class]).then_some(())
+        })
+        .await;
+        served(&agent, &Identity::new(&authority, "/a", HOUR), &mut stream).await;
         let grown = server.resident().saturating_sub(before);
-        println!("{what}: {grown} KiB more");
+        told_memory(&format!("{what}: memory"), grown, TOO_LARGE);
         assert!(grown <= TOO_LARGE, "{what}: {grown} KiB more");
     }
 }

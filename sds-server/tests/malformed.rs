@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
 use axum::http::{Request, header};
 use envoy_types::pb::envoy::config::core::v3::{Extension, Node};
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
@@ -104,12 +106,17 @@ async fn whatever_comes_the_server_answers_and_serves_on() {
     server.wait_for_readiness(200, "").await;
     let client = server.client().await;
     let mut random = fastrand::Rng::with_seed(seed);
+    let mut longest = Duration::ZERO;
     for case in 0..cases {
         let method = METHODS[random.usize(..METHODS.len())];
         let body = malformed(&mut random);
+        let begun = Instant::now();
         let status = send(&client, method, body.clone()).await;
+        longest = longest.max(begun.elapsed());
         assert!(status.is_some(), "case {case}: {method} did not answer {}", hex::encode(body));
     }
+    let what = format!("the longest answer of {cases}");
+    support::aim::told_time(&what, longest, Duration::from_secs(1));
     client.secrets(&["default"], "").await.accept().await;
     assert!(!server.log().contains("panicked"));
 }

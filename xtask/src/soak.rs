@@ -17,7 +17,7 @@ pub(crate) enum Soak {
     Fuzz,
     /// Random policies: the reference, the crate, the filters in wasmtime and in a real Envoy agree
     Differential,
-    /// A hundred peers that never read, through a thousand rotations
+    /// A hundred peers that never read, through a thousand rotations; floods of HTTP/2, peers beyond the limits
     Readers,
     /// Rotations, reconnects, kills and a frozen server, with two real Envoys
     Sds,
@@ -52,7 +52,8 @@ pub(crate) fn run(parts: &[Soak], inputs: Option<u64>) -> Result<()> {
                 test("random policies", &packages).env("SIGNET_DIFFERENTIAL_POLICIES", POLICIES)
             }
             Soak::Readers => {
-                let floods = ["--profile=soak", "-p", "sds-server", "--test=floods"];
+                let floods =
+                    ["--profile=soak", "-p", "sds-server", "--test=floods", "--test=admission"];
                 test("peers that never read", &floods).env("SIGNET_ROTATIONS", "1000")
             }
             Soak::Sds => {
@@ -91,8 +92,9 @@ fn fuzz(inputs: u64) -> Result<()> {
     Ok(())
 }
 
-/// `cargo test` with these arguments, after a line that says what is run.
+/// `cargo test` with these arguments, after a line that says what is run. Tests that measure print it, as lines that
+/// begin with `measured:`.
 fn test(what: &str, arguments: &[&str]) -> Run {
     println!("── soak: {what}");
-    cargo().arg("test").args(arguments)
+    cargo().arg("test").args(arguments).args(["--", "--nocapture"])
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, reason = "each test program uses a part")]
 
 mod agent;
+pub(crate) mod aim;
 mod authority;
 mod client;
 pub(crate) mod hostile;

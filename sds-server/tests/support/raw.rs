@@ -14,6 +14,14 @@ pub(crate) struct Frame {
     pub(crate) payload: Vec<u8>,
 }
 
+impl Frame {
+    /// Whether nothing follows on its stream.
+    pub(crate) fn ends_stream(&self) -> bool {
+        const END_STREAM: u8 = 1;
+        self.kind == RST_STREAM || (self.kind == HEADERS && self.flags & END_STREAM != 0)
+    }
+}
+
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
     let mut frame = length[1..].to_vec();

@@ -1,8 +1,13 @@
 //! One server for all processes of a node: each gets its own identities, from real SPIRE, and never
 //! another's.
 
+#[allow(dead_code, reason = "each test program uses a part")]
+#[path = "../../../sds-server/tests/support/aim.rs"]
+mod aim;
 mod scene;
 mod slices;
+
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use e2e::{
@@ -185,9 +190,12 @@ async fn storm(node: &mut Node, alice: &Account) -> Result<()> {
     let mut callers = callers.collect::<Result<Vec<Process>>>()?;
     node.server.restart(&node.stage)?;
     node.server.ready().await?;
+    let ready = Instant::now();
     for caller in &mut callers {
         answered(caller, 1, &id_of(alice)).await?;
     }
+    aim::told_time("a thousand processes are served", ready.elapsed(), Duration::from_secs(2));
+    aim::told_memory("a thousand processes: memory", node.server.resident_kib()?, 256 * 1024);
     node.shows("signet_node_processes", CALLERS).await?;
     node.shows("signet_node_upstream_streams", CALLERS).await?;
     let most = node.gauge("signet_attestations_in_flight_max").await?;

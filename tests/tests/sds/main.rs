@@ -3,6 +3,9 @@
 //! The environment variable `SIGNET_SOAK` makes the long ones long; else each shows in seconds what it is
 //! about.
 
+#[allow(dead_code, reason = "each test program uses a part")]
+#[path = "../../../sds-server/tests/support/aim.rs"]
+mod aim;
 mod faults;
 mod federation;
 mod ground;
