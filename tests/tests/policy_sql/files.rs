@@ -27,7 +27,7 @@ const HBA: &[Case] = &[
         "",
         &[(
             r#"pg_hba.conf for "app", "reader""#,
-            "line 2: host all app,reader 10.0.0.0 scram-sha-256",
+            "line 2: host all app,reader 10.0.0.0/255.0.0.0 scram-sha-256",
         )],
     ),
     (
@@ -86,7 +86,7 @@ async fn every_way_in_is_told(version: PostgresVersion) {
         ),
         (r#"pg_ident.conf for "app", "reader", "writer""#, "no line"),
         (ALL, "line 2: local all all peer"),
-        (ALL, "line 3: host all all 127.0.0.1 scram-sha-256"),
+        (ALL, "line 3: host all all 127.0.0.1/255.255.255.255 scram-sha-256"),
     ] {
         assert!(
             found.iter().any(|(t, f)| (t.as_str(), f.as_str()) == expected),

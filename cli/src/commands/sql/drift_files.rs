@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::drift::{Comparison, listed};
 use super::files::mapped;
 use super::finding::{Drift, Finding};
-use super::found::{HbaLine, IdentLine};
+use super::found_files::{HbaLine, IdentLine};
 use super::quote::{identifier, identifiers, token};
 use super::wanted::is_predefined;
 

@@ -1,14 +1,13 @@
-//! What a server has: read from its catalogues, and from its files as far as it shows them.
+//! What a server has, read from its catalogues; what it tells of its files stands in [`found_files`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use postgres::error::SqlState;
 use postgres::{Client, Row};
 
 use super::connect::ConnectError;
 use super::dialect::Dialect;
+use super::found_files::{self, HbaLine, IdentLine};
 use super::wanted::Wanted;
 
 /// What a server has.
@@ -60,39 +59,6 @@ pub(super) struct Membership {
     pub(super) set: bool,
 }
 
-/// A line of `pg_hba.conf`.
-#[derive(Clone, Debug)]
-pub(super) struct HbaLine {
-    pub(super) number: i32,
-    /// `local`, `host`, `hostssl` and so on.
-    pub(super) kind: String,
-    pub(super) databases: Vec<String>,
-    pub(super) users: Vec<String>,
-    pub(super) address: String,
-    pub(super) method: String,
-    pub(super) options: Vec<String>,
-    /// Why Postgres can't read it.
-    pub(super) error: Option<String>,
-}
-
-impl HbaLine {
-    /// A line that Postgres has read and has an error about fits nobody, such as `hostssl` without TLS. One
-    /// that it couldn't read has no values.
-    fn may_fit(&self) -> bool {
-        self.error.is_none() || self.kind.is_empty()
-    }
-}
-
-/// A line of `pg_ident.conf`.
-#[derive(Clone, Debug)]
-pub(super) struct IdentLine {
-    pub(super) number: i32,
-    pub(super) map: String,
-    pub(super) user: String,
-    pub(super) role: String,
-    pub(super) error: Option<String>,
-}
-
 impl Found {
     /// Reads what concerns `wanted`.
     pub(super) fn read(
@@ -136,19 +102,18 @@ impl Found {
                 .collect(),
             passwords: told(client.query(with_password, &[&roles]))?
                 .map(|rows| rows.iter().map(|row| row.get(0)).collect()),
-            hba: told(client.query(&hba_query(newer), &[]))?
-                .map(|rows| rows.iter().map(hba_line).filter(HbaLine::may_fit).collect()),
-            ident: told(client.query(&ident_query(newer), &[]))?
-                .map(|rows| rows.iter().map(ident_line).collect()),
-            files_unread: told(files_unread(client))?,
+            hba: told(found_files::hba(client, newer))?,
+            ident: told(found_files::ident(client, newer))?,
+            files_unread: told(found_files::files_unread(client))?,
         };
         found.memberships = client
             .query(&memberships_query(newer), &[])?
             .iter()
             .map(|row| membership(row, &found.roles))
             .collect();
-        if newer {
-            found.resolve_expressions(client, wanted)?;
+        if let Some(lines) = found.hba.as_mut().filter(|_| newer) {
+            let databases: Vec<&str> = found.databases.iter().map(String::as_str).collect();
+            found_files::resolve_expressions(client, lines, &roles, &databases)?;
         }
         Ok(found)
     }
@@ -179,39 +144,6 @@ impl Found {
         }
         members
     }
-
-    /// Replaces regular expressions by the names that they match: those that this is about.
-    fn resolve_expressions(
-        &mut self,
-        client: &mut Client,
-        wanted: &Wanted,
-    ) -> Result<(), postgres::Error> {
-        let roles: Vec<&str> = wanted.roles.keys().map(String::as_str).collect();
-        let databases: Vec<&str> = self.databases.iter().map(String::as_str).collect();
-        for line in self.hba.iter_mut().flatten() {
-            resolve(client, &mut line.users, &roles)?;
-            resolve(client, &mut line.databases, &databases)?;
-        }
-        Ok(())
-    }
-}
-
-fn resolve(
-    client: &mut Client,
-    tokens: &mut Vec<String>,
-    names: &[&str],
-) -> Result<(), postgres::Error> {
-    for token in std::mem::take(tokens) {
-        match token.strip_prefix('/') {
-            Some(expression) => {
-                let matching = "select name from unnest($1::text[]) name where name ~ $2";
-                let matched = client.query(matching, &[&names, &expression])?;
-                tokens.extend(matched.iter().map(|row| row.get::<_, String>(0)));
-            }
-            None => tokens.push(token),
-        }
-    }
-    Ok(())
 }
 
 /// What is told to this user; `None` where it may not know.
@@ -226,22 +158,6 @@ fn told<T>(result: Result<T, postgres::Error>) -> Result<Option<T>, postgres::Er
 const ROLES: &str = "select rolname::text, rolcanlogin, rolsuper, rolcreaterole, rolcreatedb,
     rolreplication, rolbypassrls, rolinherit from pg_roles";
 
-/// A change of the very second in which Postgres read them isn't seen.
-const FILES_UNREAD: &str = "select bool_or((pg_stat_file(file)).modification > pg_conf_load_time())
-    from unnest(array[current_setting('hba_file'), current_setting('ident_file')]) file";
-
-/// Whether the files changed since Postgres read them. Where they did, it may be about to read them.
-fn files_unread(client: &mut Client) -> Result<bool, postgres::Error> {
-    let deadline = Instant::now() + Duration::from_secs(5);
-    loop {
-        let unread: bool = client.query_one(FILES_UNREAD, &[])?.get(0);
-        if !unread || Instant::now() > deadline {
-            return Ok(unread);
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
-}
-
 fn memberships_query(newer: bool) -> String {
     let options = if newer { "m.inherit_option, m.set_option" } else { "null::bool, true" };
     format!(
@@ -251,22 +167,6 @@ fn memberships_query(newer: bool) -> String {
          join pg_roles role on role.oid = m.roleid
          join pg_roles grantor on grantor.oid = m.grantor
          order by 1, 2, 3"
-    )
-}
-
-fn hba_query(newer: bool) -> String {
-    let order = if newer { "rule_number nulls first, line_number" } else { "line_number" };
-    format!(
-        "select line_number, type, database, user_name, coalesce(address, ''), auth_method, options, error
-         from pg_hba_file_rules order by {order}"
-    )
-}
-
-fn ident_query(newer: bool) -> String {
-    let order = if newer { "map_number nulls first, line_number" } else { "line_number" };
-    format!(
-        "select line_number, map_name, sys_name, pg_username, error
-         from pg_ident_file_mappings order by {order}"
     )
 }
 
@@ -295,36 +195,4 @@ fn membership(row: &Row, roles: &BTreeMap<String, FoundRole>) -> Membership {
         set: row.get(5),
         member,
     }
-}
-
-fn hba_line(row: &Row) -> HbaLine {
-    HbaLine {
-        number: row.get(0),
-        kind: text(row, 1),
-        databases: texts(row, 2),
-        users: texts(row, 3),
-        address: text(row, 4),
-        method: text(row, 5),
-        options: texts(row, 6),
-        error: row.get(7),
-    }
-}
-
-fn ident_line(row: &Row) -> IdentLine {
-    IdentLine {
-        number: row.get(0),
-        map: text(row, 1),
-        user: text(row, 2),
-        role: text(row, 3),
-        error: row.get(4),
-    }
-}
-
-/// A line that Postgres can't read has no values.
-fn text(row: &Row, column: usize) -> String {
-    row.get::<_, Option<String>>(column).unwrap_or_default()
-}
-
-fn texts(row: &Row, column: usize) -> Vec<String> {
-    row.get::<_, Option<Vec<String>>>(column).unwrap_or_default()
 }
