@@ -30,6 +30,10 @@ fn status(ready: bool) -> Value {
             "not_before": "2026-01-01T00:00:00Z", "not_after": "2026-01-01T01:00:00Z",
             "seconds_left": 3000,
         }],
+        "withdrawn": [{
+            "spiffe_id": "spiffe://example.org/old", "not_after": "2026-01-01T00:20:00Z",
+            "seconds_left": 600,
+        }],
         "bundles": [{
             "trust_domain": "example.org",
             "authorities": [{
@@ -112,6 +116,7 @@ Source  workload_api unix:///run/agent.sock: connected
 
 SVIDs  1
   spiffe://example.org/api  50 min 0 s left  serial 0a:0b  default  hint internal
+  spiffe://example.org/old  WITHDRAWN: Envoys hold it until 2026-01-01T00:20:00Z, 10 min 0 s left
 
 Bundles  1
   example.org    1 d 1 h left  authorities 1

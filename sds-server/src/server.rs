@@ -118,6 +118,7 @@ impl Server {
         // stopping.
         let end = CancellationToken::new();
         let health = Health {
+            purpose: reported.purpose(),
             identities: identities.clone(),
             policy,
             published: views.published(),

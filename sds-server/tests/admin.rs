@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Agent, Authority, HOUR, Identity, Server, eventually, hostile};
+use support::{Agent, Authority, HOUR, Identity, Launch, Server, eventually, hostile};
 
 fn status(server: &Server) -> Value {
     serde_json::from_str(&server.get("/status").1).expect("JSON")
@@ -71,6 +71,52 @@ async fn what_peers_write_is_text_on_the_page_and_no_page_holds_a_key() {
         let (_, body) = server.get(path);
         assert!(!body.contains(line) && !body.to_lowercase().contains(&bytes), "{path}");
     }
+}
+
+#[tokio::test]
+async fn an_svid_that_is_withdrawn_is_told_while_envoys_may_hold_it() {
+    let server = Server::start("").await;
+    let agent = Agent::serve(&server.at("agent.sock"));
+    let authority = Authority::new("example.org");
+    let (kept, gone) =
+        (Identity::new(&authority, "/api", HOUR), Identity::new(&authority, "/gone", HOUR));
+    agent.issue(&[&kept, &gone], &[]);
+    server.wait_for_readiness(200, "").await;
+    assert_eq!(status(&server)["withdrawn"], json!([]));
+    assert!(!server.get("/").1.contains("id=\"withdrawn\""));
+    let expires = status(&server)["svids"][1]["not_after"].clone();
+
+    agent.issue(&[&kept], &[]);
+    let told = eventually("the withdrawal is told", async || {
+        Some(status(&server)["withdrawn"][0].clone()).filter(|told| !told.is_null())
+    })
+    .await;
+    assert_eq!((&told["spiffe_id"], &told["not_after"]), (&json!(gone.id), &expires));
+    let page = server.get("/").1;
+    let section = page.split("id=\"withdrawn\"").nth(1).expect("shown");
+    assert!(section.contains(&gone.id) && section.contains(expires.as_str().expect("a time")));
+
+    agent.issue(&[&kept, &gone], &[]);
+    eventually("it is served again", async || {
+        (status(&server)["withdrawn"] == json!([])).then_some(())
+    })
+    .await;
+}
+
+/// The broker is asked for each process; what readiness waits for is the server's own SVID.
+#[tokio::test]
+async fn readiness_of_a_node_says_what_the_workload_api_is_for() {
+    let source = "broker: { socket: 'unix://$DIRECTORY/broker.sock', workload_api: 'unix://$DIRECTORY/agent.sock' }";
+    let server = Server::launch(Launch { source, ..Launch::default() }).await;
+    let own = "the server's own SVID, by which the Broker API knows it: ";
+    server.wait_for_readiness(503, &format!("{own}waiting for the Workload API socket")).await;
+    assert_eq!(status(&server)["source"]["api"], "Workload API");
+    assert!(server.get("/").1.contains("Workload API (for the server's own SVID): "));
+    let agent = Agent::serve(&server.at("agent.sock"));
+    agent.issue(&[&Identity::new(&Authority::new("example.org"), "/signet", HOUR)], &[]);
+    server.wait_for_readiness(200, "").await;
+    agent.withdraw();
+    server.wait_for_readiness(503, own).await;
 }
 
 #[tokio::test]

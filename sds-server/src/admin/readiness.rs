@@ -18,6 +18,8 @@ const SOON: &str = "it is there and about to be published";
 /// What readiness depends on.
 #[derive(Debug, Clone)]
 pub struct Health {
+    /// What the identity is for, where Envoys are not served it; said before what is wrong with it.
+    pub purpose: &'static str,
     /// The identities that are served.
     pub identities: watch::Receiver<Identities>,
     /// The policy that is served.
@@ -73,6 +75,9 @@ impl Health {
             .or_else(|| policy.digest().and_then(|_| unseen(Catalogue::has_policy)));
         let stale_identity = identities.trouble.clone().filter(|_| no_identity.is_none());
         let stale_policy = policy.rejected().map(str::to_owned).filter(|_| no_policy.is_none());
+        let for_what = |reason: String| format!("{}{reason}", self.purpose);
+        let (no_identity, stale_identity) =
+            (no_identity.map(for_what), stale_identity.map(for_what));
         let reasons = told([("identity", no_identity), ("policy", no_policy), ("stop", stopping)]);
         let stale_configuration = self.configuration.borrow().clone();
         let warnings = told([
@@ -140,6 +145,7 @@ mod tests {
         let (publisher, published) = watch::channel(Arc::<Catalogue>::default());
         let (_absent, policy) = watch::channel(PolicyState::absent());
         let health = Health {
+            purpose: "",
             identities: watch::channel(issued).1,
             policy,
             published: Some(published),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::Serialize;
+use spiffe::SpiffeId;
 
 use super::certificate::Certificate;
 use super::{Health, Readiness};
@@ -53,6 +54,8 @@ pub struct Status {
     pub source: SourceReport,
     /// The server's SVIDs, by SPIFFE ID: those that it serves, but where each process gets its own.
     pub svids: Vec<SvidReport>,
+    /// SVIDs that the source has withdrawn and Envoys may hold until they expire, by SPIFFE ID.
+    pub withdrawn: Vec<WithdrawnReport>,
     /// The bundles that come with them, by trust domain.
     pub bundles: Vec<BundleReport>,
     /// The processes that are served their own identities, by user and number; empty with the source
@@ -75,6 +78,9 @@ pub struct SourceReport {
     pub kind: &'static str,
     /// Its address.
     pub address: String,
+    /// The API that `connected` and `trouble` tell of. With `broker` that is the Workload API, which gives the
+    /// server the SVID by which the broker knows it; how the broker answers is told of each process.
+    pub api: &'static str,
     /// Whether it answers now.
     pub connected: bool,
     /// What is wrong with it, or with what it issued.
@@ -92,6 +98,8 @@ pub struct ProcessReport {
     pub trouble: Option<String>,
     /// Its SVIDs, by SPIFFE ID.
     pub svids: Vec<SvidReport>,
+    /// SVIDs that were withdrawn from it and that it may hold until they expire.
+    pub withdrawn: Vec<WithdrawnReport>,
     /// Its bundles, by trust domain.
     pub bundles: Vec<BundleReport>,
 }
@@ -114,6 +122,18 @@ pub struct SvidReport {
     /// From when on the whole chain is valid.
     #[serde(serialize_with = "serialize_utc")]
     pub not_before: SystemTime,
+    /// When the first certificate of the chain expires.
+    #[serde(serialize_with = "serialize_utc")]
+    pub not_after: SystemTime,
+    /// Until `not_after`; 0 from then on.
+    pub seconds_left: u64,
+}
+
+/// An SVID that is not served any more. No message takes a certificate from an Envoy.
+#[derive(Debug, Serialize)]
+pub struct WithdrawnReport {
+    /// The leaf's URI SAN.
+    pub spiffe_id: String,
     /// When the first certificate of the chain expires.
     #[serde(serialize_with = "serialize_utc")]
     pub not_after: SystemTime,
@@ -152,14 +172,24 @@ impl SourceReport {
         self.kind != "workload_api"
     }
 
+    /// What the server's identity is for where Envoys are not served it.
+    pub(crate) fn purpose(&self) -> &'static str {
+        match self.kind {
+            "broker" => "the server's own SVID, by which the Broker API knows it: ",
+            _ => "",
+        }
+    }
+
     /// Of a configured source.
     pub fn of(source: &Source) -> Self {
-        let (kind, address) = match source {
-            Source::WorkloadApi(api) => ("workload_api", api.socket.to_string()),
-            Source::Broker(broker) => ("broker", broker.socket.to_string()),
-            Source::Delegated(agent) => ("delegated", agent.admin_socket.to_string()),
+        let (kind, address, api) = match source {
+            Source::WorkloadApi(api) => ("workload_api", api.socket.to_string(), "Workload API"),
+            Source::Broker(broker) => ("broker", broker.socket.to_string(), "Workload API"),
+            Source::Delegated(agent) => {
+                ("delegated", agent.admin_socket.to_string(), "Delegated Identity API")
+            }
         };
-        Self { kind, address, connected: false, trouble: None }
+        Self { kind, address, api, connected: false, trouble: None }
     }
 }
 
@@ -174,12 +204,13 @@ impl Admin {
             started: self.started,
             now,
             readiness: self.health.readiness(),
+            svids: svids(&identities.snapshot, now),
+            withdrawn: withdrawn(&identities, now),
             source: SourceReport {
                 connected: self.metrics.is_source_connected(),
                 trouble: identities.trouble,
                 ..self.source.clone()
             },
-            svids: svids(&identities.snapshot, now),
             bundles: bundles(&identities.snapshot, now),
             processes: self.attended.tell(|pin, streams, held| process(pin, streams, held, now)),
             policy,
@@ -196,6 +227,7 @@ fn process(pin: &Pin, streams: usize, held: &Identities, now: SystemTime) -> Pro
         streams,
         trouble: held.trouble.clone(),
         svids: svids(&held.snapshot, now),
+        withdrawn: withdrawn(held, now),
         bundles: bundles(&held.snapshot, now),
     }
 }
@@ -216,6 +248,15 @@ fn svids(snapshot: &SvidSnapshot, now: SystemTime) -> Vec<SvidReport> {
         }
     };
     snapshot.svids.values().map(report).collect()
+}
+
+fn withdrawn(identities: &Identities, now: SystemTime) -> Vec<WithdrawnReport> {
+    let report = |(id, expires): (&SpiffeId, &SystemTime)| WithdrawnReport {
+        spiffe_id: id.to_string(),
+        not_after: *expires,
+        seconds_left: seconds_left(*expires, now),
+    };
+    identities.held.iter().map(report).collect()
 }
 
 fn bundles(snapshot: &SvidSnapshot, now: SystemTime) -> Vec<BundleReport> {

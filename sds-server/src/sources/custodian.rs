@@ -88,7 +88,12 @@ impl Custodian {
         let snapshot = self.custody.snapshot();
         self.identities.send_if_modified(|published| {
             let same = published.snapshot.same_as(&snapshot);
-            if same && published.trouble == trouble && published.withdrawn == withdrawn {
+            let held = self.custody.withdrawn();
+            if same
+                && published.trouble == trouble
+                && published.withdrawn == withdrawn
+                && published.held == *held
+            {
                 return false;
             }
             if !same {
@@ -97,6 +102,7 @@ impl Custodian {
             }
             published.trouble = trouble;
             published.withdrawn = withdrawn;
+            published.held.clone_from(held);
             true
         });
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use spiffe::{SpiffeId, TrustDomain, X509Bundle, X509Context};
 use tokio::time::Instant;
@@ -37,6 +37,8 @@ pub struct Custody {
     offered_bundles: BTreeMap<TrustDomain, Arc<X509Bundle>>,
     bundles: BTreeMap<TrustDomain, Kept<Arc<X509Bundle>>>,
     default: Option<SpiffeId>,
+    /// What was withdrawn before it expired, and when it will: Envoys keep it until then.
+    withdrawn: BTreeMap<SpiffeId, SystemTime>,
 }
 
 #[derive(Debug)]
@@ -73,6 +75,7 @@ impl Custody {
             offered_bundles: BTreeMap::new(),
             bundles: BTreeMap::new(),
             default: None,
+            withdrawn: BTreeMap::new(),
         }
     }
 
@@ -223,6 +226,7 @@ impl Custody {
                 serial: candidate.leaf.svid.serial().into(),
                 expires: utc(candidate.leaf.svid.not_after()),
             });
+            self.withdrawn.remove(id);
             self.current
                 .insert(id.clone(), Kept { value: candidate.leaf.clone(), leaves_at: None });
         }
@@ -242,8 +246,10 @@ impl Custody {
                 return true;
             }
             findings.push(Finding::Withdrawn { id: id.clone() });
+            self.withdrawn.insert(id.clone(), kept.value.svid.not_after());
             false
         });
+        self.withdrawn.retain(|_, expires| now.wall < *expires);
     }
 
     fn review_bundles(&mut self, now: Moment, findings: &mut Vec<Finding>) {
@@ -295,6 +301,11 @@ impl Custody {
             .map(|(domain, kept)| (domain.clone(), Arc::clone(&kept.value)))
             .collect();
         SvidSnapshot { svids, bundles, default }
+    }
+
+    /// What was withdrawn and Envoys may hold still, each with its end.
+    pub fn withdrawn(&self) -> &BTreeMap<SpiffeId, SystemTime> {
+        &self.withdrawn
     }
 
     /// What is wrong with what the source issued, although something older may be served; `None`

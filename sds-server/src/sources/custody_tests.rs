@@ -219,6 +219,29 @@ fn a_withdrawal_counts_after_its_delay() {
     assert!(keeper.custody.snapshot().bundles.is_empty());
 }
 
+/// No message takes a certificate from an Envoy: what was withdrawn is remembered until it expires.
+#[test]
+fn what_was_withdrawn_is_told_until_it_expires_or_is_served_again() {
+    let authority = Authority::new("example.org");
+    let kept = authority.svid("/a", HOUR);
+    let gone = authority.svid("/b", 30 * SECOND);
+    let mut keeper = Keeper::new();
+    let both = Authority::context(&[&kept, &gone], &[&authority]);
+    let one = Authority::context(&[&kept], &[&authority]);
+    keeper.offer(&both);
+    keeper.offer(&one);
+    assert!(keeper.custody.withdrawn().is_empty(), "its delay is not over");
+    keeper.wait(SECOND);
+    let ends = *keeper.custody.withdrawn().get(gone.spiffe_id()).expect("told");
+    keeper.offer(&both);
+    assert!(keeper.custody.withdrawn().is_empty(), "it is served again");
+    keeper.offer(&one);
+    keeper.wait(SECOND);
+    assert_eq!(keeper.custody.withdrawn().get(gone.spiffe_id()), Some(&ends));
+    keeper.wait(30 * SECOND);
+    assert!(keeper.custody.withdrawn().is_empty(), "nobody holds it any more");
+}
+
 /// SPIRE names SVIDs in an order that changes when an entry is added.
 #[test]
 fn the_default_is_the_one_chosen_first_while_it_lives() {

@@ -25,6 +25,7 @@ pub mod workload_api;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use spiffe::{SpiffeId, TrustDomain, X509Bundle, X509Context};
 
@@ -92,6 +93,9 @@ pub struct Identities {
     pub trouble: Option<String>,
     /// Whether the source itself says that nothing is issued.
     pub withdrawn: bool,
+    /// What the source does not name any more and Envoys may hold still, each with its end: no message takes
+    /// a certificate from an Envoy.
+    pub held: BTreeMap<SpiffeId, SystemTime>,
     /// Whether the server has none of its own: it serves others theirs, as a delegate.
     pub delegate: bool,
 }

@@ -19,6 +19,9 @@ pub(super) struct Report {
     pub(super) policy: Option<Policy>,
     pub(super) envoys: Vec<Envoy>,
     pub(super) refused_peers: Vec<RefusedPeer>,
+    /// Older servers do not tell them.
+    #[serde(default)]
+    pub(super) withdrawn: Vec<Withdrawn>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -41,6 +44,8 @@ pub(super) struct Process {
     pub(super) streams: usize,
     pub(super) trouble: Option<String>,
     pub(super) svids: Vec<Svid>,
+    #[serde(default)]
+    pub(super) withdrawn: Vec<Withdrawn>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -56,6 +61,14 @@ pub(super) struct Svid {
 pub(super) struct Bundle {
     pub(super) trust_domain: String,
     pub(super) authorities: Vec<Authority>,
+}
+
+/// An SVID that Envoys hold although it is not served any more.
+#[derive(Debug, Deserialize)]
+pub(super) struct Withdrawn {
+    pub(super) spiffe_id: String,
+    pub(super) not_after: String,
+    pub(super) seconds_left: u64,
 }
 
 #[derive(Debug, Deserialize)]

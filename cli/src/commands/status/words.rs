@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::report::{Envoy, Report, Resource, Svid};
+use super::report::{Envoy, Report, Resource, Svid, Withdrawn};
 
 /// Digits of a hash that tell it from others.
 const SHORT: usize = 12;
@@ -41,9 +41,12 @@ impl Page {
     fn identities(&mut self, report: &Report) {
         let source = &report.source;
         let connected = if source.connected { "connected" } else { "NOT CONNECTED" };
-        self.line(format_args!("\nSource  {} {}: {connected}", source.kind, source.address));
+        // The broker answers for each process; what is connected or not gives the server its own SVID.
+        let api = if source.kind == "broker" { "Workload API " } else { "" };
+        self.line(format_args!("\nSource  {} {}: {api}{connected}", source.kind, source.address));
         self.line(format_args!("\nSVIDs  {}", report.svids.len()));
         self.svids(&report.svids, "  ");
+        self.withdrawn(&report.withdrawn, "  ");
         self.line(format_args!("\nBundles  {}", report.bundles.len()));
         let width = widest(report.bundles.iter().map(|bundle| bundle.trust_domain.as_str()));
         for bundle in &report.bundles {
@@ -67,6 +70,16 @@ impl Page {
         }
     }
 
+    /// No message takes a certificate from an Envoy.
+    fn withdrawn(&mut self, withdrawn: &[Withdrawn], indent: &str) {
+        for svid in withdrawn {
+            let (id, left, until) = (&svid.spiffe_id, length(svid.seconds_left), &svid.not_after);
+            self.line(format_args!(
+                "{indent}{id}  WITHDRAWN: Envoys hold it until {until}, {left}"
+            ));
+        }
+    }
+
     /// Of a server of a node, which serves each process its own.
     fn processes(&mut self, report: &Report) {
         if report.source.kind != "workload_api" {
@@ -75,6 +88,7 @@ impl Page {
         for process in &report.processes {
             self.line(format_args!("  {}  (streams: {})", process.name, process.streams));
             self.svids(&process.svids, "    ");
+            self.withdrawn(&process.withdrawn, "    ");
             if let Some(trouble) = &process.trouble {
                 self.line(format_args!("    {trouble}"));
             }

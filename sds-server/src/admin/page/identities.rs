@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::{SHOWN, countdown, more, short, table};
 use crate::admin::Status;
-use crate::admin::status::{AuthorityReport, ProcessReport, SvidReport};
+use crate::admin::status::{AuthorityReport, ProcessReport, SvidReport, WithdrawnReport};
 use crate::time::utc;
 
 pub(super) fn svids(status: &Status) -> Markup {
@@ -49,8 +49,18 @@ fn process(process: &ProcessReport) -> Vec<Markup> {
     let bundles: Vec<_> =
         process.bundles.iter().map(|bundle| bundle.trust_domain.as_str()).collect();
     let bundles = html! { td { (bundles.join(", ")) } };
+    let withdrawn = process.withdrawn.iter().map(|svid| {
+        html! {
+            (who)
+            td { code { (svid.spiffe_id) } " " span class="chip" { "withdrawn" } }
+            td { (held(svid)) }
+            td {}
+            td {}
+        }
+    });
     if process.svids.is_empty() {
-        return vec![html! { (who) td { "none" (trouble) } td {} td {} (bundles) }];
+        let none = html! { (who) td { "none" (trouble) } td {} td {} (bundles) };
+        return std::iter::once(none).chain(withdrawn).collect();
     }
     let rows = process.svids.iter().map(|svid| {
         html! {
@@ -61,7 +71,28 @@ fn process(process: &ProcessReport) -> Vec<Markup> {
             (bundles)
         }
     });
-    rows.collect()
+    rows.chain(withdrawn).collect()
+}
+
+/// What was withdrawn from all Envoys of the server. Nothing where nothing was.
+pub(super) fn withdrawn(status: &Status) -> Markup {
+    let rows: Vec<_> = status
+        .withdrawn
+        .iter()
+        .map(|svid| html! { td { code { (svid.spiffe_id) } } td { (held(svid)) } td class="when" { (utc(svid.not_after)) } })
+        .collect();
+    html! {
+        @if !rows.is_empty() {
+            section id="withdrawn" {
+                h2 { "Withdrawn" small { "no message takes a certificate from an Envoy" } }
+                (table(&["SPIFFE ID", "Envoys hold it for", "until"], &rows, ""))
+            }
+        }
+    }
+}
+
+fn held(svid: &WithdrawnReport) -> Markup {
+    html! { span class="left warn" data-left=(svid.seconds_left) { (super::words(svid.seconds_left)) } }
 }
 
 fn name(svid: &SvidReport) -> Markup {
@@ -137,6 +168,7 @@ pub(super) fn source(status: &Status) -> Markup {
                 dt { "address" } dd { code { (source.address) } }
                 dt { "state" }
                 dd {
+                    (source.api) @if source.kind == "broker" { " (for the server's own SVID)" } ": "
                     @if source.connected {
                         span class="good" { "connected" }
                     } @else {

@@ -77,6 +77,7 @@ fn render(status: &Status) -> Markup {
                     (complaints(&status.readiness))
                     (identities::processes(status))
                     (identities::svids(status))
+                    (identities::withdrawn(status))
                     div class="pair" {
                         (identities::source(status))
                         (policy(status))
