@@ -43,6 +43,11 @@ impl Programs {
         present(self.target.join(name), "run cargo xtask build")
     }
 
+    /// One of our examples, which are built only where they are asked for.
+    pub fn example(&self, name: &str) -> PathBuf {
+        self.target.join("examples").join(name)
+    }
+
     /// One of our Wasm filters, e.g. `pg_role`.
     pub fn filter(&self, name: &str) -> Result<PathBuf> {
         let file = format!("wasm32-unknown-unknown/filters/{name}.wasm");

@@ -79,7 +79,7 @@ fn every_case_of_the_policy_bench_answers_right_and_is_written_down() {
         }
     }
     let rows = figures["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), 25);
+    assert_eq!(rows.len(), 25 + 5);
     for row in rows {
         assert!(row["ours"].as_f64().is_some() && row["met"].is_boolean(), "{row}");
         assert_eq!(row["ratio"].is_null(), row["peer"].is_null(), "{row}");
@@ -88,7 +88,22 @@ fn every_case_of_the_policy_bench_answers_right_and_is_written_down() {
     for key in ["machine", "versions", "commit", "method", "others"] {
         assert!(!figures[key].is_null(), "{key}");
     }
+    let commands = figures["commands"].as_array().unwrap();
+    let keys: Vec<&str> = commands.iter().map(|case| case["case"].as_str().unwrap()).collect();
+    let known = [
+        "signet-check",
+        "signet-diff",
+        "signet-who",
+        "signet-decide",
+        "signet-batch",
+        "signet-compile",
+    ];
+    assert_eq!(keys, known);
+    for command in commands {
+        assert!(command["median"]["cpu_ms"].as_f64().unwrap() > 0.0, "{command}");
+    }
     assert!(smoke.written("policy.md").contains("| no filter |"));
+    assert!(smoke.written("policy.md").contains("| signet policy check, 10,000 rules |"));
     assert!(smoke.written("policy.svg").ends_with("</svg>\n"));
 }
 

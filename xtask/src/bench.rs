@@ -15,7 +15,7 @@ use crate::{
 /// What can be measured.
 #[derive(Subcommand)]
 pub(crate) enum Bench {
-    /// The HTTP filter against no filter, Envoy's RBAC, Lua and an empty Wasm filter
+    /// The HTTP filter against no filter, Envoy's RBAC, Lua and an empty Wasm filter; the command line
     ///
     /// Takes about five minutes on a machine that does nothing else. Writes
     /// `target/bench/policy.json`, `docs/bench/policy.md` and `docs/bench/policy.svg`.
@@ -78,7 +78,10 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
             setup::ensure(&[Part::WasmTarget, Part::Envoy])?;
             build::filters()?;
             let seconds = seconds.map(|seconds| format!("--seconds={seconds}"));
-            start("policy", &["dev-agent"], pace, seconds)
+            cargo()
+                .args(["build", "--release", "--package", "signet-policy", "--example", "measure"])
+                .succeed()?;
+            start("policy", &["dev-agent", "signet"], pace, seconds)
         }
         Bench::Sds(pace) => {
             setup::ensure(&[Part::Envoy, Part::Spire])?;
@@ -94,6 +97,11 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     }
 }
 
+/// The package of a program.
+fn package(program: &str) -> &str {
+    if program == "signet" { "signet-cli" } else { program }
+}
+
 /// Builds the bench and these programs as they are meant to run, and measures.
 fn start(
     what: &str,
@@ -104,7 +112,7 @@ fn start(
     println!("── build: the bench, optimized");
     cargo()
         .args(["build", "--release", "--package", "e2e", "--bin", "bench"])
-        .args(programs.iter().flat_map(|program| ["--package", program, "--bin", program]))
+        .args(programs.iter().flat_map(|program| ["--package", package(program), "--bin", program]))
         .succeed()?;
     println!("── bench: {what}");
     let results = build::target_directory().join("bench");

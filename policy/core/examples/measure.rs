@@ -1,6 +1,6 @@
 //! Prints what loading a policy and deciding by it cost, by the number and the shape of its rules.
 //!
-//!     cargo run --release -p signet-policy --example measure
+//!     cargo run --release -p signet-policy --example measure [RULES…]
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -83,12 +83,17 @@ fn rule(i: usize, from: &str, more: &str) -> String {
 }
 
 fn main() {
+    let mut counts: Vec<usize> =
+        std::env::args().skip(1).map(|count| count.parse().expect("a number of rules")).collect();
+    if counts.is_empty() {
+        counts = vec![1, 1_000, 10_000, 100_000];
+    }
     println!(
         "{:<12} {:>7} {:>9} {:>11} {:>11} {:>11}",
         "shape", "rules", "parse ms", "compile ms", "same ns", "spread ns"
     );
     for shape in Shape::ALL {
-        for count in [1, 1_000, 10_000, 100_000] {
+        for &count in &counts {
             let rules: Vec<String> = (0..count).map(|i| shape.rule(i)).collect();
             let json = format!(
                 r#"{{"format":1,"workload":"spiffe://example.org/w","http":[{}]}}"#,

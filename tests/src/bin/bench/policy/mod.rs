@@ -1,10 +1,12 @@
-//! `bench policy`: our HTTP filter against no filter, Envoy's RBAC, Lua, and an empty Wasm filter.
+//! `bench policy`: our HTTP filter against no filter, Envoy's RBAC, Lua, and an empty Wasm filter; and what the command line
+//! takes over many rules.
 //!
 //! Every case is an Envoy of its own, all are up for the whole run, and each round measures them
 //! one after the other, so that whatever changes on the machine meanwhile meets them all.
 
 mod aims;
 mod cases;
+mod commands;
 mod cpu;
 mod load;
 mod plot;
@@ -29,6 +31,7 @@ use crate::{
     process,
 };
 use cases::{Case, Modules};
+use commands::Commands;
 use cpu::Cpu;
 use load::Load;
 use proxy::{Minted, Proxy, WasmStart};
@@ -91,6 +94,12 @@ pub(crate) async fn run(options: &PolicyOptions) -> Result<()> {
     let socket = stage.directory("api", &stage.accounts.mesh)?.join("api.sock");
     let _upstream = Upstream::listen(&socket)?;
 
+    let mut commands = Commands::lay_out(
+        &stage.programs,
+        &stage.directory("commands", &stage.accounts.harness)?,
+        &options.common.cases,
+        options.common.smoke,
+    )?;
     let mut contenders = Vec::new();
     for case in chosen(&options.common.cases)? {
         let filters = case.filters(&modules.borrowed());
@@ -107,6 +116,7 @@ pub(crate) async fn run(options: &PolicyOptions) -> Result<()> {
         for contender in &mut contenders {
             contender.compete(&client, pace).await?;
         }
+        commands.compete()?;
     }
     let figures: Vec<Figures> =
         contenders.into_iter().map(Contender::figures).collect::<Result<_>>()?;
@@ -116,16 +126,17 @@ pub(crate) async fn run(options: &PolicyOptions) -> Result<()> {
         pace,
         module_bytes: fs::metadata(&modules.ours)?.len(),
         figures: &figures,
+        commands: &commands,
     };
     report.write(&options.common)
 }
 
 /// The cases by these keys, or all.
 fn chosen(keys: &[String]) -> Result<Vec<Case>> {
-    if let Some(unknown) = keys.iter().find(|key| Case::ALL.iter().all(|case| case.key() != **key))
-    {
-        let known = Case::ALL.map(Case::key).join(", ");
-        bail!("there is no case {unknown}; there are {known}");
+    let mut known = Case::ALL.map(Case::key).to_vec();
+    known.extend(Commands::keys().map(str::to_owned));
+    if let Some(unknown) = keys.iter().find(|key| !known.contains(key)) {
+        bail!("there is no case {unknown}; there are {}", known.join(", "));
     }
     let is_chosen = |case: &Case| keys.is_empty() || keys.contains(&case.key());
     Ok(Case::ALL.into_iter().filter(is_chosen).collect())

@@ -3,7 +3,9 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Figures, Pace, aims, load::CONNECTIONS, plot, sample::Sample, table};
+use super::{
+    Figures, Pace, aims, commands::Commands, load::CONNECTIONS, plot, sample::Sample, table,
+};
 use crate::{
     Options,
     figures::{as_float, rounded},
@@ -21,12 +23,14 @@ pub(super) struct Report<'a> {
     pub(super) pace: Pace,
     pub(super) module_bytes: u64,
     pub(super) figures: &'a [Figures],
+    pub(super) commands: &'a Commands,
 }
 
 impl Report<'_> {
     /// Prints the aims, and writes `policy.json`, and `policy.md` and `policy.svg` where they are wanted.
     pub(super) fn write(&self, options: &Options) -> Result<()> {
-        let rows = aims::rows(self.figures, self.module_bytes);
+        let mut rows = aims::rows(self.figures, self.module_bytes);
+        rows.extend(self.commands.rows());
         publish(options, "policy", &rows, &self.json(&rows), || {
             (table::page(self, &rows), plot::requests_by_rules(self.figures))
         })
@@ -53,6 +57,7 @@ impl Report<'_> {
             },
             "others": self.quiet().json(),
             "rows": rows.iter().map(Row::json).collect::<Vec<_>>(),
+            "commands": self.commands.json(),
             "cases": self.figures.iter().map(Figures::json).collect::<Vec<_>>(),
         })
     }

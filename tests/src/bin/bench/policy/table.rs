@@ -61,11 +61,18 @@ stops would then keep expired certificates alive, and the call is one of the che
 {}
 ## Cases
 
+{}
+## The command line
+
+Each command is a process of its own, from its start to its end, among the others in each round. The last line is no
+command: it is what reading a slice of this size costs in the native build, the slowest of seven shapes of rules.
+
 {}",
         Step::Told.host_calls(),
         ladder(report.figures),
         row::table(rows),
         cases(report.figures),
+        report.commands.table(),
     )
 }
 
