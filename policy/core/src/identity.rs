@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::segments::Segments;
+
 /// The scheme and authority prefix that every SPIFFE ID begins with.
 const SCHEME: &str = "spiffe://";
 /// Longest SPIFFE ID in bytes (SPIFFE-ID §2.3).
@@ -16,8 +18,8 @@ const MAX_TRUST_DOMAIN_BYTES: usize = 255;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpiffeId<'a> {
     text: &'a str,
-    trust_domain: &'a str,
-    path: &'a str,
+    /// Where the slash stands that ends the trust domain.
+    slash: usize,
 }
 
 impl<'a> SpiffeId<'a> {
@@ -35,8 +37,8 @@ impl<'a> SpiffeId<'a> {
         let (trust_domain, path) = rest.split_at_checked(slash).ok_or(SpiffeIdError::NoPath)?;
         let path = path.get(1..).unwrap_or_default();
         check_trust_domain(trust_domain)?;
-        segments(path).try_for_each(check_segment)?;
-        Ok(Self { text, trust_domain, path })
+        Segments::of(path.as_bytes()).try_for_each(check_segment)?;
+        Ok(Self { text, slash: SCHEME.len().saturating_add(slash) })
     }
 
     /// The ID as it was written, which is its only spelling.
@@ -45,24 +47,24 @@ impl<'a> SpiffeId<'a> {
     }
 
     /// The trust domain's name, such as `example.org`.
-    pub const fn trust_domain(self) -> &'a str {
-        self.trust_domain
+    pub fn trust_domain(self) -> &'a str {
+        self.text.get(SCHEME.len()..self.slash).unwrap_or_default()
     }
 
     /// The path without its leading `/`, such as `ns/default/sa/api`.
-    pub const fn path(self) -> &'a str {
-        self.path
+    pub fn path(self) -> &'a str {
+        self.text.get(self.slash.saturating_add(1)..).unwrap_or_default()
+    }
+
+    /// The same ID in a copy of its text.
+    pub(crate) const fn in_copy(self, text: &str) -> SpiffeId<'_> {
+        SpiffeId { text, slash: self.slash }
     }
 
     /// The trust domain, then each segment of the path: what patterns are matched against.
-    pub(crate) fn segments(self) -> impl Iterator<Item = &'a [u8]> + Clone {
-        std::iter::once(self.trust_domain.as_bytes()).chain(segments(self.path))
+    pub(crate) fn segments(self) -> Segments<'a> {
+        Segments::of(self.text.as_bytes().get(SCHEME.len()..).unwrap_or_default())
     }
-}
-
-/// The segments of a path without its leading `/`.
-fn segments(path: &str) -> impl Iterator<Item = &[u8]> + Clone {
-    path.as_bytes().split(|&b| b == b'/')
 }
 
 impl fmt::Display for SpiffeId<'_> {

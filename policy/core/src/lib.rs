@@ -8,6 +8,7 @@
 //! [`Policy`] → [`HttpDecision`] or [`PostgresDecision`] → one action of the filter.
 
 mod address;
+mod caller;
 mod http;
 mod identity;
 mod index;
@@ -16,10 +17,12 @@ mod pattern;
 mod peer;
 mod policy;
 mod postgres;
+mod segments;
 mod slice;
 
+pub use caller::{Caller, KnownPeer};
 pub use http::{
-    Ambiguity, Claim, Header, HttpDecision, HttpDenial, HttpRequest, RequestPath, Target,
+    Ambiguity, Claim, Header, HttpDecision, HttpDenial, HttpRequest, RequestPath, Target, is_twin,
 };
 pub use identity::{SpiffeId, SpiffeIdError};
 pub use names::{

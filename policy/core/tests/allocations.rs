@@ -4,7 +4,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use signet_policy::{Claim, Header, HttpRequest, Parameter, Peer, Policy, Slice, StartupRequest};
+use signet_policy::{
+    Claim, Header, HttpRequest, KnownPeer, Parameter, Peer, Policy, Slice, StartupRequest,
+};
 
 struct Counting;
 
@@ -70,7 +72,9 @@ fn decisions_allocate_nothing() {
             ];
             for claims in [&[][..], &claims, &robot] {
                 let request = HttpRequest { headers: &headers, port: Some(80), claims };
+                let known = KnownPeer::new(state.as_bytes(), &policy);
                 let count = allocations(|| {
+                    policy.decide_http(known.caller(50, policy.expiry_grace()), &request);
                     let peer = Peer::from_filter_state(state.as_bytes())
                         .and_then(|peer| peer.check_expiry(50, policy.expiry_grace()));
                     let decision = policy.decide_http(peer, &request);

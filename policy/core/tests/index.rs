@@ -5,7 +5,8 @@ mod reference;
 
 use random::Random;
 use signet_policy::{
-    Claim, Header, HttpRequest, NoIdentity, Parameter, Policy, Slice, SpiffeId, StartupRequest,
+    Claim, Header, HttpRequest, KnownPeer, NoIdentity, Parameter, Policy, Slice, SpiffeId,
+    StartupRequest,
 };
 
 const POLICIES: u64 = 500;
@@ -34,7 +35,11 @@ fn http_decisions_are_those_of_the_reference() {
             let decided = policy.decide_http(peer, &request);
             let expected = reference::http(&slice, &ask, false);
             assert_eq!(reference::told(&decided), expected, "seed {seed}: {ask:?}\n{json}");
+            let known = KnownPeer::new(format!("1|{}", ask.from).as_bytes(), &policy);
+            let known = known.caller(0, 0);
+            assert_eq!(policy.decide_http(known, &request), decided, "known, seed {seed}: {ask:?}");
             let shadow = policy.shadow_http(peer, &request);
+            assert_eq!(policy.shadow_http(known, &request), shadow, "known, seed {seed}: {ask:?}");
             let with_shadow = reference::told(&shadow.unwrap_or(decided));
             let expected = reference::http(&slice, &ask, true);
             assert_eq!(with_shadow, expected, "shadow, seed {seed}: {ask:?}\n{json}");

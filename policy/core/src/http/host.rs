@@ -10,10 +10,32 @@ use crate::address::{ends_in_number, is_ipv4, is_ipv6};
 /// in another spelling than its one.
 pub(super) fn host_of(authority: &[u8]) -> Result<Option<&str>, Ambiguity> {
     let authority = std::str::from_utf8(authority).map_err(|_| Ambiguity::Authority)?;
+    if is_plain(authority.as_bytes()) {
+        return Ok(Some(authority));
+    }
     if authority.is_empty() {
         return Ok(None);
     }
     split_port(authority).filter(|host| is_host(host)).map(Some).ok_or(Ambiguity::Authority)
+}
+
+/// Most hosts at one glance: labels of letters, digits, `-` and `_`, the last of which begins with a letter and so is no
+/// number; no port.
+fn is_plain(authority: &[u8]) -> bool {
+    let (mut begins, mut lettered) = (true, false);
+    for &byte in authority {
+        match byte {
+            b'.' if !begins => begins = true,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => {
+                if begins {
+                    lettered = byte.is_ascii_alphabetic();
+                }
+                begins = false;
+            }
+            _ => return false,
+        }
+    }
+    lettered && !begins
 }
 
 fn is_host(host: &str) -> bool {

@@ -1,6 +1,7 @@
 //! The path of a request, taken literally or refused.
 
 use super::Ambiguity;
+use crate::segments::Segments;
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub enum Target<'a> {
 pub struct RequestPath<'a> {
     /// Without the leading `/` and one trailing `/`.
     segments: &'a [u8],
+    /// Whether some octet is percent-encoded.
+    encoded: bool,
 }
 
 impl<'a> RequestPath<'a> {
@@ -42,7 +45,7 @@ impl<'a> RequestPath<'a> {
                 _ => return None,
             };
         }
-        Some(Self { segments: path.strip_suffix(b"/").unwrap_or(path) })
+        Some(Self { segments: path.strip_suffix(b"/").unwrap_or(path), encoded: false })
     }
 
     fn parse_whatever(target: &'a [u8]) -> Result<Self, Ambiguity> {
@@ -58,21 +61,26 @@ impl<'a> RequestPath<'a> {
             return Err(Ambiguity::EmptySegment);
         }
         let segments = path.strip_suffix(b"/").unwrap_or(path);
-        let parsed = Self { segments };
+        let parsed = Self { segments, encoded: segments.contains(&b'%') };
         parsed.segments().try_for_each(PathSegment::check)?;
         Ok(parsed)
     }
 
     /// The segments from left to right; none for `/`.
     pub(crate) fn segments(self) -> impl Iterator<Item = PathSegment<'a>> + Clone {
-        let root = self.segments.is_empty();
-        self.segments.split(|&b| b == b'/').filter(move |_| !root).map(PathSegment)
+        let Self { segments, encoded } = self;
+        let split = if segments.is_empty() { Segments::NONE } else { Segments::of(segments) };
+        split.map(move |octets| PathSegment { octets, encoded })
     }
 }
 
 /// One segment, still percent-encoded.
 #[derive(Clone, Copy)]
-pub(crate) struct PathSegment<'a>(&'a [u8]);
+pub(crate) struct PathSegment<'a> {
+    octets: &'a [u8],
+    /// Whether the path that it is part of has an encoded octet somewhere.
+    encoded: bool,
+}
 
 impl<'a> PathSegment<'a> {
     /// Whether the decoded octets are those of `literal`.
@@ -83,9 +91,9 @@ impl<'a> PathSegment<'a> {
         }
     }
 
-    /// The octets where nothing is encoded, as nearly always.
+    /// The octets where the path has nothing encoded, as nearly always.
     pub(crate) fn as_literal(self) -> Option<&'a [u8]> {
-        self.0.iter().all(|&b| b != b'%').then_some(self.0)
+        if self.encoded { None } else { Some(self.octets) }
     }
 
     /// The decoded octets of a segment whose escapes have been checked.
@@ -94,7 +102,7 @@ impl<'a> PathSegment<'a> {
     }
 
     fn check(self) -> Result<(), Ambiguity> {
-        match self.0 {
+        match self.octets {
             b"" => return Err(Ambiguity::EmptySegment),
             b"." | b".." => return Err(Ambiguity::DotSegment),
             raw if raw.contains(&b'\\') => return Err(Ambiguity::Backslash),
@@ -107,7 +115,7 @@ impl<'a> PathSegment<'a> {
 
     /// The octets after one percent-decoding, each escape checked.
     fn octets(self) -> impl Iterator<Item = Result<u8, Ambiguity>> + 'a {
-        let mut rest = self.0;
+        let mut rest = self.octets;
         std::iter::from_fn(move || {
             let (&byte, after) = rest.split_first()?;
             rest = after;

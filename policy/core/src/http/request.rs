@@ -3,6 +3,7 @@
 use super::Ambiguity;
 use super::host::host_of;
 use super::path::{RequestPath, Target};
+use super::twin::is_twin;
 
 /// One header line: its name and its value.
 pub type Header<'a> = (&'a [u8], &'a [u8]);
@@ -76,17 +77,20 @@ impl<'a> HttpFacts<'a> {
         let mut protocol = None;
         let mut upgrades = false;
         for &(name, value) in headers {
-            let (slot, ambiguity) = match name {
-                b":method" => (&mut method, Ambiguity::Method),
-                b":path" => (&mut path, Ambiguity::NotAbsolute),
-                b":authority" => (&mut authority, Ambiguity::Authority),
-                b":protocol" => (&mut protocol, Ambiguity::Method),
-                // Asked by their first letter first: it rules out most headers.
-                [b'u' | b'U', ..] => {
+            // Asked by their first letter first: it rules out most headers.
+            let (slot, ambiguity) = match name.first() {
+                Some(b':') => match name {
+                    b":method" => (&mut method, Ambiguity::Method),
+                    b":path" => (&mut path, Ambiguity::NotAbsolute),
+                    b":authority" => (&mut authority, Ambiguity::Authority),
+                    b":protocol" => (&mut protocol, Ambiguity::Method),
+                    _ => continue,
+                },
+                Some(b'u' | b'U') => {
                     upgrades |= name.eq_ignore_ascii_case(b"upgrade");
                     continue;
                 }
-                [b'x' | b'X', ..] if is_override(name) => return Err(Ambiguity::OverrideHeader),
+                Some(b'x' | b'X') if is_override(name) => return Err(Ambiguity::OverrideHeader),
                 _ => continue,
             };
             if slot.replace(value).is_some() {
@@ -132,12 +136,6 @@ impl<'a> HttpFacts<'a> {
 
 fn is_override(name: &[u8]) -> bool {
     OVERRIDE_HEADERS.iter().any(|header| is_twin(name, header))
-}
-
-/// Whether two header names differ by case and by `_` for `-` only: some servers take them for one.
-fn is_twin(name: &[u8], header: &[u8]) -> bool {
-    let fold = |b: &u8| if *b == b'_' { b'-' } else { b.to_ascii_lowercase() };
-    name.len() == header.len() && name.iter().map(fold).eq(header.iter().map(fold))
 }
 
 #[cfg(test)]

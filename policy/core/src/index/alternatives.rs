@@ -25,6 +25,7 @@ struct Entry {
 }
 
 impl Alternatives {
+    #[inline]
     pub(super) fn new(mut filed: Vec<(Key, u32)>) -> Self {
         filed.sort_unstable();
         filed.dedup();

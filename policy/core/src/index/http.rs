@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::{ANY, Alternatives, Hash, Octets, Trie, is_wide, number};
+use crate::caller::Caller;
 use crate::http::{HttpFacts, PathSegment, Target};
 use crate::identity::SpiffeId;
 use crate::pattern::PathPattern;
@@ -40,6 +41,7 @@ pub(crate) struct Heaviest {
 }
 
 impl HttpRules {
+    #[inline]
     pub(crate) fn new(mut rules: Vec<HttpRule>) -> Self {
         rules.sort_unstable_by(|a, b| {
             let rest = |rule: &HttpRule| {
@@ -110,24 +112,42 @@ impl HttpRules {
     /// The heaviest rules, of those that aren't wide, whose path, caller and host match and for which `holds` is true.
     pub(crate) fn heaviest(
         &self,
-        id: SpiffeId<'_>,
+        caller: Caller<'_>,
         facts: &HttpFacts<'_>,
         holds: impl Fn(&HttpRule) -> bool,
     ) -> Heaviest {
-        let mut search = Search { rules: self, facts, holds, found: Heaviest::default() };
-        let _ = search.all_paths(id);
+        let mut search = Search { rules: self, caller, facts, holds, found: Heaviest::default() };
+        let _ = search.all_paths();
         search.found
     }
 
     /// Tells the wide rules that name the caller.
-    pub(crate) fn each_wide(&self, id: SpiffeId<'_>, mut tell: impl FnMut(u32)) {
+    pub(crate) fn each_wide(&self, caller: Caller<'_>, mut tell: impl FnMut(u32)) {
         if self.wide.is_empty() {
             return;
         }
-        let _ = self.callers.each_match(id.segments(), &mut |caller| {
-            self.wide.rules([ANY, caller, ANY]).iter().copied().for_each(&mut tell);
-            ControlFlow::<()>::Continue(())
+        let _ = self.each_pattern(caller, &mut |pattern| {
+            self.wide.rules([ANY, pattern, ANY]).iter().copied().for_each(&mut tell);
+            Walk::Continue(())
         });
+    }
+
+    /// The numbers of all patterns of callers that hold this ID, the heaviest first.
+    pub(crate) fn patterns_of(&self, id: SpiffeId<'_>) -> Vec<u32> {
+        let mut patterns = Vec::new();
+        let _ = self.each_pattern(id.into(), &mut |pattern| {
+            patterns.push(pattern);
+            Walk::Continue(())
+        });
+        patterns
+    }
+
+    /// Tells the patterns of callers that hold this one, the heaviest first.
+    fn each_pattern(&self, caller: Caller<'_>, tell: &mut dyn FnMut(u32) -> Walk) -> Walk {
+        match caller.patterns() {
+            Some(patterns) => patterns.iter().try_for_each(|pattern| tell(*pattern)),
+            None => self.callers.each_match(caller.id().segments(), &mut |pattern| tell(pattern)),
+        }
     }
 }
 
@@ -161,6 +181,7 @@ impl Octets for Label<'_> {
 /// One walk through the alternatives, the heaviest first: by path, then caller, then host.
 struct Search<'s, F> {
     rules: &'s HttpRules,
+    caller: Caller<'s>,
     facts: &'s HttpFacts<'s>,
     holds: F,
     found: Heaviest,
@@ -170,21 +191,21 @@ struct Search<'s, F> {
 type Walk = ControlFlow<()>;
 
 impl<F: Fn(&HttpRule) -> bool> Search<'_, F> {
-    fn all_paths(&mut self, id: SpiffeId<'_>) -> Walk {
+    fn all_paths(&mut self) -> Walk {
         let rules = self.rules;
         match self.facts.target {
             Target::Path(path) => {
-                rules.paths.each_match(path.segments(), &mut |path| self.callers(path, id))?;
+                rules.paths.each_match(path.segments(), &mut |path| self.callers(path))?;
             }
-            Target::Asterisk => self.callers(ASTERISK, id)?,
+            Target::Asterisk => self.callers(ASTERISK)?,
             Target::Connect => {}
         }
-        self.callers(ANY, id)
+        self.callers(ANY)
     }
 
-    fn callers(&mut self, path: u32, id: SpiffeId<'_>) -> Walk {
+    fn callers(&mut self, path: u32) -> Walk {
         let rules = self.rules;
-        rules.callers.each_match(id.segments(), &mut |caller| self.hosts(path, caller))
+        rules.each_pattern(self.caller, &mut |pattern| self.hosts(path, pattern))
     }
 
     fn hosts(&mut self, path: u32, caller: u32) -> Walk {

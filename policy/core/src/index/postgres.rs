@@ -21,6 +21,7 @@ pub(crate) struct PostgresRules {
 }
 
 impl PostgresRules {
+    #[inline]
     pub(crate) fn new(mut rules: Vec<PostgresRule>) -> Self {
         rules.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let mut callers = Trie::new(false);

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use super::Policy;
+use crate::caller::Caller;
 use crate::http::{HttpDecision, HttpDenial, HttpFacts, HttpRequest, Target};
 use crate::identity::SpiffeId;
 use crate::index::Heaviest;
@@ -17,46 +18,53 @@ impl Policy {
     /// Ambiguous requests are refused before anything else; a caller without identity is denied;
     /// then any matching deny wins over every allow; of the matching allows the heaviest decides
     /// what the API is told; without one, the request is denied.
-    pub fn decide_http(
+    pub fn decide_http<'c>(
         &self,
-        peer: Result<SpiffeId<'_>, NoIdentity>,
+        peer: Result<impl Into<Caller<'c>>, NoIdentity>,
         request: &HttpRequest<'_>,
     ) -> HttpDecision<'_> {
-        self.evaluate(peer, request, |rule| rule.mode == Mode::Enforce)
+        self.evaluate(peer.map(Into::into), request, false)
     }
 
     /// What would be decided with the shadow rules enforced, where that differs from
     /// [`decide_http`](Self::decide_http). For counting and logging only.
-    pub fn shadow_http(
+    pub fn shadow_http<'c>(
         &self,
-        peer: Result<SpiffeId<'_>, NoIdentity>,
+        peer: Result<impl Into<Caller<'c>>, NoIdentity>,
         request: &HttpRequest<'_>,
     ) -> Option<HttpDecision<'_>> {
         if !self.http.has_shadows() {
             return None;
         }
-        let shadow = self.evaluate(peer, request, |_| true);
-        (shadow != self.decide_http(peer, request)).then_some(shadow)
+        let peer = peer.map(Into::into);
+        let shadow = self.evaluate(peer, request, true);
+        (shadow != self.evaluate(peer, request, false)).then_some(shadow)
     }
 
+    /// See [`KnownPeer`](crate::KnownPeer).
+    pub(crate) fn patterns_of(&self, id: SpiffeId<'_>) -> Vec<u32> {
+        self.http.patterns_of(id)
+    }
+
+    /// Decides by the rules that are enforced, or by those in shadow mode too.
     fn evaluate(
         &self,
-        peer: Result<SpiffeId<'_>, NoIdentity>,
+        peer: Result<Caller<'_>, NoIdentity>,
         request: &HttpRequest<'_>,
-        counts: impl Fn(&HttpRule) -> bool,
+        shadows: bool,
     ) -> HttpDecision<'_> {
         let facts = match HttpFacts::parse(request) {
             Ok(facts) => facts,
             Err(ambiguity) => return HttpDecision::Refuse(ambiguity),
         };
-        let id = match peer {
-            Ok(id) => id,
+        let caller = match peer {
+            Ok(caller) => caller,
             Err(no_identity) => return HttpDecision::Deny(HttpDenial::NoIdentity(no_identity)),
         };
         if facts.target == Target::Connect {
             return HttpDecision::Deny(HttpDenial::Connect);
         }
-        let found = self.heaviest(id, &facts, counts);
+        let found = self.heaviest(caller, &facts, shadows);
         if let Some(rule) = found.deny.and_then(|number| self.http.rule(number)) {
             return HttpDecision::Deny(HttpDenial::Rule(rule.name.as_str()));
         }
@@ -70,15 +78,12 @@ impl Policy {
     }
 
     /// The heaviest matching rule of each effect.
-    fn heaviest(
-        &self,
-        id: SpiffeId<'_>,
-        facts: &HttpFacts<'_>,
-        counts: impl Fn(&HttpRule) -> bool,
-    ) -> Heaviest {
+    fn heaviest(&self, caller: Caller<'_>, facts: &HttpFacts<'_>, shadows: bool) -> Heaviest {
+        let counts = |rule: &HttpRule| shadows || rule.mode == Mode::Enforce;
         let holds = |rule: &HttpRule| counts(rule) && conditions_hold(rule, facts);
-        let mut best = self.http.heaviest(id, facts, holds);
-        self.http.each_wide(id, |number| {
+        let mut best = self.http.heaviest(caller, facts, holds);
+        let id = caller.id();
+        self.http.each_wide(caller, |number| {
             let Some(rule) = self.http.rule(number) else { return };
             let Some(weight) = counts(rule).then(|| Weight::of_match(rule, id, facts)).flatten()
             else {

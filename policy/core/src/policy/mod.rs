@@ -21,6 +21,7 @@ pub struct Policy {
 
 impl Policy {
     /// Compiles a slice. Its types are valid by construction, so nothing can fail.
+    #[inline]
     pub fn compile(mut slice: Slice) -> Self {
         let http = HttpRules::new(std::mem::take(&mut slice.http));
         let postgres = PostgresRules::new(std::mem::take(&mut slice.postgres));
@@ -28,12 +29,14 @@ impl Policy {
     }
 
     /// Compiles what the HTTP filter needs: without Postgres rules.
+    #[inline]
     pub fn compile_http(mut slice: Slice) -> Self {
         let http = HttpRules::new(std::mem::take(&mut slice.http));
         Self::new(slice, http, PostgresRules::default())
     }
 
     /// Compiles what the Postgres filter needs: without HTTP rules.
+    #[inline]
     pub fn compile_postgres(mut slice: Slice) -> Self {
         let postgres = PostgresRules::new(std::mem::take(&mut slice.postgres));
         Self::new(slice, HttpRules::default(), postgres)
@@ -44,6 +47,7 @@ impl Policy {
         Self::new(Slice::deny_all(""), HttpRules::default(), PostgresRules::default())
     }
 
+    #[inline]
     fn new(slice: Slice, http: HttpRules, postgres: PostgresRules) -> Self {
         let Slice { workload, expiry_grace, session_grace, filter, .. } = slice;
         Self { workload, expiry_grace, session_grace, filter, http, postgres }

@@ -89,6 +89,7 @@ impl Slice {
     /// # Errors
     /// For a greater format, JSON that isn't a slice (unknown keys included), an empty list where
     /// absent means any, and two rules of one name.
+    #[inline]
     pub fn from_json(json: &[u8]) -> Result<Self, SliceError> {
         read::<HttpRule, PostgresRule>(json)?.into_slice(|http| http, |postgres| postgres)
     }
@@ -97,6 +98,7 @@ impl Slice {
     ///
     /// # Errors
     /// As [`from_json`](Self::from_json).
+    #[inline]
     pub fn http_from_json(json: &[u8]) -> Result<Self, SliceError> {
         read::<HttpRule, IgnoredAny>(json)?.into_slice(|http| http, |_| Vec::new())
     }
@@ -105,6 +107,7 @@ impl Slice {
     ///
     /// # Errors
     /// As [`from_json`](Self::from_json).
+    #[inline]
     pub fn postgres_from_json(json: &[u8]) -> Result<Self, SliceError> {
         read::<IgnoredAny, PostgresRule>(json)?.into_slice(|_| Vec::new(), |postgres| postgres)
     }
@@ -133,6 +136,7 @@ impl Slice {
     }
 
     /// The JWT claims that some HTTP rule looks at.
+    #[inline]
     pub fn claims(&self) -> BTreeSet<&ClaimName> {
         let mut claims = BTreeSet::new();
         // One by one: `collect` would sort them, with more code than all the rest of this.
@@ -143,6 +147,7 @@ impl Slice {
     }
 
     /// What the types of the fields can't say.
+    #[inline]
     fn check(&self) -> Result<(), SliceError> {
         if let Err(error) = SpiffeId::parse(&self.workload) {
             return Err(SliceError::Invalid(format!("workload `{}`: {error}", self.workload)));
@@ -174,6 +179,7 @@ impl Slice {
 }
 
 /// Reads JSON of the format that this build knows.
+#[inline]
 fn read<'j, H: Deserialize<'j>, P: Deserialize<'j>>(
     json: &'j [u8],
 ) -> Result<Wire<H, P>, SliceError> {
@@ -192,6 +198,7 @@ fn read<'j, H: Deserialize<'j>, P: Deserialize<'j>>(
 }
 
 impl<H, P> Wire<H, P> {
+    #[inline]
     fn into_slice(
         self,
         http: impl FnOnce(Vec<H>) -> Vec<HttpRule>,
