@@ -15,6 +15,19 @@ pub enum HostError {
     Other(u32),
 }
 
+impl HostError {
+    #[cold]
+    fn of(status: u32) -> Self {
+        match status {
+            1 => Self::NotFound,
+            2 => Self::BadArgument,
+            8 => Self::CasMismatch,
+            12 => Self::Unimplemented,
+            other => Self::Other(other),
+        }
+    }
+}
+
 impl std::fmt::Display for HostError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -30,15 +43,9 @@ impl std::fmt::Display for HostError {
 impl std::error::Error for HostError {}
 
 /// Turns a status into a result.
+#[inline]
 pub(crate) fn check(status: u32) -> Result<(), HostError> {
-    match status {
-        0 => Ok(()),
-        1 => Err(HostError::NotFound),
-        2 => Err(HostError::BadArgument),
-        8 => Err(HostError::CasMismatch),
-        12 => Err(HostError::Unimplemented),
-        other => Err(HostError::Other(other)),
-    }
+    if status == 0 { Ok(()) } else { Err(HostError::of(status)) }
 }
 
 /// Takes "not found" for an answer.

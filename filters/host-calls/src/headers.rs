@@ -1,11 +1,16 @@
 //! Header maps, as bytes: a value need not be UTF-8.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
+
 use crate::{
     error::{HostError, check},
     memory::received,
     raw,
 };
+
+/// A list with room for more is not kept for the next request.
+const LONGEST_KEPT: usize = 1024;
 
 /// Which header map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +20,24 @@ pub enum HeaderMap {
     Request = 0,
     /// What follows the request's body.
     RequestTrailers = 1,
+}
+
+thread_local! {
+    static SPARE_LIST: Cell<Vec<(&'static [u8], &'static [u8])>> = const { Cell::new(Vec::new()) };
+}
+
+/// Keeps the memory of a list for the next one, as [`reuse`](crate::reuse) does that of an answer.
+pub fn reuse_list(list: Vec<(&[u8], &[u8])>) {
+    if list.capacity() <= LONGEST_KEPT {
+        SPARE_LIST.set(emptied(list));
+    }
+}
+
+/// The memory of a list, for a list of something else.
+fn emptied<'a>(mut list: Vec<(&[u8], &[u8])>) -> Vec<(&'a [u8], &'a [u8])> {
+    list.clear();
+    // Of no element; the standard library collects in place.
+    list.into_iter().map(|_| Default::default()).collect()
 }
 
 /// All headers of a map in one piece of memory, as Envoy wrote it.
@@ -59,28 +82,57 @@ impl HeaderPairs {
             && self.0.len() == 4 + self.iter().map(size).sum::<usize>()
     }
 
-    /// All of them as a list. Its memory is asked for once.
+    /// All of them as a list. Its memory is what [`reuse_list`] was given, or asked for once.
     pub fn to_vec(&self) -> Vec<(&[u8], &[u8])> {
-        let most = self.0.len() / 10;
-        let mut list = Vec::with_capacity(number(&self.0, 0).unwrap_or(0).min(most));
-        list.extend(self.iter());
+        let pairs = self.pairs();
+        let mut list = emptied(SPARE_LIST.take());
+        list.reserve(pairs.sizes.len());
+        list.extend(pairs);
         list
     }
 
     /// Name and value of each header, in order. Memory that is not as the ABI says ends it early.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.pairs()
+    }
+
+    fn pairs(&self) -> Pairs<'_> {
         let count = number(&self.0, 0).unwrap_or(0);
-        let mut start = count.saturating_mul(8).saturating_add(4);
-        (0..count).map_while(move |index| {
-            let sizes = 4 + 8 * index;
-            let name_end = start.checked_add(number(&self.0, sizes)?)?;
-            let name = self.0.get(start..name_end)?;
-            let value_start = name_end.checked_add(1)?;
-            let value_end = value_start.checked_add(number(&self.0, sizes + 4)?)?;
-            let value = self.0.get(value_start..value_end)?;
-            start = value_end.checked_add(1)?;
-            Some((name, value))
-        })
+        let after = self.0.get(4..).unwrap_or_default();
+        let split = count.checked_mul(8).and_then(|size| after.split_at_checked(size));
+        let (sizes, texts) = split.unwrap_or_default();
+        Pairs { sizes: sizes.as_chunks().0.as_chunks().0, texts }
+    }
+}
+
+/// What is left of header pairs.
+#[derive(Clone, Debug)]
+struct Pairs<'a> {
+    /// Of each name and its value, little-endian.
+    sizes: &'a [[[u8; 4]; 2]],
+    /// Each with a NUL behind.
+    texts: &'a [u8],
+}
+
+impl<'a> Pairs<'a> {
+    /// The next text, of so many bytes.
+    #[inline]
+    fn text(&mut self, size: [u8; 4]) -> Option<&'a [u8]> {
+        let size = u32::from_le_bytes(size) as usize;
+        let text = self.texts.get(..size)?;
+        self.texts = self.texts.get(size.checked_add(1)?..)?;
+        Some(text)
+    }
+}
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let ([name, value], rest) = self.sizes.split_first()?;
+        self.sizes = rest;
+        Some((self.text(*name)?, self.text(*value)?))
     }
 }
 

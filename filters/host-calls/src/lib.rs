@@ -32,10 +32,10 @@ pub use clock::{set_tick_period_milliseconds, unix_seconds};
 pub use configuration::{Configured, Fingerprint, configure};
 pub use error::HostError;
 pub use exports::{Action, ContextId, HttpFilter, NetworkFilter, Vm};
-pub use headers::{HeaderMap, HeaderPairs, add_header, header_pairs, remove_header};
+pub use headers::{HeaderMap, HeaderPairs, add_header, header_pairs, remove_header, reuse_list};
 pub use local_response::{LocalResponse, send_local_response};
 pub use log::{Level, log};
-pub use memory::proxy_on_memory_allocate;
+pub use memory::{proxy_on_memory_allocate, reuse};
 pub use metrics::{Counter, Gauge, record_gauge};
 pub use properties::{property, set_envoy_filter_state, set_wasm_property};
 pub use shared_data::{

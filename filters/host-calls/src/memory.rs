@@ -1,12 +1,52 @@
 //! Bytes that the host hands over: it asks the filter for memory, fills it, and passes pointer and size.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
+
 use crate::error::{HostError, check};
+
+/// Memory that is larger is not kept for the next answer. Unit: bytes.
+const LARGEST_KEPT: usize = 64 * 1024;
+
+thread_local! {
+    /// What the host is writing an answer into.
+    static HANDED_OUT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// What [`reuse`] was given: as many as a request of the HTTP filter needs.
+    static SPARE: [Cell<Vec<u8>>; 2] = const { [Cell::new(Vec::new()), Cell::new(Vec::new())] };
+}
 
 /// Gives the host room to write an answer into. Exported; Envoy calls it during a host call that returns bytes.
 #[unsafe(no_mangle)]
 pub extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
-    Box::into_raw(Box::<[u8]>::new_uninit_slice(size)).cast()
+    let mut room = Vec::new();
+    SPARE.with(|spares| {
+        for spare in spares {
+            room = spare.take();
+            if room.capacity() > 0 {
+                break;
+            }
+        }
+    });
+    room.reserve(size);
+    let data = room.as_mut_ptr();
+    HANDED_OUT.set(room);
+    data
+}
+
+/// Keeps the memory of an answer for a later one: asking for memory costs more than most of what is done with it.
+pub fn reuse(mut bytes: Vec<u8>) {
+    if bytes.capacity() > LARGEST_KEPT {
+        return;
+    }
+    bytes.clear();
+    SPARE.with(|spares| {
+        for spare in spares {
+            bytes = spare.replace(std::mem::take(&mut bytes));
+            if bytes.capacity() == 0 {
+                break;
+            }
+        }
+    });
 }
 
 /// Runs a host call that returns bytes and takes ownership of them.
@@ -19,10 +59,14 @@ pub(crate) fn received(
     if data.is_null() || size == 0 {
         return Ok(Vec::new());
     }
-    // SAFETY: the ABI says that a successful call leaves what `proxy_on_memory_allocate` gave for exactly this size, that
-    // the host has filled it, and that it is ours now.
-    let bytes = unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(data, size)) };
-    Ok(bytes.into_vec())
+    let mut bytes = HANDED_OUT.take();
+    if bytes.as_mut_ptr() != data || bytes.capacity() < size {
+        // The host has used other memory than what it asked for last. None does.
+        return Err(HostError::BadArgument);
+    }
+    // SAFETY: there is room for so many bytes, and the ABI says that a successful call has filled them.
+    unsafe { bytes.set_len(size) };
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -5,17 +5,21 @@ use signet_policy::{Policy, Slice};
 use crate::{
     claims::{self, WantedClaim},
     metrics::Metrics,
+    noted::Noted,
+    peers::Peers,
 };
 
 /// A policy in force, with what the filter derives from it.
 #[derive(Debug)]
 pub(crate) struct Configuration {
     pub(crate) policy: Policy,
+    pub(crate) peers: Peers,
     /// Whether any rule looks at the port; else reading it is saved.
     pub(crate) reads_port: bool,
     /// The JWT claims that some rule looks at.
     pub(crate) claims: Vec<WantedClaim>,
     pub(crate) metrics: Metrics,
+    pub(crate) noted: Noted,
 }
 
 impl Configuration {
@@ -23,7 +27,9 @@ impl Configuration {
         let reads_port = slice.http.iter().any(|rule| rule.ports.is_some());
         let claims = claims::wanted(&slice);
         let metrics = Metrics::define(&slice);
-        Self { policy: Policy::compile_http(slice), reads_port, claims, metrics }
+        let policy = Policy::compile_http(slice);
+        let (peers, noted) = (Peers::default(), Noted::default());
+        Self { policy, peers, reads_port, claims, metrics, noted }
     }
 
     /// For a root context without a readable policy.

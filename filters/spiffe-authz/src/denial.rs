@@ -63,6 +63,7 @@ struct Body<'a> {
 }
 
 /// Answers a request that is not allowed: 400 if it is ambiguous, else 403, and a gRPC status to a gRPC caller.
+#[cold]
 pub(crate) fn answer(
     detail: DenialDetail,
     decision: &HttpDecision<'_>,
@@ -103,6 +104,7 @@ fn json(detail: DenialDetail, decision: &HttpDecision<'_>, sent: &Sent<'_>, erro
 }
 
 /// Answers a request that the filter could not even look at. Should this fail too, the request stays paused.
+#[cold]
 pub(crate) fn answer_broken() {
     let response = LocalResponse {
         status: 503,

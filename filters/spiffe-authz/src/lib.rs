@@ -11,6 +11,8 @@ mod claims;
 mod configuration;
 mod denial;
 mod metrics;
+mod noted;
+mod peers;
 mod request;
 mod told_headers;
 mod vm;

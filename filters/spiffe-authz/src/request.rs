@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use host_calls::{
-    Action, HeaderMap, HostError, Level, header_pairs, log, property, set_wasm_property,
-    unix_seconds,
+    Action, HeaderMap, HostError, Level, header_pairs, log, property, reuse, reuse_list,
+    set_wasm_property, unix_seconds,
 };
-use signet_policy::{Header, HttpDecision, HttpRequest, NoIdentity, Peer, SpiffeId};
+use signet_policy::{Caller, Header, HttpDecision, HttpRequest};
 
 use crate::{
     claims::FoundClaims,
@@ -29,7 +29,10 @@ fn perform(configuration: &Configuration) -> Result<Action, HostError> {
     let pairs = header_pairs(HeaderMap::Request)?;
     let headers: Vec<Header<'_>> = pairs.to_vec();
     let state = property("filter_state\0signet.peer")?.unwrap_or_default();
-    let peer = identify(&state, policy.expiry_grace());
+    let peer = configuration.peers.of(&state, policy);
+    reuse(state);
+    // A clock that cannot be read makes every certificate expired.
+    let peer = peer.caller(unix_seconds().unwrap_or(u64::MAX), policy.expiry_grace());
     let port = if configuration.reads_port { destination_port()? } else { None };
     let found = FoundClaims::read(&configuration.claims)?;
     let claims = found.values();
@@ -37,19 +40,21 @@ fn perform(configuration: &Configuration) -> Result<Action, HostError> {
 
     let decision = policy.decide_http(peer, &request);
     configuration.metrics.count(&decision);
-    note(&decision)?;
+    configuration.noted.note(&decision)?;
     let names = &policy.filter().headers;
     told_headers::strip(names, HeaderMap::Request, &headers)?;
-    let sent = || Sent::new(&headers, peer);
+    let sent = || Sent::new(&headers, peer.map(Caller::id));
     if let Some(shadow) = policy.shadow_http(peer, &request) {
         configuration.metrics.count_shadow(&shadow);
         set_wasm_property("signet.shadow", shadow.rule().unwrap_or(shadow.reason()))?;
         log(Level::Info, &format!("shadow: {}: {shadow} instead of {decision}", sent()));
     }
     match (decision, peer) {
-        (HttpDecision::Allow { rule, db_role }, Ok(id)) => {
-            let told = Told { spiffe_id: id.as_str(), rule, db_role };
+        (HttpDecision::Allow { rule, db_role }, Ok(caller)) => {
+            let told = Told { spiffe_id: caller.id().as_str(), rule, db_role };
             told_headers::tell(names, &told)?;
+            reuse_list(headers);
+            reuse(pairs.into());
             Ok(Action::Continue)
         }
         (decision, _) => {
@@ -61,35 +66,8 @@ fn perform(configuration: &Configuration) -> Result<Action, HostError> {
     }
 }
 
-/// Who calls, by what the listener wrote. A clock that cannot be read makes every certificate expired.
-fn identify(state: &[u8], grace: u64) -> Result<SpiffeId<'_>, NoIdentity> {
-    Peer::from_filter_state(state)?.check_expiry(unix_seconds().unwrap_or(u64::MAX), grace)
-}
-
 fn destination_port() -> Result<Option<u16>, HostError> {
     let port = property("destination\0port")?;
     let port = port.as_deref().and_then(<[u8]>::first_chunk::<8>).copied().map(u64::from_le_bytes);
     Ok(port.and_then(|port| u16::try_from(port).ok()))
-}
-
-/// Writes the decision where access logs and the second wall find it.
-///
-/// Each value costs half a microsecond, so an allow writes two: its rule, and the role with the verdict (`allow as ROLE`).
-/// The role that a log takes from the header instead would be the client's own word wherever Envoy answers before this
-/// filter has run.
-fn note(decision: &HttpDecision<'_>) -> Result<(), HostError> {
-    match decision {
-        HttpDecision::Allow { db_role: Some(role), .. } => {
-            set_wasm_property("signet.decision", &["allow as ", role].concat())?;
-        }
-        HttpDecision::Allow { .. } => set_wasm_property("signet.decision", decision.verdict())?,
-        HttpDecision::Deny(_) | HttpDecision::Refuse(_) => {
-            set_wasm_property("signet.decision", decision.verdict())?;
-            set_wasm_property("signet.reason", decision.reason())?;
-        }
-    }
-    match decision.rule() {
-        Some(rule) => set_wasm_property("signet.rule", rule),
-        None => Ok(()),
-    }
 }

@@ -1,7 +1,7 @@
 //! What the API is told, and what a client may not tell it.
 
 use host_calls::{HeaderMap, HostError, add_header, header_pairs, remove_header};
-use signet_policy::{Header, HeaderNames};
+use signet_policy::{Header, HeaderNames, is_twin};
 
 /// What the filter tells the API about an allowed request.
 #[derive(Clone, Copy, Debug)]
@@ -35,32 +35,62 @@ pub(crate) fn strip(
     map: HeaderMap,
     headers: &[Header<'_>],
 ) -> Result<(), HostError> {
-    for (name, _) in headers.iter().filter(|(name, _)| is_forgery(names, name)) {
-        remove_header(map, name)?;
+    let forgeries = Forgeries::of(names);
+    for (name, _) in headers {
+        if forgeries.include(name) {
+            remove_header(map, name)?;
+        }
     }
     Ok(())
 }
 
-/// A name that only we or Envoy may use. Some servers take `_` for `-`, so the twins count too.
-fn is_forgery(names: &HeaderNames, name: &[u8]) -> bool {
-    [&names.spiffe_id, &names.rule, &names.db_role]
-        .into_iter()
-        .any(|ours| name.len() == ours.as_str().len() && begins_like(name, ours.as_str()))
-        || begins_like(name, "x-envoy-")
+/// The names that only we or Envoy may use. Some servers take `_` for `-`, so the twins count too.
+struct Forgeries<'n> {
+    ours: [&'n [u8]; 3],
+    /// A bit for each length of a name of ours; the last is for all that are longer.
+    lengths: u64,
 }
 
-fn begins_like(name: &[u8], prefix: &str) -> bool {
-    let fold = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    name.len() >= prefix.len() && name.iter().zip(prefix.bytes()).all(|(&a, b)| fold(a) == fold(b))
+impl<'n> Forgeries<'n> {
+    fn of(names: &'n HeaderNames) -> Self {
+        let HeaderNames { spiffe_id, rule, db_role } = names;
+        let ours = [spiffe_id, rule, db_role].map(|name| name.as_str().as_bytes());
+        let lengths = ours.iter().fold(0, |lengths, name| lengths | Self::length(name));
+        Self { ours, lengths }
+    }
+
+    fn include(&self, name: &[u8]) -> bool {
+        // Asked by its length first: it rules out most headers.
+        let maybe = self.lengths & Self::length(name) != 0;
+        (maybe && self.ours.iter().any(|ours| is_twin(name, ours))) || is_envoys(name)
+    }
+
+    const fn length(name: &[u8]) -> u64 {
+        1 << if name.len() < 63 { name.len() } else { 63 }
+    }
+}
+
+/// Whether a name begins with `x-envoy-`.
+fn is_envoys(name: &[u8]) -> bool {
+    // Asked by two letters first: they rule out most headers.
+    match name {
+        [b'x' | b'X', _, b'e' | b'E', ..] => {
+            name.get(..8).is_some_and(|start| is_twin(start, b"x-envoy-"))
+        }
+        _ => false,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use signet_policy::HeaderName;
+
     use super::*;
 
     #[test]
     fn our_names_their_twins_and_those_of_envoy_are_forgeries() {
         let names = HeaderNames::default();
+        let forgeries = Forgeries::of(&names);
         for name in [
             "x-spiffe-id",
             "x_spiffe_id",
@@ -72,10 +102,17 @@ mod tests {
             "x_envoy_original_path",
             "x-envoy-",
         ] {
-            assert!(is_forgery(&names, name.as_bytes()), "{name}");
+            assert!(forgeries.include(name.as_bytes()), "{name}");
         }
         for name in ["x-spiffe-ids", "spiffe-id", "x-db-rol", "x-envoy", "x-forwarded-for", ""] {
-            assert!(!is_forgery(&names, name.as_bytes()), "{name}");
+            assert!(!forgeries.include(name.as_bytes()), "{name}");
         }
+        let long = |end: char| format!("x-{}{end}", "o".repeat(100));
+        let rule = HeaderName::try_from(long('a')).unwrap();
+        let names = HeaderNames { rule, ..HeaderNames::default() };
+        let forgeries = Forgeries::of(&names);
+        assert!(forgeries.include(long('A').as_bytes()));
+        assert!(!forgeries.include(long('b').as_bytes()));
+        assert!(!forgeries.include(format!("{}a", long('a')).as_bytes()));
     }
 }
