@@ -24,19 +24,21 @@ pub(crate) fn filters() -> Result<()> {
     println!("── build: the Wasm filters");
     let packages = FILTERS.iter().flat_map(|filter| ["--package", filter]);
     wasm_target::cargo_build()?
-        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", same_paths_everywhere())
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", flags())
         .args(["--profile", "filters", "--target", wasm_target::TARGET])
         .args(packages)
         .succeed()
 }
 
 /// Keeps this machine's folders out of the modules (the places of panics name source files), so that
-/// one commit gives one SHA-256 wherever it is built.
-fn same_paths_everywhere() -> String {
+/// one commit gives one SHA-256 wherever it is built. And SHA-256 itself is not unrolled there: only configurations are
+/// hashed, and it would take 7 KB more.
+fn flags() -> String {
     let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
     let cargo = std::env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
     let remap = |from: PathBuf, to| format!("--remap-path-prefix={}={to}", from.display());
-    [remap(command::root(), "signet"), remap(cargo.join("registry/src"), "crates")].join(" ")
+    let small = r#"--cfg=sha2_backend_soft="compact""#.to_owned();
+    [remap(command::root(), "signet"), remap(cargo.join("registry/src"), "crates"), small].join(" ")
 }
 
 /// Where [`everything`] puts a program.
