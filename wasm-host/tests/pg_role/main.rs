@@ -4,6 +4,7 @@ mod audit;
 mod decisions;
 mod ending;
 mod fuzz;
+mod fuzz_sessions;
 #[path = "../modules/mod.rs"]
 mod modules;
 mod opening;
