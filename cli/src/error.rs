@@ -108,6 +108,17 @@ pub(crate) enum Error {
     },
 }
 
+/// A fault or a warning, and its file, line and column.
+pub(crate) fn fault_as_json(fault: &Fault, (file, line, column): (&str, usize, usize)) -> Value {
+    json!({
+        "file": file,
+        "line": line,
+        "column": column,
+        "message": fault.message,
+        "help": fault.help,
+    })
+}
+
 fn joined(roles: &[String]) -> String {
     let names: Vec<_> = roles.iter().map(|role| format!("`{role}`")).collect();
     names.join(" and ")
@@ -141,16 +152,10 @@ impl Error {
     pub(crate) fn to_json(&self) -> Value {
         match self {
             Self::Faults(faults) => {
-                let fault = |(fault, file, line, column): (&Fault, &str, usize, usize)| {
-                    json!({
-                        "file": file,
-                        "line": line,
-                        "column": column,
-                        "message": fault.message,
-                        "help": fault.help,
-                    })
-                };
-                json!({ "error": faults.to_string(), "faults": faults.positions().map(fault).collect::<Vec<_>>() })
+                let told = faults
+                    .positions()
+                    .map(|(fault, file, line, column)| fault_as_json(fault, (file, line, column)));
+                json!({ "error": faults.to_string(), "faults": told.collect::<Vec<_>>() })
             }
             error => json!({ "error": error.with_causes() }),
         }

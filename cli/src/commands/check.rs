@@ -8,7 +8,7 @@ use signet_policy_document::{PolicyDocument, Warning, Witness};
 
 use crate::OutputArguments;
 use crate::decision::Decision;
-use crate::error::Error;
+use crate::error::{Error, fault_as_json};
 use crate::filters::{FilterArguments, Filters};
 use crate::input::PolicyArgument;
 use crate::output::{Format, print, print_json, success_if};
@@ -107,7 +107,6 @@ impl Shown {
     fn to_json(&self, document: &PolicyDocument) -> Value {
         let fault = &self.warning.fault;
         let located = document.show(fault.clone());
-        let (file, line, column) = located.position();
         let witness =
             self.warning.witness.as_ref().zip(self.decision.as_ref()).map(|(witness, decision)| {
                 json!({
@@ -117,14 +116,9 @@ impl Shown {
                     "with_shadow_rules": witness.shadow,
                 })
             });
-        json!({
-            "file": file,
-            "line": line,
-            "column": column,
-            "message": fault.message,
-            "help": fault.help,
-            "witness": witness,
-        })
+        let mut told = fault_as_json(fault, located.position());
+        told["witness"] = witness.into();
+        told
     }
 }
 

@@ -85,14 +85,30 @@ impl<'d> Rule<'d> {
 
     pub(crate) fn postgres(index: usize, addressed: &'d Addressed<PostgresRule>) -> Self {
         let rule = &addressed.rule;
+        let (to, from) = (identities(&addressed.to), identities(&rule.from));
         Self {
             index,
-            name: rule.name.as_str(),
-            effect: Effect::Allow,
-            mode: Mode::Enforce,
-            to: identities(&addressed.to),
-            from: identities(&rule.from),
             from_patterns: &rule.from,
+            databases: Some(&rule.databases),
+            ..Self::between(rule.name.as_str(), Effect::Allow, to, from)
+        }
+    }
+
+    /// A rule about all that these ask those.
+    fn between(
+        name: &'d str,
+        effect: Effect,
+        to: Vec<Segments<'d>>,
+        from: Vec<Segments<'d>>,
+    ) -> Self {
+        Self {
+            index: usize::MAX,
+            name,
+            effect,
+            mode: Mode::Enforce,
+            to,
+            from,
+            from_patterns: &[],
             paths: None,
             path_patterns: &[],
             hosts: None,
@@ -101,7 +117,7 @@ impl<'d> Rule<'d> {
             upgrades: None,
             conditions: BTreeMap::new(),
             other_conditions: 0,
-            databases: Some(&rule.databases),
+            databases: None,
         }
     }
 
@@ -196,24 +212,7 @@ impl<'d> Rule<'d> {
 
     /// Everything between these: a deny, since an allow doesn't hold upgrades.
     fn bounds(&self, to: Vec<Segments<'d>>, from: Vec<Segments<'d>>) -> Self {
-        Self {
-            index: usize::MAX,
-            name: self.name,
-            effect: Effect::Deny,
-            mode: Mode::Enforce,
-            to,
-            from,
-            from_patterns: &[],
-            paths: None,
-            path_patterns: &[],
-            hosts: None,
-            methods: None,
-            ports: None,
-            upgrades: None,
-            conditions: BTreeMap::new(),
-            other_conditions: 0,
-            databases: None,
-        }
+        Self::between(self.name, Effect::Deny, to, from)
     }
 
     /// What the rule is about, in words.
