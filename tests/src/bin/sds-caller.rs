@@ -1,5 +1,5 @@
 //! Asks an SDS server for one secret on several connections and streams, and prints each answer on a line:
-//! a certificate's SPIFFE ID and serial number, a JWT-SVID's subject and audience. It accepts everything and
+//! a certificate's SPIFFE ID and serial number, a JWT-SVID's subject and audience, a bundle's name. It accepts everything and
 //! stays until it is ended.
 //!
 //! A program of its own, because the server of a node tells processes apart.
@@ -9,7 +9,7 @@ use std::{path::PathBuf, thread::sleep, time::Duration};
 use anyhow::{Context, Result};
 use clap::Parser;
 use e2e::sds::{Heard, SdsClient, SdsStream, claims, leaf};
-use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{Secret, secret::Type};
 use tokio::task::JoinSet;
 
 #[derive(Parser)]
@@ -74,6 +74,9 @@ fn told(secret: &Secret) -> Result<String> {
         let claims = claims(secret)?;
         let subject = claims["sub"].as_str().context("a token without a subject")?;
         return Ok(format!("{subject} {}", claims["aud"]));
+    }
+    if let Some(Type::ValidationContext(_)) = secret.r#type {
+        return Ok(secret.name.clone());
     }
     let leaf = leaf(secret)?;
     Ok(format!("{} {}", leaf.spiffe_id, leaf.serial))

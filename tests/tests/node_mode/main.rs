@@ -4,6 +4,7 @@
 #[allow(dead_code, reason = "each test program uses a part")]
 #[path = "../../../sds-server/tests/support/aim.rs"]
 mod aim;
+mod federation;
 mod scene;
 mod slices;
 
