@@ -53,7 +53,7 @@ one that writes several values.
 
 What was removed: contexts of requests, since the newest policy judges each; counts, which go to Envoy once a second;
 two of four values for the access log; replacing headers, which looks for them once more than adding; and of our own
-code two thirds: a peer that has been here before is known by its filter state, so its SPIFFE ID is neither checked nor
+code two thirds of the instructions: a peer that has been here before is known by its filter state, so its SPIFFE ID is neither checked nor
 looked up again; the memory of one request is used again for the next; and what runs for each
 request is compiled for speed where the rest is compiled for size. The clock could be read once a second as well, but a
 timer that stops would then keep expired certificates alive, and the call is one of the cheapest.
@@ -122,8 +122,7 @@ fn beyond(figures: &[Figures]) -> String {
         let _ = writeln!(
             text,
             "- With {} rules of a path each a request costs {more:.1} µs more than with one rule. It is the processor's\n  \
-             caches that miss: {} paths are asked for in turn, and each has its own places in a VM of {memory:.0} MiB. Where\n  \
-             one path is asked for again and again, the same policy costs what one rule costs.",
+             caches that miss: {} paths are asked for in turn, and each has its own places in a VM of {memory:.0} MiB.",
             thousands(paths.count()),
             thousands(paths.asked().len()),
         );
