@@ -94,11 +94,11 @@ impl Reader<'_> {
         least: u64,
         most: u64,
     ) -> Option<u64> {
-        let Value::Integer(found) = node.value else {
+        let Value::Integer(found) = &node.value else {
             self.wrong_kind(node, what, "a whole number", range(least, most));
             return None;
         };
-        let value = u64::try_from(found).ok().filter(|value| (least..=most).contains(value));
+        let value = u64::try_from(**found).ok().filter(|value| (least..=most).contains(value));
         if value.is_none() {
             let message = format!("`{what}` is {found}");
             self.fault(Fault::new(span_of(node), message, "out of range", range(least, most)));
