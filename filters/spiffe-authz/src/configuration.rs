@@ -7,6 +7,7 @@ use crate::{
     metrics::Metrics,
     noted::Noted,
     peers::Peers,
+    told_headers::Forgeries,
 };
 
 /// A policy in force, with what the filter derives from it.
@@ -14,6 +15,8 @@ use crate::{
 pub(crate) struct Configuration {
     pub(crate) policy: Policy,
     pub(crate) peers: Peers,
+    /// The headers that no client may send.
+    pub(crate) forgeries: Forgeries,
     /// Whether any rule looks at the port; else reading it is saved.
     pub(crate) reads_port: bool,
     /// The JWT claims that some rule looks at.
@@ -28,8 +31,9 @@ impl Configuration {
         let claims = claims::wanted(&slice);
         let metrics = Metrics::define(&slice);
         let policy = Policy::compile_http(slice);
+        let forgeries = Forgeries::of(&policy.filter().headers);
         let (peers, noted) = (Peers::default(), Noted::default());
-        Self { policy, peers, reads_port, claims, metrics, noted }
+        Self { policy, peers, forgeries, reads_port, claims, metrics, noted }
     }
 
     /// For a root context without a readable policy.

@@ -41,8 +41,7 @@ fn perform(configuration: &Configuration) -> Result<Action, HostError> {
     let decision = policy.decide_http(peer, &request);
     configuration.metrics.count(&decision);
     configuration.noted.note(&decision)?;
-    let names = &policy.filter().headers;
-    told_headers::strip(names, HeaderMap::Request, &headers)?;
+    configuration.forgeries.strip(HeaderMap::Request, &headers)?;
     let sent = || Sent::new(&headers, peer.map(Caller::id));
     if let Some(shadow) = policy.shadow_http(peer, &request) {
         configuration.metrics.count_shadow(&shadow);
@@ -52,7 +51,7 @@ fn perform(configuration: &Configuration) -> Result<Action, HostError> {
     match (decision, peer) {
         (HttpDecision::Allow { rule, db_role }, Ok(caller)) => {
             let told = Told { spiffe_id: caller.id().as_str(), rule, db_role };
-            told_headers::tell(names, &told)?;
+            told_headers::tell(&policy.filter().headers, &told)?;
             reuse_list(headers);
             reuse(pairs.into());
             Ok(Action::Continue)

@@ -11,7 +11,7 @@ pub(crate) struct Told<'a> {
     pub(crate) db_role: Option<&'a str>,
 }
 
-/// Writes what the filter says. None of these names is left after [`strip`], so adding is as good as replacing, which
+/// Writes what the filter says. None of these names is left after [`Forgeries::strip`], so adding is as good as replacing, which
 /// would look for them again.
 pub(crate) fn tell(names: &HeaderNames, told: &Told<'_>) -> Result<(), HostError> {
     let request = HeaderMap::Request;
@@ -23,40 +23,37 @@ pub(crate) fn tell(names: &HeaderNames, told: &Told<'_>) -> Result<(), HostError
     Ok(())
 }
 
-/// Takes the same names out of the request's trailers: some servers merge them into the headers.
-pub(crate) fn strip_trailers(names: &HeaderNames) -> Result<(), HostError> {
-    let trailers = header_pairs(HeaderMap::RequestTrailers)?;
-    strip(names, HeaderMap::RequestTrailers, &trailers.to_vec())
-}
-
-/// Takes the client's own forgeries out of a map that holds `headers`: neither the API nor an access log shall see them.
-pub(crate) fn strip(
-    names: &HeaderNames,
-    map: HeaderMap,
-    headers: &[Header<'_>],
-) -> Result<(), HostError> {
-    let forgeries = Forgeries::of(names);
-    for (name, _) in headers {
-        if forgeries.include(name) {
-            remove_header(map, name)?;
-        }
-    }
-    Ok(())
-}
-
 /// The names that only we or Envoy may use. Some servers take `_` for `-`, so the twins count too.
-struct Forgeries<'n> {
-    ours: [&'n [u8]; 3],
+#[derive(Debug)]
+pub(crate) struct Forgeries {
+    ours: [Box<[u8]>; 3],
     /// A bit for each length of a name of ours; the last is for all that are longer.
     lengths: u64,
 }
 
-impl<'n> Forgeries<'n> {
-    fn of(names: &'n HeaderNames) -> Self {
+impl Forgeries {
+    pub(crate) fn of(names: &HeaderNames) -> Self {
         let HeaderNames { spiffe_id, rule, db_role } = names;
-        let ours = [spiffe_id, rule, db_role].map(|name| name.as_str().as_bytes());
+        let ours = [spiffe_id, rule, db_role].map(|name| Box::from(name.as_str().as_bytes()));
         let lengths = ours.iter().fold(0, |lengths, name| lengths | Self::length(name));
         Self { ours, lengths }
+    }
+
+    /// Takes the client's own forgeries out of a map that holds `headers`: neither the API nor an access log shall see
+    /// them.
+    pub(crate) fn strip(&self, map: HeaderMap, headers: &[Header<'_>]) -> Result<(), HostError> {
+        for (name, _) in headers {
+            if self.include(name) {
+                remove_header(map, name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes them out of the request's trailers: some servers merge these into the headers.
+    pub(crate) fn strip_trailers(&self) -> Result<(), HostError> {
+        let trailers = header_pairs(HeaderMap::RequestTrailers)?;
+        self.strip(HeaderMap::RequestTrailers, &trailers.to_vec())
     }
 
     fn include(&self, name: &[u8]) -> bool {

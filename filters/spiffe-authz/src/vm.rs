@@ -9,7 +9,7 @@ use host_calls::{
 };
 use signet_policy::Slice;
 
-use crate::{configuration::Configuration, request, told_headers};
+use crate::{configuration::Configuration, request};
 
 /// How often counts are handed to Envoy.
 const TICK_MILLISECONDS: u32 = 1_000;
@@ -74,9 +74,8 @@ impl HttpFilter for SpiffeAuthz {
     }
 
     fn on_request_trailers(&self) -> Action {
-        let stripped = self.configuration().and_then(|configuration| {
-            told_headers::strip_trailers(&configuration.policy.filter().headers)
-        });
+        let stripped =
+            self.configuration().and_then(|configuration| configuration.forgeries.strip_trailers());
         match stripped {
             Ok(()) => Action::Continue,
             // Trailers that cannot be cleaned do not go on.

@@ -1,8 +1,8 @@
 //! `bench policy`: our HTTP filter against no filter, Envoy's RBAC, Lua, and an empty Wasm filter; and what the command line
 //! takes over many rules.
 //!
-//! Every case is an Envoy of its own, all are up for the whole run, and each round measures them
-//! one after the other, so that whatever changes on the machine meanwhile meets them all.
+//! Each round measures every case, one after the other, so that whatever changes on the machine meanwhile meets them all;
+//! and each time with a new Envoy, since one process differs from the next for its whole life, by as much as a filter costs.
 
 mod aims;
 mod cases;
@@ -22,6 +22,7 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use e2e::{DevAgent, FetchedSvid, Stage, Workload, http::Ask, tls::TlsCaller};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -51,12 +52,24 @@ struct Pace {
     measuring: Duration,
 }
 
-/// A case with its Envoy, and what it has done so far.
+/// A case with its filters, and what it has done so far.
 #[derive(Debug)]
 struct Contender {
     case: Case,
-    proxy: Proxy,
+    filters: Vec<Value>,
     samples: Vec<Sample>,
+    wasm: Vec<WasmFigures>,
+}
+
+/// What all cases have in common.
+#[derive(Debug)]
+struct Ring {
+    stage: Stage,
+    client: TlsCaller,
+    stranger: TlsCaller,
+    server: Minted,
+    upstream: PathBuf,
+    pace: Pace,
 }
 
 /// A case and its figures.
@@ -89,8 +102,6 @@ pub(crate) async fn run(options: &PolicyOptions) -> Result<()> {
         .with("spiffe_authz_sha256", digest);
     println!("versions: {}", versions.line());
     let [client, stranger, server] = certificates(&stage).await?;
-    let client = caller(&client)?;
-    let stranger = caller(&stranger)?;
     let socket = stage.directory("api", &stage.accounts.mesh)?.join("api.sock");
     let _upstream = Upstream::listen(&socket)?;
 
@@ -100,26 +111,21 @@ pub(crate) async fn run(options: &PolicyOptions) -> Result<()> {
         &options.common.cases,
         options.common.smoke,
     )?;
-    let mut contenders = Vec::new();
-    for case in chosen(&options.common.cases)? {
-        let filters = case.filters(&modules.borrowed());
-        let proxy = Proxy::start(&stage, &case.key(), &filters, &server, &socket).await;
-        let proxy = proxy.with_context(|| format!("case {}", case.key()))?;
-        answers_right(case, &proxy, &client, &stranger)
-            .await
-            .with_context(|| format!("case {}", case.key()))?;
-        println!("ready: {}", case.title());
-        contenders.push(Contender { case, proxy, samples: Vec::new() });
-    }
+    let mut contenders: Vec<Contender> = chosen(&options.common.cases)?
+        .into_iter()
+        .map(|case| Contender::new(case, &modules))
+        .collect();
+    let (client, stranger) = (caller(&client)?, caller(&stranger)?);
+    let ring = Ring { stage, client, stranger, server, upstream: socket, pace };
     for round in 1..=pace.rounds {
         println!("round {round} of {}", pace.rounds);
         for contender in &mut contenders {
-            contender.compete(&client, pace).await?;
+            let case = contender.case;
+            contender.compete(&ring).await.with_context(|| format!("case {}", case.key()))?;
         }
         commands.compete()?;
     }
-    let figures: Vec<Figures> =
-        contenders.into_iter().map(Contender::figures).collect::<Result<_>>()?;
+    let figures: Vec<Figures> = contenders.into_iter().map(Contender::figures).collect();
     let report = Report {
         machine: &machine,
         versions: &versions,
@@ -150,30 +156,37 @@ impl Pace {
         }
         Self {
             rounds: options.common.rounds,
-            // V8 compiles what runs often a second time; a part of every round goes by for that.
-            warming: Duration::from_millis(500),
+            // Each time with a new Envoy: its memory and the processor's caches have to fill.
+            warming: Duration::from_secs(1),
             measuring: Duration::from_secs_f64(options.seconds),
         }
     }
 }
 
 impl Contender {
-    async fn compete(&mut self, client: &TlsCaller, pace: Pace) -> Result<()> {
-        let (case, proxy) = (self.case, &self.proxy);
-        let sample = async {
-            let mut load = Load::start(client, proxy.address(), &case.asked()).await?;
-            load.go_on(pace.warming).await?;
-            let neighbours = Neighbours::look()?;
-            let before = Cpu::of(proxy)?;
-            load.measure();
-            load.go_on(pace.measuring).await?;
-            let spent = Cpu::of(proxy)?.since(before);
-            let others = neighbours.since()?;
-            let seen = load.finish().await?;
-            ensure!(!seen.latencies.is_empty(), "no request was answered in time");
-            anyhow::Ok(Sample::of(&seen, spent, process::rss(proxy.id())?, others))
-        };
-        let sample = sample.await.with_context(|| format!("case {}", case.key()))?;
+    fn new(case: Case, modules: &Files) -> Self {
+        let filters = case.filters(&modules.borrowed());
+        Self { case, filters, samples: Vec::new(), wasm: Vec::new() }
+    }
+
+    /// Measures a new Envoy once.
+    async fn compete(&mut self, ring: &Ring) -> Result<()> {
+        let Ring { stage, client, stranger, server, upstream, pace } = ring;
+        let case = self.case;
+        let name = format!("{}-{}", case.key(), self.samples.len() + 1);
+        let proxy = Proxy::start(stage, &name, &self.filters, server, upstream).await?;
+        answers_right(case, &proxy, client, stranger).await?;
+        let mut load = Load::start(client, proxy.address(), &case.asked()).await?;
+        load.go_on(pace.warming).await?;
+        let neighbours = Neighbours::look()?;
+        let before = Cpu::of(&proxy)?;
+        load.measure();
+        load.go_on(pace.measuring).await?;
+        let spent = Cpu::of(&proxy)?.since(before);
+        let others = neighbours.since()?;
+        let seen = load.finish().await?;
+        ensure!(!seen.latencies.is_empty(), "no request was answered in time");
+        let sample = Sample::of(&seen, spent, process::rss(proxy.id())?, others);
         println!(
             "  {:<62} {:>8.0}/s  p50 {:>7.0} µs  p99 {:>7.0} µs  CPU {:>6.1} µs  Envoy {:>3.0} %, we {:>3.0} %",
             case.title(),
@@ -185,14 +198,35 @@ impl Contender {
             sample.bench_cores * 100.0,
         );
         self.samples.push(sample);
-        Ok(())
+        if let Some(start) = proxy.wasm() {
+            self.wasm.push(WasmFigures { start, memory: proxy.vm_memory()? });
+        }
+        proxy.end()
     }
 
-    fn figures(self) -> Result<Figures> {
-        let Self { case, proxy, samples } = self;
-        let wasm = proxy.wasm().map(|start| Ok(WasmFigures { start, memory: proxy.vm_memory()? }));
-        let wasm = wasm.transpose().map_err(|error: anyhow::Error| error)?;
-        Ok(Figures { case, median: Sample::median(&samples), samples, wasm })
+    fn figures(self) -> Figures {
+        let Self { case, samples, wasm, .. } = self;
+        Figures {
+            case,
+            median: Sample::median(&samples),
+            samples,
+            wasm: WasmFigures::median(&wasm),
+        }
+    }
+}
+
+impl WasmFigures {
+    /// The median of each figure by itself; none without any.
+    fn median(all: &[Self]) -> Option<Self> {
+        let middle = |figure: fn(&Self) -> Duration| {
+            let mut figures: Vec<Duration> = all.iter().map(figure).collect();
+            figures.sort_unstable();
+            figures.get(figures.len() / 2).copied()
+        };
+        let compiled = middle(|figures| figures.start.compiled)?;
+        let configured = middle(|figures| figures.start.configured)?;
+        let memory = all.iter().map(|figures| figures.memory).max()?;
+        Some(Self { start: WasmStart { compiled, configured }, memory })
     }
 }
 

@@ -33,6 +33,7 @@ impl Minted {
 #[derive(Debug)]
 pub(super) struct Proxy {
     process: Process,
+    directory: PathBuf,
     address: SocketAddr,
     wasm: Option<WasmStart>,
 }
@@ -82,7 +83,7 @@ impl Proxy {
             bail!("Envoy goes on logging: {} {}", hushed.status, hushed.body.trim());
         }
         let wasm = WasmStart::read(&process.stderr());
-        Ok(Self { process, address, wasm })
+        Ok(Self { process, directory, address, wasm })
     }
 
     /// Where it waits for mTLS.
@@ -98,6 +99,13 @@ impl Proxy {
     /// The process' number.
     pub(super) fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Ends it, and takes its bootstrap away, which is large where the rules are many.
+    pub(super) fn end(self) -> Result<()> {
+        drop(self.process);
+        fs::remove_dir_all(&self.directory)
+            .with_context(|| format!("cannot remove {}", self.directory.display()))
     }
 
     /// The linear memory of its largest Wasm VM in bytes; 0 without one.

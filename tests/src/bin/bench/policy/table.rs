@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
-use super::{Figures, cases::Case, load::CONNECTIONS, report::Report, rules::Rules, steps::Step};
+use super::{
+    Figures, Pace, cases::Case, load::CONNECTIONS, report::Report, rules::Rules, sample::Sample,
+    steps::Step,
+};
 use crate::{
     figures::{as_float, shown, thousands},
     row::{self, Row},
@@ -11,7 +14,8 @@ use crate::{
 /// The whole page.
 pub(super) fn page(report: &Report<'_>, rows: &[Row]) -> String {
     let (machine, versions) = (report.machine.line(), report.versions.line());
-    let (rounds, seconds) = (report.pace.rounds, report.pace.measuring.as_secs_f64());
+    let Pace { rounds, warming, measuring } = report.pace;
+    let [warming, seconds] = [warming, measuring].map(|time| time.as_secs_f64());
     let (quiet, doubt) = (report.quiet().line(), report.quiet().doubt());
     let doubt = doubt.map_or(String::new(), |doubt| format!("\n**Doubtful:** {doubt}.\n"));
     format!(
@@ -26,8 +30,8 @@ Written by `cargo xtask bench policy`; the same figures, with every round, are i
   socket out. No access log, so that nothing flatters the filters' ratios.
 - The upstream is a loop of read and write inside the bench's own thread, which also holds the callers: it leaves the
   other core to Envoy. Envoy's CPU near 100 % says that Envoy was the bottleneck, as it should be.
-- One Envoy per case, all up for the whole run; {seconds} s per case and round, in turn, rounds: {rounds}. Medians over
-  rounds; ratios are those of the medians.
+- A new Envoy for each case in each round, since one process differs from the next for its whole life; {seconds} s
+  each, in turn, after {warming} s that do not count; rounds: {rounds}. Medians over rounds; ratios are those of the medians.
 - Rules: one per caller for the same method and path, the bench's caller in the last. RBAC's list has the same
   conditions; its tree looks at the caller alone, as does Lua, which writes one header where ours writes three.
 - The cost does not depend on the number of rules, but for those with the very same path, caller and host, which differ in
@@ -131,13 +135,13 @@ fn beyond(figures: &[Figures]) -> String {
 }
 
 fn cases(figures: &[Figures]) -> String {
-    let mut text = "| in the chain | requests/s | of no filter | p50 µs | p99 µs | CPU µs/request | added | CPU of Envoy | of the bench | RSS MiB | VM MiB | compiled ms | policy read ms |\n\
-                    | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+    let mut text = "| in the chain | requests/s | lowest, highest | of no filter | p50 µs | p99 µs | CPU µs/request | added | CPU of Envoy | of the bench | RSS MiB | VM MiB | compiled ms | policy read ms |\n\
+                    | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
         .to_owned();
     let Some(bare) = figures.iter().find(|figures| figures.case == Case::NoFilter) else {
         return text;
     };
-    for Figures { case, median, wasm, .. } in figures {
+    for Figures { case, median, wasm, samples } in figures {
         let of_bare = median.requests_per_second / bare.median.requests_per_second;
         let added = median.cpu_us_per_request - bare.median.cpu_us_per_request;
         let wasm = wasm.map_or_else(
@@ -151,9 +155,10 @@ fn cases(figures: &[Figures]) -> String {
         );
         let _ = writeln!(
             text,
-            "| {} | {} | {of_bare:.2} | {} | {} | {:.1} | {added:.1} | {:.0} % | {:.0} % | {:.0} | {wasm} |",
+            "| {} | {} | {} | {of_bare:.2} | {} | {} | {:.1} | {added:.1} | {:.0} % | {:.0} % | {:.0} | {wasm} |",
             case.title(),
             shown(median.requests_per_second),
+            spread(samples),
             shown(median.p50_us),
             shown(median.p99_us),
             median.cpu_us_per_request,
@@ -163,4 +168,11 @@ fn cases(figures: &[Figures]) -> String {
         );
     }
     text
+}
+
+/// Between which requests per second the rounds lie.
+fn spread(samples: &[Sample]) -> String {
+    let rates = || samples.iter().map(|sample| sample.requests_per_second);
+    let [low, high] = [rates().fold(f64::INFINITY, f64::min), rates().fold(0.0, f64::max)];
+    format!("{}, {}", shown(low), shown(high))
 }
