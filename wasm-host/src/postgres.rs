@@ -48,6 +48,16 @@ impl PostgresFilter {
         self.vm.set_unix_seconds(seconds);
     }
 
+    /// Lets there be a cluster that takes requests of the filter's own. At first there is none.
+    pub fn set_http_cluster(&mut self, cluster: &str) {
+        self.vm.set_http_cluster(cluster);
+    }
+
+    /// The body of the newest request that the filter made in a connection's name; empty if there was none.
+    pub fn posted(&mut self, connection: Connection) -> Vec<u8> {
+        self.vm.stream(connection.0).posted.clone()
+    }
+
     /// A metric's value; `None` if the filter never defined it.
     pub fn metric(&self, name: &str) -> Option<u64> {
         self.vm.metric(name)

@@ -33,6 +33,7 @@ impl Vm {
             metrics: Vec::new(),
             shared_data: HashMap::new(),
             streams: HashMap::new(),
+            http_cluster: None,
             effective: 0,
         };
         let mut store = Store::new(&module.engine, envoy);
@@ -125,6 +126,10 @@ impl Vm {
 
     pub(crate) fn set_unix_seconds(&mut self, seconds: u64) {
         self.envoy_mut().nanoseconds = seconds.saturating_mul(1_000_000_000);
+    }
+
+    pub(crate) fn set_http_cluster(&mut self, cluster: &str) {
+        self.envoy_mut().http_cluster = Some(cluster.into());
     }
 
     pub(crate) fn logs(&self) -> &[LogLine] {

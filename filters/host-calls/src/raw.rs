@@ -43,6 +43,11 @@ host_functions! {
         name: *const u8, name_size: usize, arguments: *const u8, arguments_size: usize,
         results: *mut *mut u8, results_size: *mut usize,
     );
+    fn proxy_http_call(
+        cluster: *const u8, cluster_size: usize, headers: *const u8, headers_size: usize,
+        body: *const u8, body_size: usize, trailers: *const u8, trailers_size: usize,
+        timeout: u32, token: *mut u32,
+    );
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, metric: *mut u32);
     fn proxy_increment_metric(metric: u32, offset: i64);
     fn proxy_record_metric(metric: u32, value: u64);

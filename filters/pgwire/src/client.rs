@@ -5,7 +5,7 @@ const WINDOW: usize = 1024;
 /// Most bytes that make an unfinished message whole.
 const MAX_SPOIL: u64 = 1 << 20;
 /// What a spoiled message is filled with: no NUL, so that no string in it ends.
-const FILLER: u8 = b' ';
+pub const FILLER: u8 = b' ';
 
 /// Follows a client's messages by their lengths. Bodies are not read.
 ///
@@ -66,17 +66,30 @@ impl ClientFrames {
             let length = known.fold(0, |length, &byte| length << 8 | u64::from(byte));
             body = length.saturating_sub(4);
         }
-        let fits = match self.header.first() {
-            _ if body == 0 => true,
-            Some(b'Q' | b'P' | b'B' | b'C' | b'D' | b'H' | b'S' | b'f') => body <= MAX_SPOIL,
-            Some(b'd') => body <= MAX_SPOIL && !replicates,
-            _ => false,
-        };
+        let fits = body == 0 || (body <= MAX_SPOIL && self.can_be_filled(replicates));
         let size = bytes.len().saturating_add(usize::try_from(body).ok()?);
         fits.then(|| {
             bytes.resize(size, FILLER);
             bytes
         })
+    }
+
+    /// Takes what belongs to the message at hand off `available` bytes of the client: how many blanks Postgres may have in
+    /// their place, by the rules of [`Self::spoil`] but for its bound. They bring a large message nearer to its end.
+    pub fn blank(&mut self, available: usize, replicates: bool) -> usize {
+        if self.header_size > 0 || !self.can_be_filled(replicates) {
+            return 0;
+        }
+        self.skip(available)
+    }
+
+    fn can_be_filled(&self, replicates: bool) -> bool {
+        match self.header.first() {
+            _ if self.body > u32::MAX.into() => false,
+            Some(b'Q' | b'P' | b'B' | b'C' | b'D' | b'H' | b'S' | b'f') => true,
+            Some(b'd') => !replicates,
+            _ => false,
+        }
     }
 
     /// Takes what belongs to the body off `available` bytes; how many do.
@@ -240,6 +253,32 @@ mod tests {
                 assert!(*length < 4 || !body.ends_with(b"\0"), "{case}: {read:?}");
                 assert!(*length < 4 || b"QPd".contains(kind), "{case}: {read:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_large_message_is_blanked_as_it_comes() {
+        let after = |bytes: &[u8]| {
+            let mut frames = ClientFrames::default();
+            follow(&mut frames, bytes);
+            frames
+        };
+        let mut query = after(b"Q\0\x20\0\x05sel");
+        assert_eq!(query.spoil(false), None);
+        assert_eq!(query.blank(1 << 20, false), 1 << 20);
+        let rest = (1 << 20) + 1 - 3;
+        assert_eq!(query.spoil(false).map(|filler| filler.len()), Some(rest));
+        // What stands behind it is not of it.
+        assert_eq!((query.blank(rest + 7, false), query.blank(7, false)), (rest, 0));
+        assert!(query.at_boundary());
+        for (bytes, replicates) in [
+            (b"E\0\x20\0\x05".as_slice(), false),
+            (b"d\0\x20\0\x05", true),
+            (b"Q\0\x20", false),
+            (b"Q\0\0\0\x03", false),
+            (b"", false),
+        ] {
+            assert_eq!(after(bytes).blank(7, replicates), 0, "{bytes:?}");
         }
     }
 

@@ -9,6 +9,7 @@
 )]
 
 mod backend;
+mod cancelled;
 mod client;
 mod error_response;
 mod options;
@@ -18,11 +19,12 @@ mod startup;
 pub use backend::{
     BackendMessage, BackendMessages, READY_SIZE, ends_in_ready, is_protocol_violation,
 };
-pub use client::ClientFrames;
+pub use cancelled::CancelledQuery;
+pub use client::{ClientFrames, FILLER};
 pub use error_response::ErrorResponse;
 pub use options::{OptionsError, Setting, parse_options};
 pub use packet::{
     CancelRequest, FINISH, Frame, GSSENC_REQUEST, MAX_STARTUP_PACKET, Packet, PacketError,
-    ProtocolVersion, SSL_REQUEST, TERMINATE, read_packet, version_probe,
+    ProtocolVersion, SSL_REQUEST, TERMINATE, cancel_request, read_packet, version_probe,
 };
 pub use startup::{Parameter, StartupMessage, StartupTooLong, encode_startup};

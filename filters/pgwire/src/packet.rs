@@ -147,6 +147,13 @@ pub fn version_probe(version: ProtocolVersion) -> [u8; 8] {
     [0, 0, 0, 8, a, b, c, d]
 }
 
+/// The packet that cancels what a backend is at.
+pub fn cancel_request(pid: u32, key: &[u8]) -> Vec<u8> {
+    // A key that is longer than any is not one, and neither is what comes of it.
+    let size = u32::try_from(key.len()).unwrap_or(u32::MAX).saturating_add(12);
+    [&size.to_be_bytes(), &CANCEL_CODE.to_be_bytes(), &pid.to_be_bytes(), key].concat()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,6 +232,16 @@ mod tests {
             read_packet(&version_probe(version)).unwrap().unwrap().packet,
             Packet::OtherVersion(version)
         );
+    }
+
+    #[test]
+    fn a_written_cancel_is_read_again() {
+        for key in [b"abcd".as_slice(), &[7; 32], &[7; 256]] {
+            let packet = cancel_request(258, key);
+            let frame = read_packet(&packet).unwrap().unwrap();
+            assert_eq!(frame.packet, Packet::Cancel(CancelRequest { pid: 258, key }));
+            assert!(frame.rest.is_empty());
+        }
     }
 
     #[test]

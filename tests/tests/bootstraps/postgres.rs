@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Rule,
-    read::{clusters, expect, ingress, listeners, name, network_filters, set},
+    read::{clusters, expect, ingress, items, listeners, name, network_filters, set},
 };
 
 pub(crate) const RULES: &[Rule] = &[
@@ -12,6 +12,11 @@ pub(crate) const RULES: &[Rule] = &[
         name: "the Postgres proxy's own cluster is deny, and deny echoes",
         check: deny_by_default,
         break_it: |configuration| set(configuration, "cluster", &"postgres".into()),
+    },
+    Rule {
+        name: "a query that goes on is cancelled by the filter's own request, and by no other",
+        check: cancels,
+        break_it: |configuration| set(configuration, "allow_post", &false.into()),
     },
     Rule {
         name: "Postgres is behind a Unix socket",
@@ -53,6 +58,27 @@ fn deny_by_default(configuration: &Value) -> Result<(), String> {
     let echoes = network_filters(echo).len() == 1
         && name(&network_filters(echo)[0]) == "envoy.filters.network.echo";
     expect(echo["internal_listener"].is_object() && echoes, echo)
+}
+
+fn cancels(configuration: &Value) -> Result<(), String> {
+    if proxy(configuration).is_none() {
+        return Ok(());
+    }
+    let address = cluster(configuration, "cancel")?;
+    let inside = json!({ "envoy_internal_address": { "server_listener_name": "cancel" } });
+    expect(*address == inside, address)?;
+    let cancel = listeners(configuration).iter().find(|listener| name(listener) == "cancel");
+    let cancel = cancel.ok_or("found no listener cancel")?;
+    expect(cancel["internal_listener"].is_object(), cancel)?;
+    let [http] = network_filters(cancel) else { return Err(format!("found {cancel}")) };
+    let routes = &http["typed_config"]["route_config"]["virtual_hosts"][0]["routes"];
+    let [route] = items(routes) else { return Err(format!("found {routes}")) };
+    let way = &route["route"];
+    let takes_bytes = way["upgrade_configs"][0]["connect_config"]["allow_post"] == true;
+    expect(
+        route["match"]["path"] == "/cancel" && way["cluster"] == "postgres" && takes_bytes,
+        route,
+    )
 }
 
 fn unix_socket(configuration: &Value) -> Result<(), String> {

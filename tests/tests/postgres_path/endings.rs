@@ -167,6 +167,25 @@ async fn have_read(mut sessions: JoinSet<(At, Option<LastWord>)>, why: &str) {
     }
 }
 
+/// More of a query is missing than the filter makes up, and comes when its session has ended.
+async fn a_large_query_has_read(mesh: &Mesh, why: &str) {
+    let before = counted(mesh, "sessions_ended").await;
+    let mut wire = Wire::session_as(mesh, &svid(mesh, Workload::Api), "customers_writer").await;
+    let whole = query(&format!("{TRACE}{}", " ".repeat(3 << 20)));
+    let (part, rest) = whole.split_at(1 << 20);
+    wire.send(part).await;
+    until("the session is ended", PATIENCE, async || {
+        anyhow::ensure!(counted(mesh, "sessions_ended").await > before);
+        Ok(())
+    })
+    .await
+    .unwrap();
+    wire.send(rest).await;
+    let word = wire.last_word().await.expect("no word");
+    assert_eq!(word.sqlstate, "57P01", "{word:?}");
+    assert_eq!(word.message, format!("signet: session ended: {why}"));
+}
+
 async fn nothing_was_completed(mesh: &Mesh) {
     no_backends(mesh).await;
     let traces = "select count(*) from customers where name = 'trace'";
@@ -262,6 +281,7 @@ async fn sessions_last_no_longer_than_their_rule_lets_them() {
     let code = error.code().map(tokio_postgres::error::SqlState::code);
     assert!(code == Some("57P01") || error.is_closed(), "{error:?}");
     have_read(running, "it has lasted as long as it may").await;
+    a_large_query_has_read(&mesh, "it has lasted as long as it may").await;
     assert!(began.elapsed() >= Duration::from_secs(3), "{:?}", began.elapsed());
     nothing_was_completed(&mesh).await;
     let again = e2e::postgres::connect(directory, "customers_writer", "customers").await.unwrap();

@@ -1,14 +1,15 @@
-//! A query that goes on when its session has ended, until nobody waits for it any more.
+//! A query that goes on when its session has ended: it is cancelled, and its client told why.
 //!
 //! That takes three quarters of a minute, so the filter's clock goes faster here.
 
 use std::fs;
 
 use e2e::{
-    MeshPlan, PATIENCE, PostgresVersion, SourceKind, Stage, Workload, startup::query, until,
+    Mesh, MeshPlan, PATIENCE, PostgresVersion, SourceKind, Stage, Workload, startup::query, until,
 };
+use tokio::task::JoinSet;
 
-use crate::scene::{POLICY, Wire, counted, no_backends, svid};
+use crate::scene::{POLICY, Wire, counted, no_backends, svid, word};
 
 /// Seconds of the filter in one of ours.
 const HASTE: u32 = 4;
@@ -37,58 +38,123 @@ fn hastened(stage: &Stage) -> Vec<u8> {
     wat::parse_str(whole).unwrap()
 }
 
-/// The client sees no more than the end. Postgres sees it too where it looks for it, as `examples/db/postgresql.conf` has it;
-/// else the query runs on.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_query_that_goes_on_is_left_alone() {
-    const RUNS: &str = "select coalesce(string_agg(query, ','), '') from pg_stat_activity
-        where state = 'active' and wait_event = 'PgSleep'";
+/// What a session is at when its end comes, and long after.
+const QUERIES: [&str; 4] = [
+    "select pg_sleep(600)",
+    // Rows that keep coming, larger than what Postgres keeps back.
+    "select repeat('x', 9000), pg_sleep(0.02) from generate_series(1, 100000)",
+    "copy (select repeat('x', 9000), pg_sleep(0.02) from generate_series(1, 100000)) to stdout",
+    "do $$ begin perform pg_sleep(600); end $$",
+];
+/// One that does not let itself be cancelled.
+const STUBBORN: &str = "do $$ begin loop
+    begin perform pg_sleep(601); exception when query_canceled then null; end;
+end loop; end $$";
+const WHY: &str = "signet: session ended: it has lasted as long as it may";
+
+/// How many sessions of others are at something.
+const RUNS: &str = "select count(*) from pg_stat_activity
+    where backend_type = 'client backend' and state = 'active' and pid <> pg_backend_pid()";
+
+async fn run(mesh: &Mesh, expected: usize) {
+    until("so many queries run", PATIENCE, async || {
+        let runs = mesh.postgres.sql(&mesh.stage, "postgres", RUNS)?;
+        anyhow::ensure!(runs == expected.to_string(), "{runs}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+/// A mesh whose sessions of the API last five seconds, with a clock that goes faster.
+async fn hasty_mesh(version: PostgresVersion) -> Mesh {
     let stage = Stage::set(None).unwrap();
     fs::write(stage.path().join("pg_role.wasm"), hastened(&stage)).unwrap();
-    let policy =
-        POLICY.replace("    client_parameters", "    max_session: 12s\n    client_parameters");
-    let plan = MeshPlan::new(SourceKind::DevAgent, PostgresVersion::V18).svid_ttl(3600);
-    let mesh = plan.policy(policy).start_on(stage).await.unwrap();
+    let limit = format!("    max_session: {}s\n    client_parameters", 5 * HASTE);
+    let policy = POLICY.replace("    client_parameters", &limit);
+    let plan = MeshPlan::new(SourceKind::DevAgent, version).svid_ttl(3600);
+    plan.policy(policy).start_on(stage).await.unwrap()
+}
+
+async fn a_query_that_goes_on_is_cancelled(version: PostgresVersion) {
+    let mesh = hasty_mesh(version).await;
+    let api = svid(&mesh, Workload::Api);
+    let mut sessions = JoinSet::new();
+    for sql in QUERIES {
+        let mut wire = Wire::session(&mesh, &api).await;
+        wire.send(&query(sql)).await;
+        sessions.spawn(async move {
+            let mut errors = Vec::new();
+            while let Some((kind, body)) = wire.read().await {
+                if kind == b'E' {
+                    errors.push(word(&body));
+                }
+            }
+            (sql, errors)
+        });
+    }
+    run(&mesh, QUERIES.len()).await;
+    while let Some(ended) = sessions.join_next().await {
+        let (sql, errors) = ended.unwrap();
+        // The error of Postgres, that the query was cancelled, is not for the client.
+        let [error] = errors.as_slice() else { panic!("{sql}: {errors:?}") };
+        assert_eq!((error.sqlstate.as_str(), error.message.as_str()), ("57P01", WHY), "{sql}");
+    }
+    no_backends(&mesh).await;
+    assert_eq!(counted(&mesh, "sessions_ended").await, QUERIES.len() as u64);
+    assert_eq!(counted(&mesh, "cancels_passed").await, 0, "a cancel of a client");
+    let envoy = &mesh.sidecar(Workload::Db).envoy;
+    until("all are logged", PATIENCE, async || {
+        let lines = envoy.access_log();
+        let found = lines.iter().filter(|line| line["end"] == "max_session").count();
+        anyhow::ensure!(found == QUERIES.len(), "{found}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    assert!(!envoy.log().contains("the session did not end in time"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_goes_on_is_cancelled_in_postgres_15() {
+    a_query_that_goes_on_is_cancelled(PostgresVersion::V15).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_goes_on_is_cancelled_in_postgres_18() {
+    a_query_that_goes_on_is_cancelled(PostgresVersion::V18).await;
+}
+
+/// Its client sees no more than the end. Postgres sees that the client has gone where it looks for it, as
+/// `examples/db/postgresql.conf` has it; else the query runs on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_cannot_be_cancelled_is_left_alone() {
+    let mesh = hasty_mesh(PostgresVersion::V18).await;
     let api = svid(&mesh, Workload::Api);
     let mut sessions = Vec::new();
-    for (interval, sleep) in [("1s", "select pg_sleep(600)"), ("0", "select pg_sleep(601)")] {
+    for interval in ["1s", "0"] {
         let mut wire = Wire::session(&mesh, &api).await;
         wire.value(&format!("set client_connection_check_interval = '{interval}'")).await;
-        wire.send(&query(sleep)).await;
+        wire.send(&query(STUBBORN)).await;
         sessions.push(wire);
     }
-    let runs = || mesh.postgres.sql(&mesh.stage, "postgres", RUNS).unwrap();
+    run(&mesh, 2).await;
     until("both are ended", PATIENCE, async || {
         anyhow::ensure!(counted(&mesh, "sessions_ended").await == 2);
         Ok(())
     })
     .await
     .unwrap();
-    assert_eq!(runs().split(',').count(), 2, "they have ended by themselves");
     for wire in &mut sessions {
         // Nothing that is sent now matters to anybody.
         wire.send(&query("select 1")).await;
         assert_eq!(wire.last_word().await, None);
     }
-    until("Postgres has noticed", PATIENCE, async || {
-        anyhow::ensure!(runs() == "select pg_sleep(601)", "{}", runs());
-        Ok(())
-    })
-    .await
-    .unwrap();
-    let envoy = &mesh.sidecar(Workload::Db).envoy;
-    until("both are logged", PATIENCE, async || {
-        let lines = envoy.access_log();
-        let found = lines.iter().filter(|line| line["end"] == "max_session").count();
-        anyhow::ensure!(found == 2, "{found}");
-        Ok(())
-    })
-    .await
-    .unwrap();
-    assert!(envoy.log().contains("closed: the session did not end in time"));
+    run(&mesh, 1).await;
+    let log = mesh.sidecar(Workload::Db).envoy.log();
+    assert!(log.contains("is asked to cancel") && log.contains("the session did not end in time"));
     // An administrator ends the other.
-    assert_eq!(runs(), "select pg_sleep(601)");
-    let end = "select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'PgSleep'";
+    let end = "select pg_terminate_backend(pid) from pg_stat_activity where query like 'do %'";
     mesh.postgres.sql(&mesh.stage, "postgres", end).unwrap();
     no_backends(&mesh).await;
 }

@@ -4,7 +4,7 @@ use wasmtime::{Linker, Result};
 
 use super::{
     BAD_ARGUMENT, Guest, NOT_FOUND, OK,
-    memory::{give, read},
+    memory::{give, read, write},
     metadata, on_stream,
 };
 use crate::envoy::{Envoy, Stream};
@@ -116,6 +116,29 @@ pub(super) fn link(linker: &mut Linker<Envoy>) -> Result<()> {
         |mut guest: Guest<'_>, kind: u32| match kind {
             DOWNSTREAM => on_stream(&mut guest, |stream| stream.closed = true),
             _ => BAD_ARGUMENT,
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_http_call",
+        |mut guest: Guest<'_>,
+         cluster: u32,
+         cluster_size: u32,
+         _headers: u32,
+         _headers_size: u32,
+         body: u32,
+         body_size: u32,
+         _trailers: u32,
+         _trailers_size: u32,
+         _timeout: u32,
+         token: u32| {
+            let cluster = read(&mut guest, cluster, cluster_size)?;
+            let body = read(&mut guest, body, body_size)?;
+            if guest.data().http_cluster.as_deref() != Some(&cluster) {
+                return Ok(BAD_ARGUMENT);
+            }
+            write(&mut guest, token, &1_u32.to_le_bytes())?;
+            Ok(on_stream(&mut guest, |stream| stream.posted = body))
         },
     )?;
     linker.func_wrap(

@@ -144,6 +144,25 @@ fn a_row_of_a_copy_becomes_whole_and_the_copy_fails() {
     }
 }
 
+#[test]
+fn a_large_message_goes_on_as_blanks_until_it_can_be_made_whole() {
+    const MEBI: usize = 1 << 20;
+    let mut filter = start(POLICY);
+    let running = session(&mut filter, API);
+    let sent = [b"Q\0\x20\0\x04".as_slice(), b"select 1;"].concat();
+    assert_eq!(filter.from_client(running, &sent, false).unwrap().to_server, sent);
+    filter.set_unix_seconds(END);
+    assert_eq!(filter.tick(running).unwrap(), Progress::default());
+    let more = filter.from_client(running, &vec![b'x'; MEBI - 10], false).unwrap().to_server;
+    assert!(more == vec![b' '; MEBI - 10]);
+    let last = [vec![b' '; MEBI + 1], FINISH.to_vec()].concat();
+    assert!(filter.from_client(running, b"x", false).unwrap().to_server == last);
+    assert_eq!(filter.from_client(running, b"select 2", false).unwrap(), Progress::default());
+    let complaint = b"E\0\0\0\x1dSERROR\0C08P01\0Minvalid\0\0\0Z\0\0\0\x05I";
+    let told = filter.from_server(running, complaint, false).unwrap().to_client;
+    assert_eq!(error(&told)[&'C'], "57P01");
+}
+
 /// A session that replicates.
 fn replica() -> (PostgresFilter, Connection) {
     let policy =
@@ -192,6 +211,65 @@ fn a_server_that_does_not_finish_in_time_is_cut_off() {
     assert!(!filter.tick(silent).unwrap().closed);
     filter.set_unix_seconds(END + 45);
     assert!(filter.tick(silent).unwrap().closed);
+}
+
+/// A session whose query is cancelled at last.
+fn cancelled() -> (PostgresFilter, Connection) {
+    let mut filter = start(POLICY);
+    filter.set_http_cluster("cancel");
+    let running = session(&mut filter, API);
+    filter.from_client(running, b"Q\0\0\0\x0dselect 1\0", false).unwrap();
+    for seconds in [0, 10] {
+        filter.set_unix_seconds(END + seconds);
+        filter.tick(running).unwrap();
+    }
+    assert_eq!(filter.posted(running), b"", "too early");
+    filter.set_unix_seconds(END + 45);
+    assert_eq!(filter.tick(running).unwrap(), Progress::default());
+    assert_eq!(filter.posted(running), b"\0\0\0\x10\x04\xd2\x16\x2e\0\0\x01\x02abcd");
+    (filter, running)
+}
+
+#[test]
+fn a_query_that_goes_on_is_cancelled_and_its_client_told_why() {
+    let row = b"D\0\0\0\x0a\0\x01\0\0\0\0".as_slice();
+    let error_of_postgres = b"E\0\0\0\x20SERROR\0VERROR\0C57014\0Mover\0\0".as_slice();
+    for before in [b"".as_slice(), row] {
+        for behind in [b"".as_slice(), READY] {
+            let answer = [before, error_of_postgres, behind].concat();
+            for split in 0..before.len() + error_of_postgres.len() {
+                let (mut filter, running) = cancelled();
+                let mut told = Vec::new();
+                for chunk in [&answer[..split], &answer[split..]] {
+                    told.extend(filter.from_server(running, chunk, false).unwrap().to_client);
+                }
+                assert_eq!(error(told.strip_prefix(before).unwrap())[&'C'], "57P01");
+                let more = filter.from_server(running, READY, true).unwrap();
+                assert_eq!(more, Progress::default());
+                filter.set_unix_seconds(END + 47);
+                assert!(filter.tick(running).unwrap().closed);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_query_that_ends_before_it_is_cancelled_is_told_behind_its_end() {
+    let begun = b"E\0\0\0\x20SERR".as_slice();
+    for (last, end) in [(b"C\0\0\0\x0dSELECT 1\0Z\0\0\0\x05I".as_slice(), false), (begun, true)] {
+        let (mut filter, running) = cancelled();
+        let told = filter.from_server(running, last, end).unwrap().to_client;
+        assert_eq!(error(told.strip_prefix(last).unwrap())[&'C'], "57P01");
+    }
+}
+
+#[test]
+fn a_query_that_cannot_be_cancelled_is_cut_off() {
+    let (mut filter, running) = cancelled();
+    filter.set_unix_seconds(END + 49);
+    assert!(!filter.tick(running).unwrap().closed);
+    filter.set_unix_seconds(END + 50);
+    assert!(filter.tick(running).unwrap().closed);
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub(super) struct Account {
     /// Seconds since 1970.
     pub(super) opened_at: u64,
     /// Process id and key of the backend, once it has told them.
-    backend: Option<(u32, Vec<u8>)>,
+    pub(super) backend: Option<(u32, Vec<u8>)>,
     end: Option<&'static str>,
     /// Bytes of the client and of Postgres.
     received: u64,

@@ -3,33 +3,38 @@
 //! From its end on nothing more of the client reaches Postgres, and the client shall read why. The filter can speak to the
 //! client only when Postgres speaks, so Postgres is asked to finish. A message that the client has sent part of is made whole
 //! before that, and such that Postgres does nothing for it. Where neither can be, and where Postgres is too busy to listen,
-//! the error waits for the next time that Postgres is ready for a query.
+//! the error waits for the next time that Postgres is ready for a query. A query for which that takes too long is cancelled,
+//! as its own client could have done, and the error takes the place of what Postgres says to that.
 //!
-//! A client sees a bare end of its connection in these cases: one query runs, or its rows come, until the last deadline; it
-//! has sent part of a message that cannot be made whole (see [`ClientFrames::spoil`]) and Postgres is silent. Postgres
-//! notices at its next read or write, and a query that does neither runs on unless `client_connection_check_interval` is set.
+//! A client sees a bare end of its connection in these cases: its query cannot be cancelled in time, or nobody reads its
+//! rows; it has sent part of a message that cannot be made whole (see [`ClientFrames::spoil`]) and Postgres is silent.
 //!
 //! [`ClientFrames::spoil`]: pgwire::ClientFrames::spoil
 
 use std::rc::Rc;
 
-use host_calls::{Buffer, HostError, Level, read_buffer, resume_downstream, write_buffer};
+use host_calls::{Buffer, HostError, Level, post, read_buffer, resume_downstream, write_buffer};
 use pgwire::{
-    ErrorResponse, FINISH, Packet, READY_SIZE, StartupMessage, TERMINATE, ends_in_ready,
-    is_protocol_violation, read_packet,
+    CancelledQuery, ClientFrames, ErrorResponse, FILLER, FINISH, Packet, READY_SIZE,
+    StartupMessage, TERMINATE, cancel_request, ends_in_ready, is_protocol_violation, read_packet,
 };
 
-use super::{ALL, Ending, Phase, Session};
+use super::{ALL, Ending, Phase, Session, drop_client_bytes};
 use crate::{
     configuration::Configuration,
     startup::{self, Allowed, Denied},
 };
 
-/// Seconds that Postgres has to finish a session that is being ended.
+/// Seconds since a session's end that Postgres has to finish it.
 const FINISH_DEADLINE: u64 = 10;
-/// Seconds that it has to be ready for another query, if it cannot be asked to finish or did not. With the two that an edit
-/// of the policy takes and the timer's, both are less than the minute in which a session must be over.
-const CUT_DEADLINE: u64 = 35;
+/// Seconds since the end that it has to be ready for another query, if it cannot be asked to finish or did not.
+const CUT_DEADLINE: u64 = 45;
+/// Seconds since the end that a query has to end that was cancelled then. With the two that an edit of the policy takes and
+/// the timer's, this is less than the minute in which a session must be over.
+const CANCEL_DEADLINE: u64 = 50;
+/// The cluster that takes a POST to [`CANCEL_PATH`], and gives its body to Postgres on a connection of its own.
+const CANCEL_CLUSTER: &str = "cancel";
+const CANCEL_PATH: &str = "/cancel";
 
 /// Why a session must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +77,13 @@ pub(super) struct Term {
     /// Seconds since 1970.
     at: u64,
     reason: Reason,
+}
+
+impl Ending {
+    /// Moves it into another phase.
+    fn take(&mut self) -> Self {
+        Self { error: std::mem::take(&mut self.error), ..*self }
+    }
 }
 
 impl Session {
@@ -134,24 +146,52 @@ impl Session {
             hint: "connect again",
         }
         .encode();
-        let replicates = self.grant.as_ref().is_some_and(|grant| grant.replicates);
-        let Some(filler) = self.frames.spoil(replicates) else {
+        let ending = Ending { error, since: now, spoiled: false };
+        let Some(filler) = self.frames.spoil(self.replicates()) else {
             // The request to finish would be taken for the rest of the client's message, and complete it.
-            let deadline = now.saturating_add(CUT_DEADLINE);
-            self.phase = Phase::Cut(Ending { error, deadline, spoiled: false });
+            self.phase = Phase::Cut(ending);
             return Ok(());
         };
-        let (deadline, spoiled) = (now.saturating_add(FINISH_DEADLINE), !filler.is_empty());
-        self.phase = Phase::Finish(Ending { error, deadline, spoiled });
-        let finish = if replicates { TERMINATE } else { FINISH };
-        write_buffer(Buffer::Downstream, 0, ALL, &[filler.as_slice(), finish].concat())?;
+        self.ask_to_finish(ending, filler)
+    }
+
+    /// Sends Postgres what makes the client's message whole, and that the session is over.
+    fn ask_to_finish(&mut self, ending: Ending, mut bytes: Vec<u8>) -> Result<(), HostError> {
+        self.frames = ClientFrames::default();
+        self.phase = Phase::Finish(Ending { spoiled: !bytes.is_empty(), ..ending });
+        bytes.extend(if self.replicates() { TERMINATE } else { FINISH });
+        write_buffer(Buffer::Downstream, 0, ALL, &bytes)?;
         resume_downstream()
+    }
+
+    fn replicates(&self) -> bool {
+        self.grant.as_ref().is_some_and(|grant| grant.replicates)
+    }
+
+    /// What the client goes on to send. Of a message that is too large to be made whole, blanks go to Postgres in its place,
+    /// until it can be.
+    pub(super) fn on_cut_client_bytes(&mut self, size: usize, end: bool) -> Result<(), HostError> {
+        let replicates = self.replicates();
+        let mut blanks = vec![FILLER; self.frames.blank(size, replicates)];
+        let Phase::Cut(ending) = &mut self.phase else { return drop_client_bytes(end) };
+        match self.frames.spoil(replicates) {
+            _ if blanks.is_empty() => drop_client_bytes(end),
+            Some(filler) => {
+                blanks.extend(filler);
+                let ending = ending.take();
+                self.ask_to_finish(ending, blanks)
+            }
+            None => {
+                write_buffer(Buffer::Downstream, 0, ALL, &blanks)?;
+                resume_downstream()
+            }
+        }
     }
 
     /// Puts the error behind what Postgres says last.
     pub(super) fn on_last_server_bytes(&mut self, size: usize, end: bool) -> Result<(), HostError> {
         let (ending, is_last) = match &self.phase {
-            Phase::Finish(ending) if ending.spoiled && is_complaint(size)? => {
+            Phase::Finish(ending) | Phase::Cut(ending) if ending.spoiled && is_complaint(size)? => {
                 write_buffer(Buffer::Upstream, 0, ALL, &ending.error)?;
                 self.phase = Phase::close_soon();
                 return Ok(());
@@ -167,15 +207,63 @@ impl Session {
         Ok(())
     }
 
-    /// Postgres has neither finished nor stopped to speak.
-    pub(super) fn end_overdue(&mut self, now: u64) -> Result<(), HostError> {
-        if let Phase::Finish(ending) = &mut self.phase {
-            let error = std::mem::take(&mut ending.error);
-            let deadline = now.saturating_add(CUT_DEADLINE);
-            self.phase = Phase::Cut(Ending { error, deadline, spoiled: false });
-            return Ok(());
+    /// Puts the error in the place of the one that ends the query, or behind what Postgres says last.
+    pub(super) fn on_cancelled_bytes(&mut self, size: usize, end: bool) -> Result<(), HostError> {
+        let Phase::Cancelled(ending, query) = &mut self.phase else { return Ok(()) };
+        let chunk = read_buffer(Buffer::Upstream, 0, size)?;
+        let (mut bytes, is_cancelled) = query.push(&chunk);
+        let is_last = is_cancelled || end || ends_in_ready(&bytes);
+        if is_last {
+            bytes.extend(query.take_rest());
+            bytes.extend(&ending.error);
         }
+        write_buffer(Buffer::Upstream, 0, ALL, &bytes)?;
+        if is_last {
+            self.phase = Phase::close_soon();
+        }
+        Ok(())
+    }
+
+    /// Goes on to the next means where the last one has had its time.
+    pub(super) fn press(&mut self, now: u64) -> Result<(), HostError> {
+        let lasts = |ending: &Ending| now.saturating_sub(ending.since);
+        match &mut self.phase {
+            Phase::Finish(ending) if lasts(ending) >= FINISH_DEADLINE => {
+                self.phase = Phase::Cut(ending.take());
+            }
+            Phase::Cut(ending) if lasts(ending) >= CUT_DEADLINE => {
+                let ending = ending.take();
+                if !self.cancel() {
+                    return self.hang_up_overdue();
+                }
+                self.phase = Phase::Cancelled(ending, CancelledQuery::default());
+            }
+            Phase::Cancelled(ending, _) if lasts(ending) >= CANCEL_DEADLINE => {
+                return self.hang_up_overdue();
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn hang_up_overdue(&mut self) -> Result<(), HostError> {
         self.hang_up("end_overdue", "the session did not end in time")
+    }
+
+    /// Lets Postgres cancel what the session is at; whether it was asked. Where Postgres is at nothing it does nothing.
+    fn cancel(&self) -> bool {
+        let backend = self.grant.as_ref().and_then(|grant| grant.account.backend.as_ref());
+        let Some((pid, key)) = backend else { return false };
+        match post(CANCEL_CLUSTER, CANCEL_PATH, &cancel_request(*pid, key)) {
+            Ok(()) => {
+                self.log(Level::Warn, &format!("session ends: backend {pid} is asked to cancel"));
+                true
+            }
+            Err(error) => {
+                self.log(Level::Warn, &format!("cannot cancel what backend {pid} is at: {error}"));
+                false
+            }
+        }
     }
 }
 

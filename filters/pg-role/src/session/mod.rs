@@ -14,7 +14,7 @@ use host_calls::{
     Buffer, HostError, Level, close_downstream, log, property, read_buffer, resume_downstream,
     set_wasm_property, write_buffer,
 };
-use pgwire::{BackendMessages, ClientFrames};
+use pgwire::{BackendMessages, CancelledQuery, ClientFrames};
 use signet_policy::{NoIdentity, Peer, SpiffeId};
 
 use crate::{configuration::Configuration, timer};
@@ -58,6 +58,8 @@ enum Phase {
     Finish(Ending),
     /// Postgres to be ready for another query, to put this error behind that: it could not be asked, or did not finish.
     Cut(Ending),
+    /// The end of the query that was cancelled, to put this error in the place of its own.
+    Cancelled(Ending, CancelledQuery),
     /// The client to read what was sent to it. The timer closes what it has not closed by then.
     Close { after: u64 },
 }
@@ -74,8 +76,8 @@ impl Phase {
 struct Ending {
     /// What its client shall read.
     error: Vec<u8>,
-    /// When to wait no longer, in seconds since 1970.
-    deadline: u64,
+    /// Since when, in seconds since 1970.
+    since: u64,
     /// Postgres has been sent a message that makes no sense, and will say so.
     spoiled: bool,
 }
@@ -143,10 +145,11 @@ impl Session {
                 self.hang_up(PIPELINED, "bytes before the answer to a request for encryption")
             }
             Phase::Close { .. } if end => self.close(),
+            Phase::Cut(_) => self.on_cut_client_bytes(size, end),
             Phase::AnswerToReplace(_)
             | Phase::LastAnswer
             | Phase::Finish(_)
-            | Phase::Cut(_)
+            | Phase::Cancelled(..)
             | Phase::Close { .. } => drop_client_bytes(end),
         }
     }
@@ -194,6 +197,7 @@ impl Session {
                 Ok(())
             }
             Phase::Finish(_) | Phase::Cut(_) => self.on_last_server_bytes(size, end),
+            Phase::Cancelled(..) => self.on_cancelled_bytes(size, end),
             Phase::Relay | Phase::LastAnswer => Ok(()),
             Phase::Startup | Phase::Close { .. } => write_buffer(Buffer::Upstream, 0, ALL, &[]),
         }
@@ -207,9 +211,7 @@ impl Session {
     ) -> Result<(), HostError> {
         match &self.phase {
             Phase::Close { after } if now > *after => self.close(),
-            Phase::Finish(ending) | Phase::Cut(ending) if now >= ending.deadline => {
-                self.end_overdue(now)
-            }
+            Phase::Finish(_) | Phase::Cut(_) | Phase::Cancelled(..) => self.press(now),
             Phase::Startup
             | Phase::EncryptionAnswer
             | Phase::AnswerToReplace(_)

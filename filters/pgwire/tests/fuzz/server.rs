@@ -1,6 +1,8 @@
 //! What Postgres says at the start of a session.
 
-use pgwire::{BackendMessage, BackendMessages, ends_in_ready, is_protocol_violation};
+use pgwire::{
+    BackendMessage, BackendMessages, CancelledQuery, ends_in_ready, is_protocol_violation,
+};
 
 use crate::{chance::Chance, each};
 
@@ -126,4 +128,36 @@ fn what_is_told_by_the_look_of_a_chunk_is_there() {
         complains
     });
     assert!(complaints > 1_000, "{complaints}");
+}
+
+/// Whatever a server says, what a cancelled query passes on is that, up to the error if it is the last thing said.
+#[test]
+fn what_stands_before_the_error_of_a_cancel_passes_as_it_is() {
+    const ERROR: &[u8] = b"E\0\0\0\x20SERROR\0VERROR\0C57014\0Mover\0\0";
+    let found = each(|chance| {
+        let mut bytes = stream(chance);
+        bytes.extend(ERROR);
+        if chance.below(2) == 0 {
+            bytes.extend(b"Z\0\0\0\x05T");
+        }
+        if chance.below(4) == 0 {
+            chance.mutate(&mut bytes);
+        }
+        let (mut query, mut passed, mut at) = (CancelledQuery::default(), Vec::new(), 0);
+        for piece in chance.pieces(bytes.len()) {
+            let (part, is_cancelled) = query.push(&bytes[at..at + piece]);
+            passed.extend(part);
+            at += piece;
+            if is_cancelled {
+                assert!(bytes.starts_with(&passed), "{}", bytes.escape_ascii());
+                let error = &bytes[passed.len()..at];
+                assert!(error.starts_with(ERROR) || error.starts_with(b"E\0"), "{error:?}");
+                return true;
+            }
+        }
+        passed.extend(query.take_rest());
+        assert_eq!(passed, bytes, "{}", bytes.escape_ascii());
+        false
+    });
+    assert!(found > 1_000, "{found}");
 }
