@@ -23,13 +23,19 @@ impl PolicyArgument {
     }
 
     /// Reads the policy.
-    pub(crate) fn read(&self) -> Result<PolicyDocument, Error> {
+    pub(crate) fn read(&self) -> Result<&'static PolicyDocument, Error> {
         read_policy(&self.file)
     }
 }
 
-/// Reads a policy: a file, or a directory of them.
-pub(crate) fn read_policy(file: &str) -> Result<PolicyDocument, Error> {
+/// Reads a policy: a file, or a directory of them. It lives as long as the process: who waits for a decision doesn't
+/// wait until all pieces of a large one are freed.
+pub(crate) fn read_policy(file: &str) -> Result<&'static PolicyDocument, Error> {
+    let document = parse(file)?;
+    Ok(Box::leak(Box::new(document)))
+}
+
+fn parse(file: &str) -> Result<PolicyDocument, Error> {
     let name = shown(file);
     if file == "-" || !Path::new(file).is_dir() {
         return Ok(PolicyDocument::parse_bytes(name, read(file)?)?);

@@ -103,11 +103,11 @@ impl QuestionArguments {
             Ok(document) => document,
             Err(error) => return error.report(format, 2),
         };
-        let mut filters = Filters::new(&self.filters, &document);
+        let mut filters = Filters::new(&self.filters, document);
         if let Some(file) = &self.batch {
-            return batch(file, &document, |case| answer(&mut filters, case));
+            return batch(file, document, |case| answer(&mut filters, case));
         }
-        let case = case_of(self, &document);
+        let case = case_of(self, document);
         match case.and_then(|case| answer(&mut filters, &case).map(|answer| (case, answer))) {
             Ok((case, answer)) => {
                 match format {

@@ -54,7 +54,7 @@ fn check(arguments: &Arguments) -> Result<ExitCode, Error> {
     let mut found = document.warnings();
     let count = found.len();
     found.truncate(MOST_TOLD);
-    let warnings = replayed(arguments, &document, found)?;
+    let warnings = replayed(arguments, document, found)?;
     let (rules, workloads) = (document.rule_count(), document.workloads().count());
     let digest = document.digest();
     match arguments.output.output {
@@ -86,7 +86,7 @@ fn check(arguments: &Arguments) -> Result<ExitCode, Error> {
             "policy_digest": digest,
             "faults": [],
             "warning_count": count,
-            "warnings": warnings.iter().map(|shown| shown.to_json(&document)).collect::<Vec<_>>(),
+            "warnings": warnings.iter().map(|shown| shown.to_json(document)).collect::<Vec<_>>(),
         })),
     }
     Ok(success_if(count == 0 || !arguments.deny_warnings))

@@ -2,6 +2,7 @@
 
 mod config_map;
 
+use std::cell::LazyCell;
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
@@ -80,20 +81,22 @@ fn compile(arguments: &Arguments) -> Result<String, Error> {
     let document = arguments.policy.read()?;
     let ids = match &arguments.workload {
         Some(workload) => [document.identity(workload)?].into(),
-        None => destinations(&document),
+        None => destinations(document),
     };
+    let digest = LazyCell::new(|| document.digest());
     let mut text = String::new();
     for id in &ids {
-        let slice = slice(&document, id, arguments.filter)?;
+        let slice = slice(document, id, arguments.filter)?;
         if slice.http.is_empty() && slice.postgres.is_empty() {
             if arguments.all {
                 continue;
             }
             eprintln!("note: no rule is for {id}, so everything is denied there");
         }
+        let slice = slice.to_json();
         match arguments.output {
-            Form::Text | Form::Json => text += &(slice.to_json() + "\n"),
-            Form::Configmaps => text += &config_map(&slice, &document.digest())?,
+            Form::Text | Form::Json => text += &(slice + "\n"),
+            Form::Configmaps => text += &config_map(id, &slice, &digest)?,
         }
     }
     Ok(text)
@@ -115,10 +118,12 @@ fn destinations(document: &PolicyDocument) -> BTreeSet<String> {
     let http = document.http_rules().iter().flat_map(|rule| &rule.to);
     let patterns: BTreeSet<&IdPattern> =
         http.chain(document.postgres_rules().iter().flat_map(|rule| &rule.to)).collect();
-    let written = patterns.iter().map(ToString::to_string);
-    let workloads = document.workloads().filter_map(|(name, _)| document.identity(name).ok());
-    let is_one = |id: &String| SpiffeId::parse(id).is_ok();
-    let ids: BTreeSet<String> = written.chain(workloads).filter(is_one).collect();
+    let is_one = |id: &str| SpiffeId::parse(id).is_ok();
+    let (written, patterns): (Vec<_>, Vec<_>) =
+        patterns.into_iter().partition(|pattern| is_one(pattern.as_str()));
+    let named = document.workloads().filter_map(|(name, _)| document.identity(name).ok());
+    let written = written.into_iter().map(ToString::to_string);
+    let ids: BTreeSet<String> = written.chain(named.filter(|id| is_one(id))).collect();
     for pattern in patterns {
         let fits = |id: &String| SpiffeId::parse(id).is_ok_and(|id| pattern.matches(id));
         if !ids.iter().any(fits) {

@@ -52,9 +52,9 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 
 fn compare(arguments: &Arguments) -> Result<Difference, Error> {
     let (old, new) = (read_policy(&arguments.old)?, read_policy(&arguments.new)?);
-    let difference = old.difference(&new);
-    let mut before = Filters::new(&arguments.filters, &old);
-    let mut after = Filters::new(&arguments.filters, &new);
+    let difference = old.difference(new);
+    let mut before = Filters::new(&arguments.filters, old);
+    let mut after = Filters::new(&arguments.filters, new);
     for change in &difference.changes {
         for (filters, outcome) in [(&mut before, &change.old), (&mut after, &change.new)] {
             let decision = filters.decide(&change.case)?;

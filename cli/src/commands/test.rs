@@ -71,11 +71,11 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         Ok(document) => document,
         Err(error) => return error.report(format, 1),
     };
-    let cases = match cases(arguments, &document) {
+    let cases = match cases(arguments, document) {
         Ok(cases) => cases,
         Err(error) => return error.report(format, 1),
     };
-    let mut filters = Filters::new(&arguments.filters, &document);
+    let mut filters = Filters::new(&arguments.filters, document);
     if format == Format::Text {
         print(&format!("running {} tests\n", cases.len()));
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::segments::Segments;
 
 /// The scheme and authority prefix that every SPIFFE ID begins with.
-const SCHEME: &str = "spiffe://";
+pub(crate) const SCHEME: &str = "spiffe://";
 /// Longest SPIFFE ID in bytes (SPIFFE-ID §2.3).
 pub(crate) const MAX_BYTES: usize = 2048;
 /// Longest trust domain name in bytes (SPIFFE-ID §2.1).

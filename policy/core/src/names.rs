@@ -27,7 +27,7 @@ macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $check:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[serde(try_from = "String")]
         pub struct $name(String);
 
         impl $name {
@@ -43,12 +43,6 @@ macro_rules! name {
             fn try_from(text: String) -> Result<Self, NameError> {
                 let check: fn(&str) -> Result<(), &'static str> = $check;
                 check(&text).map(|()| Self(text)).map_err(NameError)
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(name: $name) -> Self {
-                name.0
             }
         }
 

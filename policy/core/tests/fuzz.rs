@@ -154,7 +154,7 @@ fn request_paths_and_peers() {
 fn slices() {
     each(mutated(SLICE.as_bytes()), |octets| {
         let Ok(slice) = Slice::from_json(&octets) else { return };
-        let written = slice.to_json();
+        let written = slice.clone().to_json();
         let again = Slice::from_json(written.as_bytes()).unwrap();
         assert_eq!(again.to_json(), written);
         let policy = Policy::compile(slice);

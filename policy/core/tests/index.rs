@@ -19,7 +19,7 @@ fn http_decisions_are_those_of_the_reference() {
     for seed in 0..POLICIES {
         let mut random = Random::new(seed);
         let slice = random::http_slice(&mut random);
-        let json = slice.to_json();
+        let json = slice.clone().to_json();
         let policy = Policy::compile(Slice::http_from_json(json.as_bytes()).unwrap());
         for _ in 0..REQUESTS {
             let ask = random::ask(&mut random);
@@ -57,7 +57,7 @@ fn postgres_decisions_are_those_of_the_reference() {
     for seed in 0..POLICIES {
         let mut random = Random::new(seed);
         let slice = random::postgres_slice(&mut random);
-        let json = slice.to_json();
+        let json = slice.clone().to_json();
         let policy = Policy::compile(Slice::postgres_from_json(json.as_bytes()).unwrap());
         for _ in 0..REQUESTS {
             let (from, database) = (random::id(&mut random), random.pick(&random::DATABASES));

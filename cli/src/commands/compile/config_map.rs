@@ -2,30 +2,27 @@
 
 use std::fmt::Write;
 
-use sha2::{Digest, Sha256};
-use signet_policy::Slice;
-
 use crate::error::Error;
+use sha2::{Digest, Sha256};
 
 /// The most that Kubernetes lets a `ConfigMap` hold, in bytes of its values (`MaxSecretSize`).
 const LARGEST: usize = 1024 * 1024;
 /// The longest name of an object that fits wherever Kubernetes copies it to, such as labels.
 const LONGEST_NAME: usize = 63;
 
-/// One document of YAML.
+/// One document of YAML, that holds a workload's slice.
 ///
 /// # Errors
 /// Where the slice is larger than a `ConfigMap` may be.
-pub(super) fn config_map(slice: &Slice, digest: &str) -> Result<String, Error> {
-    let json = slice.to_json();
-    if json.len() > LARGEST {
+pub(super) fn config_map(workload: &str, slice: &str, digest: &str) -> Result<String, Error> {
+    if slice.len() > LARGEST {
         return Err(Error::TooLarge {
-            workload: slice.workload.clone(),
-            size: json.len(),
+            workload: workload.to_owned(),
+            size: slice.len(),
             largest: LARGEST,
         });
     }
-    let namespace = namespace(&slice.workload)
+    let namespace = namespace(workload)
         .map_or_else(String::new, |namespace| format!("  namespace: {}\n", quoted(namespace)));
     Ok(format!(
         "\
@@ -42,10 +39,10 @@ metadata:
 data:
   policy.json: {}
 ",
-        quoted(&name(&slice.workload)),
-        quoted(&slice.workload),
+        quoted(&name(workload)),
+        quoted(workload),
         quoted(digest),
-        quoted(&json),
+        quoted(slice),
     ))
 }
 

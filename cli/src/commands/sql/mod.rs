@@ -147,7 +147,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 impl Arguments {
     fn wanted(&self) -> Result<Wanted, Error> {
         let document = self.policy.read()?;
-        let wanted = Wanted::of(&document, &document.identity(&self.database)?)?;
+        let wanted = Wanted::of(document, &document.identity(&self.database)?)?;
         if wanted.roles.is_empty() {
             eprintln!("note: no postgres rule is for {}", wanted.workload);
         }

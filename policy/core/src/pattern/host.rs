@@ -12,12 +12,8 @@ use crate::address::{ends_in_number, is_ipv4, is_ipv6};
 /// A set of hosts: an exact name or address, or `*.example.org`: one or more labels before a name.
 /// Compared in lower case, without port and without one trailing dot.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct HostPattern {
-    wildcard: bool,
-    /// The exact host, or what follows `*.`.
-    name: String,
-}
+#[serde(try_from = "String")]
+pub struct HostPattern(String);
 
 impl HostPattern {
     /// Parses a pattern.
@@ -25,70 +21,82 @@ impl HostPattern {
     /// # Errors
     /// Says what would be accepted.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
-        let (wildcard, name) = match text.strip_prefix("*.") {
-            Some(rest) => (true, rest),
-            None => (false, text),
-        };
-        let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        let lower = !name.bytes().any(|b| b.is_ascii_uppercase());
-        if address.is_some() || ends_in_number(name) {
-            let one_spelling = address.map_or_else(|| is_ipv4(name), is_ipv6);
-            if wildcard || !lower || !one_spelling {
-                return Err(PatternError(
-                    "an address has one spelling: four decimal numbers, or IPv6 as in RFC 5952 in `[]`, such \
-                     as `[2001:db8::1]`",
-                ));
-            }
-        } else if !name.split('.').all(is_label) {
-            return Err(PatternError(
-                "a host is a name in lower case without port and trailing dot, an address (IPv6 in \
-                 `[]`), or `*.` and a name",
-            ));
-        }
-        Ok(Self { wildcard, name: name.to_owned() })
+        Self::try_from(text.to_owned())
+    }
+
+    /// The pattern as it was written, which is its only spelling.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 
     /// The labels from right to left.
     pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
-        let rest = self.wildcard.then_some(Part::Rest);
-        self.name.rsplit('.').map(Part::Literal).chain(rest)
+        let (wildcard, name) = split(&self.0);
+        name.rsplit('.').map(Part::Literal).chain(wildcard.then_some(Part::Rest))
     }
 
     /// Whether the pattern holds `host`, which has no port and no trailing dot.
     pub fn matches(&self, host: &str) -> bool {
-        if !self.wildcard {
-            return host.eq_ignore_ascii_case(&self.name);
+        let (wildcard, name) = split(&self.0);
+        if !wildcard {
+            return host.eq_ignore_ascii_case(name);
         }
-        let split =
-            host.len().checked_sub(self.name.len()).and_then(|at| host.split_at_checked(at));
-        split.is_some_and(|(labels, name)| {
-            name.eq_ignore_ascii_case(&self.name)
+        let split = host.len().checked_sub(name.len()).and_then(|at| host.split_at_checked(at));
+        split.is_some_and(|(labels, found)| {
+            found.eq_ignore_ascii_case(name)
                 && labels.strip_suffix('.').is_some_and(|labels| !labels.is_empty())
         })
     }
 
     /// Compares the weight of two patterns that match the same host: exact, then more labels.
     pub fn compare_weight(&self, other: &Self) -> Ordering {
-        other.wildcard.cmp(&self.wildcard).then_with(|| self.labels().cmp(&other.labels()))
+        // Exact hosts that match the same host are equal anyway.
+        let weight = |pattern: &Self| match split(&pattern.0) {
+            (false, _) => usize::MAX,
+            (true, name) => name.split('.').count(),
+        };
+        weight(self).cmp(&weight(other))
     }
 
     /// Whether some host matches both patterns.
     pub fn overlaps(&self, other: &Self) -> bool {
-        match (self.wildcard, other.wildcard) {
-            (true, true) => {
-                self.name == other.name
-                    || self.name.ends_with(&format!(".{}", other.name))
-                    || other.name.ends_with(&format!(".{}", self.name))
-            }
-            (true, false) => self.matches(&other.name),
-            (false, _) => other.matches(&self.name),
+        match (split(&self.0), split(&other.0)) {
+            ((true, a), (true, b)) => a == b || is_below(a, b) || is_below(b, a),
+            ((true, _), (false, host)) => self.matches(host),
+            ((false, host), _) => other.matches(host),
         }
     }
+}
 
-    /// How many labels a wildcard fixes. Exact hosts that match the same host are equal anyway.
-    fn labels(&self) -> usize {
-        if self.wildcard { self.name.split('.').count() } else { 0 }
+/// Whether a pattern is a wildcard, and the exact host, or what follows `*.`.
+fn split(text: &str) -> (bool, &str) {
+    text.strip_prefix("*.").map_or((false, text), |name| (true, name))
+}
+
+/// Whether a name has labels before those of another.
+fn is_below(name: &str, other: &str) -> bool {
+    name.strip_suffix(other).is_some_and(|labels| labels.ends_with('.'))
+}
+
+fn check(text: &str) -> Result<(), PatternError> {
+    let (wildcard, name) = split(text);
+    let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let lower = !name.bytes().any(|b| b.is_ascii_uppercase());
+    if address.is_some() || ends_in_number(name) {
+        let one_spelling = address.map_or_else(|| is_ipv4(name), is_ipv6);
+        if wildcard || !lower || !one_spelling {
+            return Err(PatternError(
+                "an address has one spelling: four decimal numbers, or IPv6 as in RFC 5952 in `[]`, such \
+                 as `[2001:db8::1]`",
+            ));
+        }
+    } else if !name.split('.').all(is_label) {
+        return Err(PatternError(
+            "a host is a name in lower case without port and trailing dot, an address (IPv6 in \
+             `[]`), or `*.` and a name",
+        ));
     }
+    Ok(())
 }
 
 fn is_label(label: &str) -> bool {
@@ -101,22 +109,13 @@ impl TryFrom<String> for HostPattern {
     type Error = PatternError;
 
     fn try_from(text: String) -> Result<Self, PatternError> {
-        Self::parse(&text)
-    }
-}
-
-impl From<HostPattern> for String {
-    fn from(pattern: HostPattern) -> Self {
-        pattern.to_string()
+        check(&text).map(|()| Self(text))
     }
 }
 
 impl fmt::Display for HostPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.wildcard {
-            f.write_str("*.")?;
-        }
-        f.write_str(&self.name)
+        f.write_str(&self.0)
     }
 }
 

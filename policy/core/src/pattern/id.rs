@@ -6,17 +6,17 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::PatternError;
-use super::segments::{self, Part, Segment};
-use crate::identity::{MAX_BYTES, SpiffeId, check_segment, check_trust_domain};
+use super::segments::{self, Part};
+use crate::identity::{MAX_BYTES, SCHEME, SpiffeId, check_segment, check_trust_domain};
+
+/// How many segments a rest stands for at least.
+const REST: usize = 1;
 
 /// A set of SPIFFE IDs: `spiffe://td/…`, where a segment `*` is any one segment and a last segment
 /// `**` is the rest (one or more), or `**` alone: every ID of every trust domain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct IdPattern {
-    /// The trust domain, then the path.
-    segments: Vec<Segment>,
-}
+#[serde(try_from = "String")]
+pub struct IdPattern(String);
 
 impl IdPattern {
     /// Parses an absolute pattern.
@@ -24,98 +24,87 @@ impl IdPattern {
     /// # Errors
     /// Says what would be accepted.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
-        if text.len() > MAX_BYTES {
-            return Err(PatternError("a pattern over SPIFFE IDs has at most 2048 bytes"));
-        }
-        let rest = Segment::Rest { min: 1 };
-        if text == "**" {
-            return Ok(Self { segments: vec![rest] });
-        }
-        let (trust_domain, path) =
-            text.strip_prefix("spiffe://").and_then(|rest| rest.split_once('/')).ok_or(
-                PatternError("a pattern over SPIFFE IDs is `spiffe://trust-domain/path` or `**`"),
-            )?;
-        check_trust_domain(trust_domain).map_err(|_| {
-            PatternError(
-                "a pattern's trust domain is one literal name: 1 to 255 of the characters `a-z`, \
-                 `0-9`, `.`, `-` and `_`",
-            )
-        })?;
-        let mut segments = vec![Segment::Literal(trust_domain.to_owned())];
-        let mut parts = path.split('/').peekable();
-        while let Some(part) = parts.next() {
-            segments.push(match part {
-                "*" => Segment::One,
-                "**" if parts.peek().is_none() => rest.clone(),
-                "**" => return Err(PatternError("`**` is the rest of an ID and stands last")),
-                literal if literal.contains('*') => {
-                    return Err(PatternError(
-                        "patterns work on whole segments: `*` is one segment, `**` the rest",
-                    ));
-                }
-                literal => {
-                    check_segment(literal.as_bytes()).map_err(|_| {
-                        PatternError(
-                            "a segment is `*`, a last `**`, or one or more of `A-Z`, `a-z`, \
-                             `0-9`, `.`, `-` and `_`, and neither `.` nor `..`",
-                        )
-                    })?;
-                    Segment::Literal(literal.to_owned())
-                }
-            });
-        }
-        Ok(Self { segments })
+        Self::try_from(text.to_owned())
+    }
+
+    /// The pattern as it was written, which is its only spelling.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 
     /// The trust domain, then the segments of the path.
     pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
-        self.segments.iter().map(Segment::part)
+        self.0.strip_prefix(SCHEME).unwrap_or(&self.0).split('/').map(Part::of)
     }
 
     /// Whether the pattern holds `id`.
     pub fn matches(&self, id: SpiffeId<'_>) -> bool {
-        segments::matches(&self.segments, id.segments(), |literal, found| {
+        segments::matches(self.parts(), REST, id.segments(), |literal, found| {
             literal.as_bytes() == found
         })
     }
 
     /// Compares the weight of two patterns that match the same ID: the narrower is the greater.
     pub fn compare_weight(&self, other: &Self) -> Ordering {
-        segments::compare_weight(&self.segments, &other.segments)
+        segments::compare_weight(self.parts(), other.parts())
     }
 
     /// Whether some ID matches both patterns.
     pub fn overlaps(&self, other: &Self) -> bool {
-        segments::overlap(&self.segments, &other.segments)
+        segments::overlap(self.parts(), other.parts(), REST)
     }
+}
+
+fn check(text: &str) -> Result<(), PatternError> {
+    if text.len() > MAX_BYTES {
+        return Err(PatternError("a pattern over SPIFFE IDs has at most 2048 bytes"));
+    }
+    if text == "**" {
+        return Ok(());
+    }
+    let (trust_domain, path) = text
+        .strip_prefix(SCHEME)
+        .and_then(|rest| rest.split_once('/'))
+        .ok_or(PatternError("a pattern over SPIFFE IDs is `spiffe://trust-domain/path` or `**`"))?;
+    check_trust_domain(trust_domain).map_err(|_| {
+        PatternError(
+            "a pattern's trust domain is one literal name: 1 to 255 of the characters `a-z`, \
+             `0-9`, `.`, `-` and `_`",
+        )
+    })?;
+    let mut parts = path.split('/').peekable();
+    while let Some(part) = parts.next() {
+        match part {
+            "*" => {}
+            "**" if parts.peek().is_none() => {}
+            "**" => return Err(PatternError("`**` is the rest of an ID and stands last")),
+            literal if literal.contains('*') => {
+                return Err(PatternError(
+                    "patterns work on whole segments: `*` is one segment, `**` the rest",
+                ));
+            }
+            literal => check_segment(literal.as_bytes()).map_err(|_| {
+                PatternError(
+                    "a segment is `*`, a last `**`, or one or more of `A-Z`, `a-z`, \
+                     `0-9`, `.`, `-` and `_`, and neither `.` nor `..`",
+                )
+            })?,
+        }
+    }
+    Ok(())
 }
 
 impl TryFrom<String> for IdPattern {
     type Error = PatternError;
 
     fn try_from(text: String) -> Result<Self, PatternError> {
-        Self::parse(&text)
-    }
-}
-
-impl From<IdPattern> for String {
-    fn from(pattern: IdPattern) -> Self {
-        pattern.to_string()
+        check(&text).map(|()| Self(text))
     }
 }
 
 impl fmt::Display for IdPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, segment) in self.segments.iter().enumerate() {
-            match segment {
-                Segment::Literal(literal) if i == 0 => write!(f, "spiffe://{literal}")?,
-                Segment::Literal(literal) => write!(f, "/{literal}")?,
-                Segment::One => f.write_str("/*")?,
-                Segment::Rest { .. } if i == 0 => f.write_str("**")?,
-                Segment::Rest { .. } => f.write_str("/**")?,
-            }
-        }
-        Ok(())
+        f.write_str(&self.0)
     }
 }
 

@@ -6,26 +6,26 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::PatternError;
-use super::segments::{self, Part, Segment};
+use super::segments::{self, Part};
 use crate::http::Target;
 
 /// Most segments of a pattern, so that no search through patterns runs out of stack.
 const MAX_SEGMENTS: usize = 256;
 
+/// How many segments a rest stands for at least.
+const REST: usize = 0;
+
+/// The target of `OPTIONS *`.
+const ASTERISK: &str = "*";
+
 /// A set of request targets: `/…`, where a segment `*` or `{name}` is any one segment and a last
 /// segment `**` is the rest (zero or more), or `*` alone: the target of `OPTIONS *`.
 ///
-/// Literals are written decoded; one trailing `/` means nothing.
+/// Literals are written decoded; one trailing `/` means nothing. Kept in the canonical spelling: `*` for
+/// `{name}`, no trailing `/`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct PathPattern(Kind);
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Kind {
-    /// The target of `OPTIONS *`.
-    Asterisk,
-    Path(Vec<Segment>),
-}
+#[serde(try_from = "String")]
+pub struct PathPattern(String);
 
 impl PathPattern {
     /// Parses a pattern.
@@ -33,50 +33,25 @@ impl PathPattern {
     /// # Errors
     /// Says what would be accepted.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
-        if text == "*" {
-            return Ok(Self(Kind::Asterisk));
-        }
-        let path = text.strip_prefix('/').ok_or(PatternError(
-            "a path begins with `/`, or is `*` for the target of `OPTIONS *`",
-        ))?;
-        let path = path.strip_suffix('/').unwrap_or(path);
-        if path.is_empty() && text != "/" {
-            return Err(PatternError("a path has no empty segments"));
-        }
-        if path.split('/').count() > MAX_SEGMENTS {
-            return Err(PatternError("a path has at most 256 segments"));
-        }
-        let mut segments = Vec::new();
-        let mut parts = path.split('/').filter(|_| !path.is_empty()).peekable();
-        while let Some(part) = parts.next() {
-            segments.push(match part {
-                "*" => Segment::One,
-                "**" if parts.peek().is_none() => Segment::Rest { min: 0 },
-                "**" => return Err(PatternError("`**` is the rest of a path and stands last")),
-                name if is_capture(name) => Segment::One,
-                literal => {
-                    check_literal(literal)?;
-                    Segment::Literal(literal.to_owned())
-                }
-            });
-        }
-        Ok(Self(Kind::Path(segments)))
+        Self::try_from(text.to_owned())
+    }
+
+    /// The canonical spelling.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 
     /// The segments; none for the target of `OPTIONS *`.
     pub fn parts(&self) -> Option<impl Iterator<Item = Part<'_>>> {
-        match &self.0 {
-            Kind::Asterisk => None,
-            Kind::Path(segments) => Some(segments.iter().map(Segment::part)),
-        }
+        (self.0 != ASTERISK).then(|| self.segments())
     }
 
     /// Whether the pattern holds `target`.
     pub fn matches(&self, target: Target<'_>) -> bool {
-        match (&self.0, target) {
-            (Kind::Asterisk, Target::Asterisk) => true,
-            (Kind::Path(pattern), Target::Path(path)) => {
-                segments::matches(pattern, path.segments(), |literal, found| {
+        match (self.parts(), target) {
+            (None, Target::Asterisk) => true,
+            (Some(pattern), Target::Path(path)) => {
+                segments::matches(pattern, REST, path.segments(), |literal, found| {
                     found.is(literal.as_bytes())
                 })
             }
@@ -91,19 +66,17 @@ impl PathPattern {
 
     /// Whether some target matches both patterns.
     pub fn overlaps(&self, other: &Self) -> bool {
-        match (&self.0, &other.0) {
-            (Kind::Asterisk, Kind::Asterisk) => true,
-            (Kind::Path(a), Kind::Path(b)) => segments::overlap(a, b),
+        match (self.parts(), other.parts()) {
+            (None, None) => true,
+            (Some(a), Some(b)) => segments::overlap(a, b, REST),
             _ => false,
         }
     }
 
     /// The segments; none for the target of `OPTIONS *`, whose end weighs as a literal does.
-    fn segments(&self) -> &[Segment] {
-        match &self.0 {
-            Kind::Asterisk => &[],
-            Kind::Path(segments) => segments,
-        }
+    fn segments(&self) -> impl Iterator<Item = Part<'_>> {
+        let path = self.0.strip_prefix('/').filter(|path| !path.is_empty());
+        path.into_iter().flat_map(|path| path.split('/')).map(Part::of)
     }
 }
 
@@ -144,32 +117,59 @@ fn check_literal(literal: &str) -> Result<(), PatternError> {
     Err(PatternError(fault))
 }
 
+/// Checks a pattern; whether a segment of it is a `{name}`.
+fn check(text: &str) -> Result<bool, PatternError> {
+    let path = text
+        .strip_prefix('/')
+        .ok_or(PatternError("a path begins with `/`, or is `*` for the target of `OPTIONS *`"))?;
+    let path = path.strip_suffix('/').unwrap_or(path);
+    if path.is_empty() {
+        let root = text == "/";
+        return root.then_some(false).ok_or(PatternError("a path has no empty segments"));
+    }
+    if path.split('/').count() > MAX_SEGMENTS {
+        return Err(PatternError("a path has at most 256 segments"));
+    }
+    let mut captures = false;
+    let mut parts = path.split('/').peekable();
+    while let Some(part) = parts.next() {
+        match part {
+            "*" => {}
+            "**" if parts.peek().is_none() => {}
+            "**" => return Err(PatternError("`**` is the rest of a path and stands last")),
+            name if is_capture(name) => captures = true,
+            literal => check_literal(literal)?,
+        }
+    }
+    Ok(captures)
+}
+
 impl TryFrom<String> for PathPattern {
     type Error = PatternError;
 
-    fn try_from(text: String) -> Result<Self, PatternError> {
-        Self::parse(&text)
+    fn try_from(mut text: String) -> Result<Self, PatternError> {
+        if text == ASTERISK {
+            return Ok(Self(text));
+        }
+        let captures = check(&text)?;
+        if text.len() > 1 && text.ends_with('/') {
+            text.pop();
+        }
+        if captures {
+            let mut canonical = String::with_capacity(text.len());
+            for segment in text.split('/').skip(1) {
+                canonical.push('/');
+                canonical.push_str(if is_capture(segment) { "*" } else { segment });
+            }
+            text = canonical;
+        }
+        Ok(Self(text))
     }
 }
 
-impl From<PathPattern> for String {
-    fn from(pattern: PathPattern) -> Self {
-        pattern.to_string()
-    }
-}
-
-/// The canonical spelling: `*` for `{name}`, no trailing `/`.
 impl fmt::Display for PathPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Kind::Asterisk => f.write_str("*"),
-            Kind::Path(segments) if segments.is_empty() => f.write_str("/"),
-            Kind::Path(segments) => segments.iter().try_for_each(|segment| match segment {
-                Segment::Literal(literal) => write!(f, "/{literal}"),
-                Segment::One => f.write_str("/*"),
-                Segment::Rest { .. } => f.write_str("/**"),
-            }),
-        }
+        f.write_str(&self.0)
     }
 }
 

@@ -3,18 +3,7 @@
 use std::cmp::Ordering;
 
 /// One segment of a pattern.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Segment {
-    /// Exactly these octets.
-    Literal(String),
-    /// Any one segment.
-    One,
-    /// The rest of the target: at least `min` segments (0 or 1). Stands last.
-    Rest { min: usize },
-}
-
-/// A segment of any kind of pattern, for those who reason about patterns: the index, and analysis.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part<'p> {
     /// Exactly these octets.
     Literal(&'p str),
@@ -24,22 +13,23 @@ pub enum Part<'p> {
     Rest,
 }
 
-impl Segment {
-    pub(super) fn part(&self) -> Part<'_> {
-        match self {
-            Self::Literal(literal) => Part::Literal(literal),
-            Self::One => Part::One,
-            Self::Rest { .. } => Part::Rest,
+impl<'p> Part<'p> {
+    /// A segment as canonical texts write it.
+    pub(super) fn of(segment: &'p str) -> Self {
+        match segment {
+            "*" => Self::One,
+            "**" => Self::Rest,
+            literal => Self::Literal(literal),
         }
     }
 
     /// The segment's weight: a literal, or the pattern's end, outweighs one segment, which outweighs
     /// the rest.
-    const fn weight(&self) -> u8 {
+    const fn weight(self) -> u8 {
         match self {
             Self::Literal(_) => END,
             Self::One => 2,
-            Self::Rest { .. } => 1,
+            Self::Rest => 1,
         }
     }
 }
@@ -47,55 +37,59 @@ impl Segment {
 /// The weight of the end of a pattern, the same as a literal's.
 const END: u8 = 3;
 
-/// Whether the whole of `target` matches the whole of `pattern`.
-pub(super) fn matches<T: Copy>(
-    pattern: &[Segment],
+/// Whether the whole of `target` matches the whole of `pattern`, whose rest is at least `min` segments.
+pub(super) fn matches<'p, T: Copy>(
+    pattern: impl Iterator<Item = Part<'p>>,
+    min: usize,
     mut target: impl Iterator<Item = T>,
     literal_matches: impl Fn(&str, T) -> bool,
 ) -> bool {
-    for segment in pattern {
-        match segment {
-            Segment::Literal(literal) => match target.next() {
+    for part in pattern {
+        match part {
+            Part::Literal(literal) => match target.next() {
                 Some(found) if literal_matches(literal, found) => {}
                 _ => return false,
             },
-            Segment::One => {
+            Part::One => {
                 if target.next().is_none() {
                     return false;
                 }
             }
-            Segment::Rest { min } => return *min == 0 || target.next().is_some(),
+            Part::Rest => return min == 0 || target.next().is_some(),
         }
     }
     target.next().is_none()
 }
 
 /// Compares two patterns by weight, segment by segment from left to right.
-pub(super) fn compare_weight(a: &[Segment], b: &[Segment]) -> Ordering {
-    let weight = |segment: Option<&Segment>| segment.map_or(END, Segment::weight);
-    (0..a.len().max(b.len()))
-        .map(|i| weight(a.get(i)).cmp(&weight(b.get(i))))
-        .find(|order| order.is_ne())
-        .unwrap_or(Ordering::Equal)
+pub(super) fn compare_weight<'p>(
+    mut a: impl Iterator<Item = Part<'p>>,
+    mut b: impl Iterator<Item = Part<'p>>,
+) -> Ordering {
+    let weight = |part: Option<Part<'_>>| part.map_or(END, Part::weight);
+    loop {
+        let pair = (a.next(), b.next());
+        let order = weight(pair.0).cmp(&weight(pair.1));
+        if order.is_ne() || pair == (None, None) {
+            return order;
+        }
+    }
 }
 
-/// Whether some target matches both patterns.
-pub(super) fn overlap(a: &[Segment], b: &[Segment]) -> bool {
-    let mut rest_a = a.iter();
-    let mut rest_b = b.iter();
+/// Whether some target matches both patterns, whose rests are at least `min` segments.
+pub(super) fn overlap<'p>(
+    mut a: impl Iterator<Item = Part<'p>>,
+    mut b: impl Iterator<Item = Part<'p>>,
+    min: usize,
+) -> bool {
     loop {
-        match (rest_a.next(), rest_b.next()) {
-            (None, None) => return true,
-            (Some(Segment::Rest { min }), None) | (None, Some(Segment::Rest { min })) => {
-                return *min == 0;
-            }
-            (None, Some(_)) | (Some(_), None) => return false,
+        match (a.next(), b.next()) {
+            (Some(Part::Rest), None) | (None, Some(Part::Rest)) => return min == 0,
+            (a, b) if a.is_none() || b.is_none() => return a == b,
             // What one side leaves open is one or more segments of the other: at least the one here.
-            (Some(Segment::Rest { .. }), Some(_)) | (Some(_), Some(Segment::Rest { .. })) => {
-                return true;
-            }
-            (Some(Segment::Literal(x)), Some(Segment::Literal(y))) if x != y => return false,
-            (Some(_), Some(_)) => {}
+            (Some(Part::Rest), _) | (_, Some(Part::Rest)) => return true,
+            (Some(Part::Literal(x)), Some(Part::Literal(y))) if x != y => return false,
+            _ => {}
         }
     }
 }

@@ -113,26 +113,25 @@ impl Slice {
     }
 
     /// Writes the canonical wire form: RFC 8785, sets sorted, defaults omitted.
-    pub fn to_json(&self) -> String {
-        let mut slice = self.clone();
-        slice.http.iter_mut().for_each(HttpRule::sort_sets);
-        slice.http.sort_by(|a, b| a.name.cmp(&b.name));
-        slice.postgres.iter_mut().for_each(PostgresRule::sort_sets);
-        slice.postgres.sort_by(|a, b| a.name.cmp(&b.name));
+    pub fn to_json(mut self) -> String {
+        self.http.iter_mut().for_each(HttpRule::sort_sets);
+        self.http.sort_by(|a, b| a.name.cmp(&b.name));
+        self.postgres.iter_mut().for_each(PostgresRule::sort_sets);
+        self.postgres.sort_by(|a, b| a.name.cmp(&b.name));
         // Strings, integers and maps with string keys: there is nothing that JSON can't hold.
-        serde_json::to_string(&slice).unwrap_or_default()
+        serde_json::to_string(&self).unwrap_or_default()
     }
 
     /// The slice for the HTTP filter: without Postgres rules.
     #[must_use]
-    pub fn http_only(&self) -> Self {
-        Self { postgres: Vec::new(), ..self.clone() }
+    pub fn http_only(self) -> Self {
+        Self { postgres: Vec::new(), ..self }
     }
 
     /// The slice for the Postgres filter: without HTTP rules.
     #[must_use]
-    pub fn postgres_only(&self) -> Self {
-        Self { http: Vec::new(), ..self.clone() }
+    pub fn postgres_only(self) -> Self {
+        Self { http: Vec::new(), ..self }
     }
 
     /// The JWT claims that some HTTP rule looks at.

@@ -23,9 +23,9 @@ fn canonical_form() {
     )
     .replacen(r#""a":"1","b":"1""#, r#""a":"é","b":"1""#, 1);
     let slice = Slice::from_json(written.as_bytes()).unwrap();
-    assert_eq!(slice.to_json(), canonical);
+    assert_eq!(slice.clone().to_json(), canonical);
     assert_eq!(Slice::from_json(canonical.as_bytes()).unwrap().to_json(), canonical);
-    assert!(slice.http_only().postgres.is_empty());
+    assert!(slice.clone().http_only().postgres.is_empty());
     assert!(slice.postgres_only().http.is_empty());
     assert_eq!(
         Slice::deny_all(WORKLOAD).to_json(),
