@@ -164,7 +164,10 @@ impl PolicyDocument {
 
     /// The named workloads, and their SPIFFE IDs or patterns as they are written.
     pub fn workloads(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.names.workloads.iter().filter_map(|(name, id)| Some((name.as_str(), id.as_deref()?)))
+        self.names
+            .workloads
+            .iter()
+            .filter_map(|(name, id)| Some((name.as_str(), id.as_ref()?.written.as_str())))
     }
 
     /// The SPIFFE ID that `entry` stands for: a workload's name, `/…` in the trust domain, or a

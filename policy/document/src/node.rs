@@ -93,13 +93,18 @@ struct Tree<'t> {
     /// What anchors stand for, by the parser's numbers.
     anchored: HashMap<usize, Node<'t>>,
     copies: usize,
+    /// The items of the lists, and the pairs of the mappings, that have begun: each takes its own off when it ends,
+    /// so none has room for more than it holds.
+    items: Vec<Node<'t>>,
+    pairs: Vec<(Node<'t>, Node<'t>)>,
 }
 
 impl<'t> Tree<'t> {
     fn new(text: &'t str) -> Self {
         let options = granit_parser::options! { emit_comments: false };
         let events = Parser::new_from_str_with_options(text, options);
-        Self { text, events, anchored: HashMap::new(), copies: 0 }
+        let (items, pairs) = (Vec::new(), Vec::new());
+        Self { text, events, anchored: HashMap::new(), copies: 0, items, pairs }
     }
 
     /// The one document of the text.
@@ -175,29 +180,31 @@ impl<'t> Tree<'t> {
     }
 
     fn list(&mut self, depth: usize) -> Result<Value<'t>, Box<Fault>> {
-        let mut list = Vec::new();
+        let first = self.items.len();
         loop {
             let (event, span) = self.next()?;
-            if event == Event::SequenceEnd {
-                return Ok(Value::List(list));
+            if matches!(event, Event::SequenceEnd) {
+                return Ok(Value::List(self.items.split_off(first)));
             }
-            list.push(self.node(event, span, depth + 1)?);
+            let item = self.node(event, span, depth + 1)?;
+            self.items.push(item);
         }
     }
 
     fn map(&mut self, depth: usize) -> Result<Value<'t>, Box<Fault>> {
-        let mut map = Vec::new();
+        let first = self.pairs.len();
         loop {
             let (event, span) = self.next()?;
-            if event == Event::MappingEnd {
-                return Ok(Value::Map(map));
+            if matches!(event, Event::MappingEnd) {
+                return Ok(Value::Map(self.pairs.split_off(first)));
             }
             if matches!(&event, Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<") {
                 return Err(unreadable(span, "`<<` is a merge key, and a policy has none"));
             }
             let key = self.node(event, span, depth + 1)?;
             let (event, span) = self.next()?;
-            map.push((key, self.node(event, span, depth + 1)?));
+            let value = self.node(event, span, depth + 1)?;
+            self.pairs.push((key, value));
         }
     }
 

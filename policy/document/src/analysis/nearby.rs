@@ -1,7 +1,7 @@
 //! Which rules may have something in common, without comparing each with each.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use signet_policy::{Effect, HeaderCondition, HostPattern, Part};
 
@@ -28,10 +28,24 @@ enum Way<'d> {
     Destinations,
 }
 
-/// Rules by the literals with which a pattern begins. Two patterns meet only if one's beginning begins
-/// with the other's.
+/// Rules by the literals with which a pattern begins, as a tree. Two patterns meet only if one's beginning
+/// begins with the other's: on the way from the root to it, or below it.
+struct Beginnings<'d> {
+    nodes: Vec<Node>,
+    /// By the node before and the literal.
+    children: HashMap<(usize, &'d str), usize>,
+}
+
 #[derive(Default)]
-struct Beginnings<'d>(BTreeMap<Vec<&'d str>, Vec<usize>>);
+struct Node {
+    /// The rules with a pattern that begins with what leads here and no more.
+    rules: Vec<usize>,
+    next: Vec<usize>,
+    /// How many rules stand here and below.
+    count: usize,
+}
+
+const ROOT: usize = 0;
 
 impl<'d> Nearby<'d> {
     pub(super) fn of(rules: &'d [Rule<'d>]) -> Self {
@@ -49,17 +63,13 @@ impl<'d> Nearby<'d> {
         for (way, by) in &self.by {
             let beginnings = way.beginnings(rule);
             let all = by.get_or_init(|| Beginnings::of(self.rules, *way));
-            let candidates = || beginnings.iter().flat_map(|beginning| all.meeting(beginning));
-            let mut count = 0;
-            // No list is empty, so this ends soon where there are too many.
-            let fewer = candidates().all(|list| {
-                count += list.len();
-                count < fewest
-            });
-            if fewer {
+            let count = beginnings.iter().map(|beginning| all.count(beginning)).sum();
+            if count < fewest {
                 fewest = count;
                 near.clear();
-                near.extend(candidates().flatten());
+                for beginning in &beginnings {
+                    all.meeting(beginning, &mut near);
+                }
             }
             if fewest <= FEW {
                 break;
@@ -86,22 +96,59 @@ fn commonest_condition<'d>(rules: &'d [Rule<'d>]) -> Option<(Named, &'d str)> {
 
 impl<'d> Beginnings<'d> {
     fn of(rules: &'d [Rule<'d>], way: Way<'_>) -> Self {
-        let mut all = Self::default();
+        let mut all = Self { nodes: vec![Node::default()], children: HashMap::new() };
         for rule in rules {
             for beginning in way.beginnings(rule) {
-                all.0.entry(beginning).or_default().push(rule.index);
+                all.insert(&beginning, rule.index);
             }
         }
         all
     }
 
-    fn meeting<'s>(&'s self, beginning: &'s [&'s str]) -> impl Iterator<Item = &'s Vec<usize>> {
-        let shorter = (0..beginning.len()).filter_map(|length| self.0.get(&beginning[..length]));
-        let longer = self
-            .0
-            .range::<[&str], _>((std::ops::Bound::Included(beginning), std::ops::Bound::Unbounded));
-        let longer = longer.take_while(|(found, _)| found.starts_with(beginning));
-        shorter.chain(longer.map(|(_, rules)| rules))
+    fn insert(&mut self, beginning: &[&'d str], rule: usize) {
+        let mut at = ROOT;
+        self.nodes[at].count += 1;
+        for literal in beginning {
+            let new = self.nodes.len();
+            let next = *self.children.entry((at, literal)).or_insert(new);
+            if next == new {
+                self.nodes[at].next.push(new);
+                self.nodes.push(Node::default());
+            }
+            at = next;
+            self.nodes[at].count += 1;
+        }
+        self.nodes[at].rules.push(rule);
+    }
+
+    /// The nodes from the root to a beginning, as far as there are any, and whether it has one itself.
+    fn way_to(&self, beginning: &[&str]) -> (Vec<&Node>, bool) {
+        let mut way = vec![&self.nodes[ROOT]];
+        let mut at = ROOT;
+        for literal in beginning {
+            let Some(next) = self.children.get(&(at, *literal)) else { return (way, false) };
+            at = *next;
+            way.push(&self.nodes[at]);
+        }
+        (way, true)
+    }
+
+    /// How many rules [`meeting`](Self::meeting) finds.
+    fn count(&self, beginning: &[&str]) -> usize {
+        let (mut way, whole) = self.way_to(beginning);
+        let below = way.pop_if(|_| whole).map_or(0, |node| node.count);
+        way.iter().map(|node| node.rules.len()).sum::<usize>() + below
+    }
+
+    /// Adds the rules whose beginnings begin with this one, or this one with theirs.
+    fn meeting(&self, beginning: &[&str], found: &mut Vec<usize>) {
+        let (mut way, whole) = self.way_to(beginning);
+        let mut below: Vec<&Node> = way.pop_if(|_| whole).into_iter().collect();
+        found.extend(way.iter().flat_map(|node| &node.rules));
+        while let Some(node) = below.pop() {
+            found.extend(&node.rules);
+            below.extend(node.next.iter().map(|next| &self.nodes[*next]));
+        }
     }
 }
 
@@ -143,14 +190,14 @@ fn labels(host: &HostPattern) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::Beginnings;
+    use super::{Beginnings, Way};
 
     #[test]
     fn beginnings_that_meet() {
-        let mut all = Beginnings::default();
+        let mut all = Beginnings::of(&[], Way::Paths);
         let patterns: [&[&str]; 6] = [&[], &["a"], &["a", "b"], &["a", "b", "c"], &["ab"], &["b"]];
         for (number, beginning) in patterns.iter().enumerate() {
-            all.0.insert(beginning.to_vec(), vec![number]);
+            all.insert(beginning, number);
         }
         for (beginning, expected) in [
             (&[][..], &[0, 1, 2, 3, 4, 5][..]),
@@ -160,7 +207,10 @@ mod tests {
             (&["x"], &[0]),
             (&["b"], &[0, 5]),
         ] {
-            let found: Vec<usize> = all.meeting(beginning).flatten().copied().collect();
+            let mut found = Vec::new();
+            all.meeting(beginning, &mut found);
+            assert_eq!(all.count(beginning), found.len(), "{beginning:?}");
+            found.sort_unstable();
             assert_eq!(found, expected, "{beginning:?}");
         }
     }

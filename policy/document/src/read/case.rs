@@ -177,7 +177,7 @@ impl Reader<'_> {
     fn expectation(&mut self, keys: &Keys<'_>) -> Option<Expectation> {
         let verdicts = [Verdict::Allow, Verdict::Deny, Verdict::Refuse]
             .map(|verdict| (verdict.as_str(), verdict));
-        let verdict = self.word(keys.get("expect")?, "expect", &verdicts)?;
+        let verdict = self.word(keys.get("expect")?, "expect", verdicts)?;
         let role = keys.get("db_role").or_else(|| keys.get("role"));
         Some(Expectation {
             verdict,

@@ -16,11 +16,20 @@ use crate::source::Place;
 pub(crate) struct Names {
     /// The trust domain, then its aliases.
     pub(crate) trust_domains: Vec<String>,
-    /// Each workload's name, and its identity as it is written. `None` where that is faulty: the
-    /// fault is told once, not at each use.
-    pub(crate) workloads: BTreeMap<String, Option<String>>,
+    /// Each workload's name, and what it stands for. `None` where that is faulty: the fault is told
+    /// once, not at each use.
+    pub(crate) workloads: BTreeMap<String, Option<Identity>>,
     /// Where the names of workloads stand.
     pub(crate) places: BTreeMap<String, Place>,
+}
+
+/// What a workload's name stands for.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    /// As it is written.
+    pub(crate) written: String,
+    /// In each trust domain that it is in.
+    patterns: Vec<IdPattern>,
 }
 
 /// Of many names so many before and after an unknown one, in their order, may be meant.
@@ -32,7 +41,8 @@ impl Names {
         if !identity.starts_with('/') {
             return IdPattern::parse(identity).map(|pattern| vec![pattern]);
         }
-        let absolute = |domain: &String| IdPattern::parse(&format!("spiffe://{domain}{identity}"));
+        let absolute =
+            |domain: &String| IdPattern::try_from(format!("spiffe://{domain}{identity}"));
         self.trust_domains.iter().map(absolute).collect()
     }
 
@@ -50,7 +60,7 @@ impl Names {
     pub(crate) fn concrete(&self, entry: &str) -> Result<Option<String>, IdentityError> {
         let identity = if is_workload_name(entry) {
             match self.workloads.get(entry) {
-                Some(Some(identity)) => identity,
+                Some(Some(identity)) => identity.written.as_str(),
                 Some(None) => return Ok(None),
                 None => return Err(self.unknown(entry)),
             }
@@ -110,13 +120,13 @@ impl Reader<'_> {
     }
 
     /// Reads the identity that a workload's name stands for.
-    fn identity(&mut self, node: &Node<'_>, names: &Names) -> Option<String> {
+    fn identity(&mut self, node: &Node<'_>, names: &Names) -> Option<Identity> {
         let identity = self.text(node, "workloads")?;
         let help = "accepted: `/…` in this trust domain, or `spiffe://…`, where a segment may be `*` \
                     and the last `**`";
         if identity.starts_with('/') || identity.starts_with("spiffe://") {
             match names.expand(identity) {
-                Ok(_) => return Some(identity.to_owned()),
+                Ok(patterns) => return Some(Identity { written: identity.to_owned(), patterns }),
                 Err(error) => {
                     let message = format!("`{}` is no SPIFFE ID", identity.escape_debug());
                     self.fault(Fault::new(
@@ -159,14 +169,15 @@ impl Reader<'_> {
 
     fn entry(&mut self, node: &Node<'_>, what: &str, names: &Names) -> Option<Vec<IdPattern>> {
         let entry = self.text(node, what)?;
-        let identity =
-            if is_workload_name(entry) { self.named(node, entry, names)? } else { entry };
-        if !(identity == "**" || identity.starts_with('/') || identity.starts_with("spiffe://")) {
+        if is_workload_name(entry) {
+            return self.named(node, entry, names).map(<[_]>::to_vec);
+        }
+        if !(entry == "**" || entry.starts_with('/') || entry.starts_with("spiffe://")) {
             let message = format!("`{what}` names `{}`", entry.escape_debug());
             self.fault(Fault::new(span_of(node), message, "not an identity", ENTRY));
             return None;
         }
-        match names.expand(identity) {
+        match names.expand(entry) {
             Ok(patterns) => Some(patterns),
             Err(error) => {
                 let message = format!("`{what}` names `{}`", entry.escape_debug());
@@ -182,10 +193,15 @@ impl Reader<'_> {
     }
 
     /// The identity that a workload's name stands for.
-    fn named<'d>(&mut self, node: &Node<'_>, name: &str, names: &'d Names) -> Option<&'d str> {
+    fn named<'d>(
+        &mut self,
+        node: &Node<'_>,
+        name: &str,
+        names: &'d Names,
+    ) -> Option<&'d [IdPattern]> {
         self.uses(name);
         if let Some(identity) = names.workloads.get(name) {
-            return identity.as_deref();
+            return identity.as_ref().map(|identity| identity.patterns.as_slice());
         }
         self.fault_of(|| {
             let IdentityError { message, help } = names.unknown(name);

@@ -77,21 +77,19 @@ pub(crate) fn http_rule(
     let place = name.map(|node| reader.place_of(node));
     let name = name.and_then(|node| reader.rule_name(node));
     let effects = [("allow", Effect::Allow), ("deny", Effect::Deny)];
-    let effect = keys.get("effect").map(|node| reader.word(node, "effect", &effects));
+    let effect = keys.get("effect").map(|node| reader.word(node, "effect", effects));
     let modes = [("enforce", Mode::Enforce), ("shadow", Mode::Shadow)];
-    let mode = keys.get("mode").map(|node| reader.word(node, "mode", &modes));
+    let mode = keys.get("mode").map(|node| reader.word(node, "mode", modes));
     let from = reader.require(&keys, "from").and_then(|node| reader.entries(node, "from", names));
     let to = reader.require(&keys, "to").and_then(|node| reader.entries(node, "to", names));
     let methods = keys.get("methods").map(|node| reader.list(node, "methods", Reader::method));
     let paths = keys.get("paths").map(|node| {
-        reader.list(node, "paths", |reader, item| {
-            reader.parsed(item, "paths", |text| PathPattern::parse(&text))
-        })
+        reader
+            .list(node, "paths", |reader, item| reader.parsed(item, "paths", PathPattern::try_from))
     });
     let hosts = keys.get("hosts").map(|node| {
-        reader.list(node, "hosts", |reader, item| {
-            reader.parsed(item, "hosts", |text| HostPattern::parse(&text))
-        })
+        reader
+            .list(node, "hosts", |reader, item| reader.parsed(item, "hosts", HostPattern::try_from))
     });
     let ports = keys.get("ports").map(|node| {
         reader.list(node, "ports", |reader, item| {
@@ -164,8 +162,7 @@ impl Reader<'_> {
     }
 
     fn method(&mut self, node: &Node<'_>) -> Option<Method> {
-        let words: Vec<_> = METHODS.iter().map(|method| (*method, *method)).collect();
-        let method = self.word(node, "method", &words)?;
+        let method = self.word(node, "method", METHODS.iter().map(|method| (*method, *method)))?;
         Method::try_from(method.to_owned()).ok()
     }
 }

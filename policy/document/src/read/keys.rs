@@ -39,7 +39,8 @@ impl Reader<'_> {
             ));
             return None;
         };
-        let mut entries: Vec<(&'static str, &Node<'_>)> = Vec::new();
+        let mut entries: Vec<(&'static str, &Node<'_>)> =
+            Vec::with_capacity(map.len().min(known.len()));
         for (key, value) in map {
             let Value::Text(name) = &key.value else {
                 let kind = key.value.kind();

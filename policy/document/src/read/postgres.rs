@@ -52,7 +52,7 @@ pub(crate) fn postgres_rule(
     let max_session = keys.get("max_session").map(|node| reader.duration(node, "max_session", 1));
     let expiries = [("end", OnSvidExpiry::End), ("keep", OnSvidExpiry::Keep)];
     let on_svid_expiry =
-        keys.get("on_svid_expiry").map(|node| reader.word(node, "on_svid_expiry", &expiries));
+        keys.get("on_svid_expiry").map(|node| reader.word(node, "on_svid_expiry", expiries));
     let settings = keys.get("settings").map(|node| reader.settings(node)).unwrap_or_default();
     let client_parameters = keys.get("client_parameters").map(|node| {
         reader.list(node, "client_parameters", |reader, item| {

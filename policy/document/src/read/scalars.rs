@@ -57,16 +57,17 @@ impl Reader<'_> {
         &mut self,
         node: &Node<'_>,
         what: &str,
-        words: &[(&str, T)],
+        words: impl IntoIterator<Item = (&'static str, T)> + Clone,
     ) -> Option<T> {
         let text = self.text(node, what)?;
-        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
-            return Some(*value);
+        if let Some((_, value)) = words.clone().into_iter().find(|(word, _)| *word == text) {
+            return Some(value);
         }
         self.fault_of(|| {
-            let meant = did_you_mean(text, words.iter().map(|(word, _)| *word))
+            let words: Vec<&str> = words.into_iter().map(|(word, _)| word).collect();
+            let meant = did_you_mean(text, words.iter().copied())
                 .map_or(String::new(), |meant| format!("did you mean `{meant}`? "));
-            let accepted: Vec<_> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
+            let accepted: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
             Fault::new(
                 span_of(node),
                 format!("unknown {what} `{}`", text.escape_debug()),
@@ -158,6 +159,9 @@ impl Reader<'_> {
                 "name at least one, or leave the key out",
             ));
             return None;
+        }
+        if let [only] = items.as_slice() {
+            return Some(item(self, only).into_iter().collect());
         }
         let mut list = Vec::with_capacity(items.len());
         for node in items {
