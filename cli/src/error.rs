@@ -10,7 +10,7 @@ use signet_policy_document::{Fault, Faults, IdentityError};
 use wasm_host::HostError;
 
 use crate::commands::sql::ConnectError;
-use crate::output::{Format, print_json};
+use crate::output::{Format, print_json, tell};
 
 /// Why a command has no result.
 #[derive(Debug, thiserror::Error)]
@@ -140,9 +140,11 @@ impl Error {
     pub(crate) fn report(self, format: Format, code: u8) -> ExitCode {
         match (format, self) {
             (Format::Json, error) => print_json(&error.to_json()),
-            (Format::Text, Self::Faults(faults)) => eprintln!("{:?}", Report::new(*faults)),
+            (Format::Text, Self::Faults(faults)) => {
+                tell(format_args!("{:?}", Report::new(*faults)));
+            }
             (Format::Text, error) => {
-                eprintln!("error: {}", error.with_causes());
+                tell(format_args!("error: {}", error.with_causes()));
             }
         }
         ExitCode::from(code)

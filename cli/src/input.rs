@@ -1,7 +1,8 @@
 //! Files that are read, `-` being standard input.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use signet_policy_document::{PolicyDocument, files_of};
 
@@ -54,19 +55,25 @@ pub(crate) fn shown(file: &str) -> &str {
 
 /// Reads a whole file.
 pub(crate) fn read(file: &str) -> Result<Vec<u8>, Error> {
-    let read = if file == "-" {
-        let mut bytes = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
-    } else {
-        std::fs::read(Path::new(file))
-    };
+    let read = if file == "-" { read_standard_input() } else { std::fs::read(Path::new(file)) };
     read.map_err(|source| Error::Read { name: shown(file).to_owned(), source })
+}
+
+/// Reads all of standard input. A second time nothing would be there, which could be taken for a file without cases.
+fn read_standard_input() -> io::Result<Vec<u8>> {
+    static IS_READ: AtomicBool = AtomicBool::new(false);
+    if IS_READ.swap(true, Ordering::Relaxed) {
+        return Err(io::Error::other("another `-` was read from it; one file can be `-`"));
+    }
+    let mut bytes = Vec::new();
+    io::stdin().lock().read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Reads a whole file of text.
 pub(crate) fn read_text(file: &str) -> Result<String, Error> {
     String::from_utf8(read(file)?).map_err(|error| Error::Read {
         name: shown(file).to_owned(),
-        source: std::io::Error::new(std::io::ErrorKind::InvalidData, error),
+        source: io::Error::new(io::ErrorKind::InvalidData, error),
     })
 }

@@ -1,6 +1,7 @@
 //! How results are printed: for people, or as JSON for programs.
 
-use std::io::{self, Write};
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -14,11 +15,25 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Writes to standard output. Whoever reads it may leave early (`signet … | head`): that's the end.
+/// The exit code where the result can't be told.
+const UNTOLD: i32 = 2;
+
+/// Writes to standard output. Whoever reads it may leave early (`signet … | head`): what follows is told by the exit
+/// code alone. A result that can't be written for another reason is none.
 pub(crate) fn print(text: &str) {
-    if io::stdout().lock().write_all(text.as_bytes()).is_err() {
-        std::process::exit(0);
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            tell(format_args!("error: standard output cannot be written: {error}"));
+            std::process::exit(UNTOLD);
+        }
+        _ => {}
     }
+}
+
+/// Writes a line to standard error. Where nobody reads that, there is nobody to tell.
+pub(crate) fn tell(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Writes one JSON value and a newline.

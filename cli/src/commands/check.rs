@@ -11,7 +11,7 @@ use crate::decision::Decision;
 use crate::error::{Error, fault_as_json};
 use crate::filters::{FilterArguments, Filters};
 use crate::input::PolicyArgument;
-use crate::output::{Format, print, print_json, success_if};
+use crate::output::{Format, print, print_json, success_if, tell};
 
 /// Tell every fault of a policy, or how many rules and workloads it has.
 ///
@@ -68,7 +68,7 @@ fn check(arguments: &Arguments) -> Result<ExitCode, Error> {
                         fault.help, witness.case.title
                     );
                 }
-                eprintln!("{:?}", Report::new(document.show(fault).as_warning()));
+                tell(format_args!("{:?}", Report::new(document.show(fault).as_warning())));
             }
             let name = arguments.policy.name();
             let (rules, workloads) = (counted(rules, "rule"), counted(workloads, "workload"));
@@ -157,7 +157,7 @@ fn replayed(
         shown.push(Shown { warning, decision });
     }
     if let Some(error) = missing {
-        eprintln!("note: warnings have no examples: {error}");
+        tell(format_args!("note: warnings have no examples: {error}"));
     }
     Ok(shown)
 }

@@ -12,7 +12,7 @@ use signet_policy_document::PolicyDocument;
 use self::config_map::config_map;
 use crate::error::Error;
 use crate::input::PolicyArgument;
-use crate::output::{Format, print};
+use crate::output::{Format, print, tell};
 
 /// Print what the filters of one workload, or of all, are configured with.
 ///
@@ -91,7 +91,7 @@ fn compile(arguments: &Arguments) -> Result<String, Error> {
             if arguments.all {
                 continue;
             }
-            eprintln!("note: no rule is for {id}, so everything is denied there");
+            tell(format_args!("note: no rule is for {id}, so everything is denied there"));
         }
         let slice = slice.to_json();
         match arguments.output {
@@ -127,9 +127,9 @@ fn destinations(document: &PolicyDocument) -> BTreeSet<String> {
     for pattern in patterns {
         let fits = |id: &String| SpiffeId::parse(id).is_ok_and(|id| pattern.matches(id));
         if !ids.iter().any(fits) {
-            eprintln!(
+            tell(format_args!(
                 "note: {pattern} fits no identity that the policy names; compile those with --workload"
-            );
+            ));
         }
     }
     ids

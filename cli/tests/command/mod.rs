@@ -15,6 +15,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    #[allow(dead_code, reason = "not every test reads JSON")]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }

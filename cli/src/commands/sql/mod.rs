@@ -28,7 +28,7 @@ use self::wanted::Wanted;
 use crate::OutputArguments;
 use crate::error::Error;
 use crate::input::PolicyArgument;
-use crate::output::{Format, print, print_json, success_if};
+use crate::output::{Format, print, print_json, success_if, tell};
 
 /// Print the roles, grants and lines of `pg_hba.conf` and `pg_ident.conf` that fit the policy, or check a
 /// server against it.
@@ -149,7 +149,7 @@ impl Arguments {
         let document = self.policy.read()?;
         let wanted = Wanted::of(document, &document.identity(&self.database)?)?;
         if wanted.roles.is_empty() {
-            eprintln!("note: no postgres rule is for {}", wanted.workload);
+            tell(format_args!("note: no postgres rule is for {}", wanted.workload));
         }
         Ok(wanted)
     }
@@ -245,10 +245,10 @@ impl Report {
         let told: Vec<String> = self.findings.iter().map(ToString::to_string).collect();
         print(&told.join("\n"));
         for unread in &self.unread {
-            eprintln!("note: not checked: {unread}");
+            tell(format_args!("note: not checked: {unread}"));
         }
         for note in &self.notes {
-            eprintln!("note: {note}");
+            tell(format_args!("note: {note}"));
         }
         let count = match self.findings.len() {
             0 => "no difference".to_owned(),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use self::ask::{Admin, AskError};
 use self::report::Report;
 use crate::OutputArguments;
-use crate::output::{Format, print, print_json};
+use crate::output::{Format, print, print_json, tell};
 
 /// Tell what an sds-server serves, to whom, and who refused what and why.
 ///
@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         }
         Err(error) => {
             match format {
-                Format::Text => eprintln!("error: {error}"),
+                Format::Text => tell(format_args!("error: {error}")),
                 Format::Json => print_json(&json!({ "error": error.to_string() })),
             }
             ExitCode::from(2)
