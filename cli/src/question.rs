@@ -125,21 +125,19 @@ impl QuestionArguments {
 fn case_of(arguments: &QuestionArguments, document: &PolicyDocument) -> Result<Case, Error> {
     let (from, to) = (arguments.from.as_deref(), arguments.to.as_deref());
     let (from, to) = (from.unwrap_or_default(), to.unwrap_or_default());
-    let (what, ask) = match (&arguments.request, &arguments.database) {
-        (Some(request), _) => (request.clone(), Ask::Http(http_ask(request, &arguments.http)?)),
+    let ask = match (&arguments.request, &arguments.database) {
+        (Some(request), _) => Ask::Http(http_ask(request, &arguments.http)?),
         (None, database) => {
-            let database = database.clone().unwrap_or_default();
             let PostgresArguments { user, parameters } = &arguments.postgres;
-            let ask = PostgresAsk {
+            Ask::Postgres(PostgresAsk {
                 user: user.clone(),
                 parameters: pairs("--parameter", '=', parameters)?,
-                database: database.clone(),
-            };
-            (format!("database {database}"), Ask::Postgres(ask))
+                database: database.clone().unwrap_or_default(),
+            })
         }
     };
     Ok(Case {
-        title: format!("{from} → {to}: {}", what.escape_debug()),
+        title: format!("{from} → {to}: {}", ask.to_string().escape_debug()),
         from: document.identity(from)?,
         to: document.identity(to)?,
         ask,

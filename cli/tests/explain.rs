@@ -92,7 +92,7 @@ fn answers() {
             [http("GET /t"), vec!["--header", "x-tenant: acme", "--header", "x-tenant: evil"]]
                 .concat(),
             1,
-            "deny  client → api: GET /t
+            "deny  client → api: GET /t with x-tenant: acme, x-tenant: evil
   reason   no_rule
   why      no rule allows it
   nearest  tenants (standard input:8)
@@ -108,7 +108,7 @@ fn answers() {
         (
             [http("GET /chat"), vec!["--upgrade", "tls/1.3"]].concat(),
             1,
-            "deny  client → api: GET /chat
+            "deny  client → api: GET /chat with upgrade tls/1.3
   reason   no_rule
   why      no rule allows it
   nearest  chat (standard input:9)
@@ -155,7 +155,7 @@ fn answers() {
         (
             db(&["customers", "--user", "postgres"]),
             1,
-            "deny  api → db: database customers
+            "deny  api → db: database customers as postgres
   reason   user_not_allowed
   why      rule uses decides, and doesn't let the peer act as postgres
   rule     uses (standard input:11)
@@ -173,15 +173,15 @@ fn answers() {
   why      no rule lets it in
   nearest  uses (standard input:11)
     ✗ databases: other, and the rule has customers
-    ✗ may_act_as: nobody, and the rule has api or reader
     ✓ to: spiffe://example.org/db fits spiffe://example.org/db
     ✓ from: spiffe://example.org/api fits spiffe://example.org/api
+    ✓ may_act_as: api fits api or reader
 ",
         ),
         (
             db(&["customers", "--parameter", "options=-c search_path=x"]),
             1,
-            "deny  api → db: database customers
+            "deny  api → db: database customers with options=-c search_path=x
   reason   parameter_not_allowed
   why      rule uses decides, and doesn't let the client set search_path at start-up
   rule     uses (standard input:11)
@@ -195,7 +195,7 @@ fn answers() {
         (
             db(&["customers", "--parameter", "options=-d 5"]),
             1,
-            "refuse  api → db: database customers
+            "refuse  api → db: database customers with options=-d 5
   reason   options_switch
   why      `options` has the switch `-d`, and only settings can be judged
 ",

@@ -40,7 +40,7 @@ pub(super) fn explain(
         settings.iter().map(|s| (s.name.as_slice(), s.value.as_slice())).collect();
     let request = StartupRequest { parameters: &parameters, options: &options };
     let decision = policy.decide_postgres(Ok(from), &request);
-    let question = Question { case, ask, from, to, user: &user };
+    let question = Question { case, ask, from, to };
     let decided = decision
         .rule()
         .and_then(|name| document.postgres_rules().iter().find(|r| r.rule.name.as_str() == name));
@@ -111,7 +111,6 @@ struct Question<'c> {
     ask: &'c PostgresAsk,
     from: SpiffeId<'c>,
     to: SpiffeId<'c>,
-    user: &'c str,
 }
 
 impl Question<'_> {
@@ -149,8 +148,10 @@ impl Question<'_> {
         clause("databases", 4, listed(&rule.databases), &self.ask.database, holds);
         if let Some(others) = &rule.may_act_as {
             let roles: Vec<_> = std::iter::once(&rule.login_role).chain(others).collect();
-            let holds = roles.iter().any(|role| role.as_str() == self.user);
-            clause("may_act_as", 1, listed(&roles), self.user, holds);
+            // A client that names no user asks to be the login role.
+            let user = self.ask.user.as_deref().unwrap_or(rule.login_role.as_str());
+            let holds = roles.iter().any(|role| role.as_str() == user);
+            clause("may_act_as", 1, listed(&roles), user, holds);
         }
         clauses
     }

@@ -30,6 +30,31 @@ pub enum Ask {
     Postgres(PostgresAsk),
 }
 
+/// What is asked, with all that makes it differ from a plain request or connection.
+impl fmt::Display for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let more: Vec<String> = match self {
+            Self::Http(ask) => {
+                write!(f, "{} {}", ask.method, ask.path)?;
+                let host = ask.host.iter().map(|host| format!("host {host}"));
+                let port = ask.port.iter().map(|port| format!("port {port}"));
+                let upgrade = ask.upgrade.iter().map(|protocol| format!("upgrade {protocol}"));
+                let headers = ask.headers.iter().map(|(name, value)| format!("{name}: {value}"));
+                let claims = ask.claims.iter().map(|(name, value)| format!("claim {name}={value}"));
+                host.chain(port).chain(upgrade).chain(headers).chain(claims).collect()
+            }
+            Self::Postgres(ask) => {
+                write!(f, "database {}", ask.database)?;
+                if let Some(user) = &ask.user {
+                    write!(f, " as {user}")?;
+                }
+                ask.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect()
+            }
+        };
+        if more.is_empty() { Ok(()) } else { write!(f, " with {}", more.join(", ")) }
+    }
+}
+
 /// An HTTP request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HttpAsk {

@@ -91,7 +91,7 @@ pub(crate) fn case(reader: &mut Reader<'_>, node: &Node<'_>, names: &Names) -> O
         return None;
     }
     let (from, to, ask) = (from?, to?, ask?);
-    let what = in_words(&ask);
+    let what = ask.to_string();
     let line = reader.line_of(node);
     let file = reader.name().to_owned();
     Some(Case {
@@ -103,26 +103,6 @@ pub(crate) fn case(reader: &mut Reader<'_>, node: &Node<'_>, names: &Names) -> O
         line,
         title: format!("{who}: {}", what.escape_debug()),
     })
-}
-
-/// What is asked, with what makes it differ from a plain one.
-fn in_words(ask: &Ask) -> String {
-    let mut words = match ask {
-        Ask::Http(ask) => format!("{} {}", ask.method, ask.path),
-        Ask::Postgres(ask) => format!("database {}", ask.database),
-    };
-    let (more, user) = match ask {
-        Ask::Http(ask) => (ask.headers.iter().chain(&ask.claims), None),
-        Ask::Postgres(ask) => (ask.parameters.iter().chain(&[]), ask.user.as_ref()),
-    };
-    if let Some(user) = user {
-        words = format!("{words} as {user}");
-    }
-    for (i, (name, value)) in more.enumerate() {
-        let joint = if i == 0 { " with" } else { "," };
-        words = format!("{words}{joint} {name}={value}");
-    }
-    words
 }
 
 impl Reader<'_> {

@@ -46,14 +46,14 @@ impl Names {
         self.trust_domains.iter().map(absolute).collect()
     }
 
-    /// That no workload has this name, and which one may be meant.
-    fn unknown(&self, name: &str) -> IdentityError {
+    /// That no workload has this name, which one may be meant, and what else is accepted.
+    fn unknown(&self, name: &str, accepted: &str) -> IdentityError {
         let before =
             self.workloads.range::<str, _>((Unbounded, Excluded(name))).rev().take(NEIGHBOURS);
         let after = self.workloads.range::<str, _>((Included(name), Unbounded)).take(NEIGHBOURS);
         let meant = did_you_mean(name, before.chain(after).map(|(name, _)| name.as_str()))
             .map_or(String::new(), |meant| format!("did you mean `{meant}`? "));
-        IdentityError { message: format!("unknown workload `{name}`"), help: meant + ENTRY }
+        IdentityError { message: format!("unknown workload `{name}`"), help: meant + accepted }
     }
 
     /// The one SPIFFE ID that an entry stands for; `None` where its workload is faulty.
@@ -62,7 +62,7 @@ impl Names {
             match self.workloads.get(entry) {
                 Some(Some(identity)) => identity.written.as_str(),
                 Some(None) => return Ok(None),
-                None => return Err(self.unknown(entry)),
+                None => return Err(self.unknown(entry, ONE)),
             }
         } else {
             entry
@@ -75,9 +75,7 @@ impl Names {
             Ok(_) => Ok(Some(absolute)),
             Err(error) => Err(IdentityError {
                 message: format!("`{}` is not one SPIFFE ID", entry.escape_debug()),
-                help: format!(
-                    "the name of a workload, `/…` or `spiffe://…` is accepted, no pattern: {error}"
-                ),
+                help: format!("{ONE}: {error}"),
             }),
         }
     }
@@ -91,6 +89,9 @@ fn is_workload_name(text: &str) -> bool {
 
 const ENTRY: &str =
     "accepted: the name of a workload, `/…` in this trust domain, `spiffe://…`, or `**`";
+
+const ONE: &str =
+    "accepted: the name of a workload, `/…` in this trust domain, or `spiffe://…`, and no pattern";
 
 impl Reader<'_> {
     /// Reads `workloads:` into `names`.
@@ -204,7 +205,7 @@ impl Reader<'_> {
             return identity.as_ref().map(|identity| identity.patterns.as_slice());
         }
         self.fault_of(|| {
-            let IdentityError { message, help } = names.unknown(name);
+            let IdentityError { message, help } = names.unknown(name, ENTRY);
             Fault::new(span_of(node), message, "not under `workloads`", help)
         });
         None

@@ -60,23 +60,24 @@ impl Point {
     pub(crate) fn case(&self) -> Case {
         let id = |segments: &[String]| format!("spiffe://{}", segments.join("/"));
         let (from, to) = (id(&self.from), id(&self.to));
-        let ask = match &self.database {
+        let ask = self.ask();
+        let title = format!("{from} → {to}: {ask}");
+        Case { from, to, ask, expect: None, file: String::new(), line: 0, title }
+    }
+
+    /// What is asked, in words.
+    pub(crate) fn what(&self) -> String {
+        self.ask().to_string()
+    }
+
+    fn ask(&self) -> Ask {
+        match &self.database {
             Some(database) => Ask::Postgres(PostgresAsk {
                 database: database.clone(),
                 user: None,
                 parameters: Vec::new(),
             }),
             None => Ask::Http(self.request()),
-        };
-        let title = format!("{from} → {to}: {}", self.what());
-        Case { from, to, ask, expect: None, file: String::new(), line: 0, title }
-    }
-
-    /// What is asked, in words.
-    pub(crate) fn what(&self) -> String {
-        match &self.database {
-            Some(database) => format!("database {database}"),
-            None => in_words(&self.request()),
         }
     }
 
@@ -110,20 +111,6 @@ impl Point {
             upgrade: (!self.upgrades.is_empty()).then(|| self.upgrades.join(", ")),
         }
     }
-}
-
-fn in_words(ask: &HttpAsk) -> String {
-    let mut words = format!("{} {}", ask.method, ask.path);
-    let mut more = Vec::new();
-    more.extend(ask.host.as_ref().map(|host| format!("host {host}")));
-    more.extend(ask.port.map(|port| format!("port {port}")));
-    more.extend(ask.upgrade.as_ref().map(|protocol| format!("upgrade {protocol}")));
-    more.extend(ask.headers.iter().map(|(name, value)| format!("{name}: {value}")));
-    more.extend(ask.claims.iter().map(|(name, value)| format!("claim {name}={value}")));
-    if !more.is_empty() {
-        words = format!("{words} with {}", more.join(", "));
-    }
-    words
 }
 
 /// A segment as a request spells it: what needs no encoding stays, since requests that encode it are
