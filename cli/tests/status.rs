@@ -49,7 +49,7 @@ fn status(ready: bool) -> Value {
             "peer": "uid 7 pid 9", "node": "sidecar\u{1b}[2J", "cluster": "api",
             "since": "2026-01-01T00:00:00Z",
             "streams": [{ "transport": "unix", "protocol": "sotw", "open": 3 }],
-            "policies": { "signet.http": "bbbbbbbbbbbbbbbb" },
+            "policies": { "signet.http": "bbbbbbbbbbbbbbbb", "signet.postgres": "withdrawn" },
             "resources": [
                 {
                     "type": "secret", "name": "ROOTCA",
@@ -126,6 +126,7 @@ Policy  aaaaaaaaaaaa  rules 3  /etc/policy.yaml
 Envoys  1
   sidecar[2J  (uid 7 pid 9; streams: 3 unix sotw)
     signet.http runs policy bbbbbbbbbbbb  OLDER
+    signet.postgres DENIES EVERYTHING: identity withdrawn
     ROOTCA   cccccccccccc  acknowledged 2026-01-01T00:00:02Z
     default  dddddddddddd  REFUSED 2026-01-01T00:00:02Z: no room
     nobody  WAITS since 2026-01-01T00:00:11Z: unknown

@@ -45,6 +45,7 @@ pub struct Metrics {
     policy: Family<DigestLabel, Gauge>,
     policy_loads: Family<ResultLabel, Counter>,
     config_loads: Family<ResultLabel, Counter>,
+    withdrawn_slices: Counter,
 }
 
 impl Default for Metrics {
@@ -100,6 +101,10 @@ impl Default for Metrics {
                 "New versions of the configuration's file: accepted or rejected",
             ),
             policy_loads: add.one("policy_load", "Policy files read: accepted or rejected"),
+            withdrawn_slices: add.one(
+                "withdrawn_slices",
+                "Filter configurations that came to deny everything for a withdrawn identity",
+            ),
             registry: Arc::default(),
         };
         let build: Family<VersionLabel, Gauge> =
@@ -201,6 +206,10 @@ impl Metrics {
 
     pub(crate) fn count_policy_load(&self, result: &'static str) {
         self.policy_loads.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    pub(crate) fn count_withdrawn_slice(&self) {
+        self.withdrawn_slices.inc();
     }
 
     pub(crate) fn count_config_load(&self, result: &'static str) {

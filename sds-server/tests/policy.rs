@@ -13,7 +13,7 @@ use envoy_types::pb::envoy::extensions::wasm::v3::{FailurePolicy, PluginConfig, 
 use envoy_types::pb::google::protobuf::StringValue;
 use prost::{Message, Name};
 use serde_json::Value;
-use support::{Agent, Authority, HOUR, Identity, Server, eventually};
+use support::{Agent, Authority, Client, HOUR, Identity, Server, eventually};
 
 /// SHA-256 of `abc`, the code in these tests.
 const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -142,6 +142,55 @@ async fn another_identitys_slice_is_chosen_by_its_id() {
     assert!(envoy.extensions(&[&unknown]).await.is_silent().await, "not issued here");
 }
 
+/// Those who are connected by the trust that goes with it hear of it before.
+#[tokio::test]
+async fn what_comes_to_a_withdrawn_identity_is_denied_wherever_its_envoys_are() {
+    const ID: &str = "spiffe://example.org/api";
+    let directory = tempfile::tempdir().expect("a directory");
+    let allow = "[{ peer: spiffe://example.org/edge, names: [signet.http] }]";
+    let listen = format!("tcp: {{ address: '127.0.0.1:0', allow: {allow} }}");
+    let server = Server::start_listening(directory, &listen, &config(ABC)).await;
+    std::fs::write(server.at("filter.wasm"), "abc").expect("written");
+    std::fs::write(server.at("policy.yaml"), policy("/one")).expect("written");
+    let agent = Agent::serve(&server.at("agent.sock"));
+    let authority = Authority::new("example.org");
+    agent.issue(&[&Identity::new(&authority, "/api", HOUR)], &[]);
+    server.wait_for_readiness(200, "").await;
+    let edge = authority.pair("/edge", HOUR);
+    let remote = Client::over_tls(server.tcp_address().await, Some(&edge)).await.expect("let in");
+    let (here, names) = (server.client().await, ["signet.http"]);
+    let mut streams = [here.extensions(&names).await, remote.extensions(&names).await];
+    for stream in &mut streams {
+        let slice = slice(&stream.accept().await.extension(), "/filter.wasm");
+        assert_eq!(slice["http"][0]["name"], "reads");
+    }
+    agent.withdraw();
+    for stream in &mut streams {
+        let slice = slice(&stream.accept().await.extension(), "/filter.wasm");
+        assert_eq!((&slice["withdrawn"][0], &slice["http"]), (&ID.into(), &Value::Null));
+    }
+    let withdrawn = &told_all(&server)["withdrawn"][0];
+    assert_eq!(withdrawn["spiffe_id"], ID);
+    eventually("the page says so", async || {
+        server.get("/").1.contains("denies everything").then_some(())
+    })
+    .await;
+    assert!(server.log().contains("this filter is told to deny everything"));
+    assert_eq!(server.metric("signet_withdrawn_slices_total"), Some(1));
+
+    // To deny everything needs no policy.
+    std::fs::write(server.at("policy.yaml"), "no policy").expect("written");
+    let mut late = here.extensions(&names).await;
+    let denied = slice(&late.accept().await.extension(), "/filter.wasm");
+    assert_eq!(denied["withdrawn"][0], ID);
+    agent.issue(&[&Identity::new(&authority, "/api", HOUR)], &[]);
+    for stream in [&mut streams[0], &mut late] {
+        let slice = slice(&stream.accept().await.extension(), "/filter.wasm");
+        assert_eq!(slice["http"][0]["name"], "reads", "the last good policy");
+        assert_eq!(slice.get("withdrawn"), None);
+    }
+}
+
 #[tokio::test]
 async fn a_config_maps_switch_is_live() {
     let (server, _agent) = started(ABC).await;
@@ -174,9 +223,14 @@ async fn code_that_was_not_meant_is_not_delivered_until_it_is_right() {
     server.wait_for_readiness(200, "").await;
 }
 
+/// All that operators are told.
+fn told_all(server: &Server) -> Value {
+    serde_json::from_str(&server.get("/status").1).expect("JSON")
+}
+
 /// What operators are told of a filter that a node was sent.
 fn told(server: &Server, node: &str) -> Option<Value> {
-    let status: Value = serde_json::from_str(&server.get("/status").1).expect("JSON");
+    let status = told_all(server);
     let envoys = status["envoys"].as_array()?;
     Some(envoys.iter().find(|envoy| envoy["node"] == node)?["resources"][0].clone())
 }

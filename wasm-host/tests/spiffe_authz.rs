@@ -374,6 +374,25 @@ fn policies_of_several_workloads_in_one_vm_do_not_mix() {
 }
 
 #[test]
+fn who_is_withdrawn_lets_nobody_in_whatever_its_rules_say() {
+    let slice = |rest: &str| {
+        format!(
+            r#"{{"format":1,"workload":"spiffe://example.org/api","http":[{{"name":"all","from":["**"]}}]{rest}}}"#
+        )
+    };
+    let mut filter = start(&slice(""));
+    forwarded(&ask(&mut filter, PEER, "GET", "/", &[]));
+    filter.configure(slice(r#","withdrawn":["spiffe://example.org/api"]"#).as_bytes()).unwrap();
+    let exchange = ask(&mut filter, PEER, "GET", "/", &[]);
+    let response = answered(&exchange);
+    assert_eq!((response.status, &*response.details), (403, "signet.deny.identity_withdrawn"));
+    assert!(exchange.logs[0].text.ends_with("called is withdrawn"), "{:?}", exchange.logs);
+    assert_eq!(filter.metric("signet_http_reason.identity_withdrawn").unwrap(), Some(1));
+    filter.configure(slice("").as_bytes()).unwrap();
+    forwarded(&ask(&mut filter, PEER, "GET", "/", &[]));
+}
+
+#[test]
 fn metrics_tell_which_policy_is_in_force() {
     let mut filter = start(POLICY);
     let gauges = |filter: &mut HttpFilter| {

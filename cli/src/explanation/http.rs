@@ -58,7 +58,9 @@ pub(super) fn explain(
         }
         HttpDecision::Deny(HttpDenial::NoRule) => question.without_rule(document),
         HttpDecision::Deny(HttpDenial::NoIdentity(reason)) => (reason.to_string(), None),
-        HttpDecision::Deny(HttpDenial::Connect) => (decision.to_string(), None),
+        HttpDecision::Deny(HttpDenial::Connect | HttpDenial::Withdrawn) => {
+            (decision.to_string(), None)
+        }
         HttpDecision::Refuse(ambiguity) => {
             (format!("{ambiguity}, so two readers could read the request differently"), None)
         }

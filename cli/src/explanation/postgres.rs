@@ -62,7 +62,9 @@ pub(super) fn explain(
             )
         }
         PostgresDecision::Deny(PostgresDenial::NoIdentity(reason)) => (reason.to_string(), None),
-        PostgresDecision::Refuse(_) => (decision.to_string(), None),
+        PostgresDecision::Deny(PostgresDenial::Withdrawn) | PostgresDecision::Refuse(_) => {
+            (decision.to_string(), None)
+        }
     };
     let mut rule =
         decided.map(|rule| RuleText::new(document, rule, &rule.rule.name, question.clauses(rule)));

@@ -145,6 +145,9 @@ fn denied(
             format!("parameter \"{}\" may not be set at start-up", shown(name))
         }
         PostgresDecision::Refuse(_) => decision.to_string(),
+        PostgresDecision::Deny(PostgresDenial::Withdrawn) => {
+            "access denied: the identity of the database's workload is withdrawn".to_owned()
+        }
         PostgresDecision::Deny(PostgresDenial::NoRule) | PostgresDecision::Allow(_) => {
             "access denied".to_owned()
         }
@@ -171,6 +174,9 @@ fn hint(decision: &PostgresDecision<'_>) -> &'static str {
         }
         PostgresDecision::Deny(PostgresDenial::NoRule) => {
             "the policy must name this workload; the proxy's log tells of this session"
+        }
+        PostgresDecision::Deny(PostgresDenial::Withdrawn) => {
+            "nobody is let in until the identity is issued again"
         }
         PostgresDecision::Deny(PostgresDenial::Database) => {
             "name a database that the policy gives to this workload"

@@ -38,6 +38,15 @@ impl SpiffeAuthz {
         Ok(found.unwrap_or_else(|| Rc::new(Configuration::deny_all())))
     }
 
+    /// Takes in a slice. It says of all that are withdrawn; one that it does not name any more is no longer.
+    fn accept(&self, slice: Slice) {
+        self.0.borrow_mut().retain(|old| !old.policy.is_withdrawn());
+        for id in slice.withdrawn.iter().filter(|id| **id != slice.workload) {
+            self.install(Configuration::new(Slice::withdrawn(id)));
+        }
+        self.install(Configuration::new(slice));
+    }
+
     fn install(&self, configuration: Configuration) {
         let workload = configuration.policy.workload();
         let mut known = self.0.borrow_mut();
@@ -50,7 +59,7 @@ impl SpiffeAuthz {
 impl Vm for SpiffeAuthz {
     fn on_configure(&self, _root: ContextId, size: usize) -> bool {
         match configure("signet_http", size, Slice::http_from_json) {
-            Configured::Accepted(slice, _) => self.install(Configuration::new(slice)),
+            Configured::Accepted(slice, _) => self.accept(slice),
             Configured::DenyAll => {
                 self.0.borrow_mut().clear();
                 self.install(Configuration::deny_all());
@@ -89,12 +98,37 @@ mod tests {
     use super::*;
 
     fn installed(workloads: &[&str]) -> Vec<String> {
+        let slices = workloads.iter().map(|workload| Slice::deny_all(workload));
+        accepted(slices).into_iter().map(|(workload, _)| workload).collect()
+    }
+
+    /// The workloads that have a policy after these slices, and whether they are withdrawn.
+    fn accepted(slices: impl IntoIterator<Item = Slice>) -> Vec<(String, bool)> {
         let filter = SpiffeAuthz::default();
-        for workload in workloads {
-            filter.install(Configuration::new(Slice::deny_all(workload)));
-        }
+        slices.into_iter().for_each(|slice| filter.accept(slice));
         let known = filter.0.borrow();
-        known.iter().map(|known| known.policy.workload().to_owned()).collect()
+        let known = known.iter().map(|known| &known.policy);
+        known.map(|policy| (policy.workload().to_owned(), policy.is_withdrawn())).collect()
+    }
+
+    #[test]
+    fn who_is_withdrawn_is_denied_by_any_slice_that_says_so_and_until_one_does_not() {
+        let (a, b) = ("spiffe://x.org/a", "spiffe://x.org/b");
+        let known = |list: &[(&str, bool)]| {
+            list.iter().map(|(id, withdrawn)| ((*id).to_owned(), *withdrawn)).collect::<Vec<_>>()
+        };
+        let b_without_a = Slice { withdrawn: vec![a.to_owned()], ..Slice::deny_all(b) };
+        let good = Slice::deny_all;
+        for (slices, after) in [
+            (vec![good(a), Slice::withdrawn(a)], known(&[(a, true)])),
+            (vec![good(a), Slice::withdrawn(a), good(a)], known(&[(a, false)])),
+            // Another identity took its place: what shows the old certificate is denied still.
+            (vec![good(a), b_without_a.clone()], known(&[(a, true), (b, false)])),
+            (vec![b_without_a.clone()], known(&[(a, true), (b, false)])),
+            (vec![good(a), b_without_a, good(b)], known(&[(b, false)])),
+        ] {
+            assert_eq!(accepted(slices), after);
+        }
     }
 
     #[test]

@@ -205,7 +205,7 @@ impl Admin {
             now,
             readiness: self.health.readiness(),
             svids: svids(&identities.snapshot, now),
-            withdrawn: withdrawn(&identities, now),
+            withdrawn: withdrawn(&identities.snapshot, now),
             source: SourceReport {
                 connected: self.metrics.is_source_connected(),
                 trouble: identities.trouble,
@@ -227,7 +227,7 @@ fn process(pin: &Pin, streams: usize, held: &Identities, now: SystemTime) -> Pro
         streams,
         trouble: held.trouble.clone(),
         svids: svids(&held.snapshot, now),
-        withdrawn: withdrawn(held, now),
+        withdrawn: withdrawn(&held.snapshot, now),
         bundles: bundles(&held.snapshot, now),
     }
 }
@@ -250,13 +250,13 @@ fn svids(snapshot: &SvidSnapshot, now: SystemTime) -> Vec<SvidReport> {
     snapshot.svids.values().map(report).collect()
 }
 
-fn withdrawn(identities: &Identities, now: SystemTime) -> Vec<WithdrawnReport> {
+fn withdrawn(snapshot: &SvidSnapshot, now: SystemTime) -> Vec<WithdrawnReport> {
     let report = |(id, expires): (&SpiffeId, &SystemTime)| WithdrawnReport {
         spiffe_id: id.to_string(),
         not_after: *expires,
         seconds_left: seconds_left(*expires, now),
     };
-    identities.held.iter().map(report).collect()
+    snapshot.withdrawn.iter().map(report).collect()
 }
 
 fn bundles(snapshot: &SvidSnapshot, now: SystemTime) -> Vec<BundleReport> {

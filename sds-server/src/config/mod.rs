@@ -183,8 +183,9 @@ pub struct Rotation {
     /// is served, so that every peer can have learned of it. At most half of the old leaf's
     /// remaining life. Default 10 s.
     pub hold: Interval,
-    /// How long an identity that the source no longer names is still served; sources name none for
-    /// an instant while an entry is re-created. Default 1 s.
+    /// How long an identity that the source no longer names is still served, before the filters of
+    /// its Envoys deny what comes to it; sources name none for an instant while an entry is
+    /// re-created. Default 1 s.
     pub withdrawal_delay: Interval,
 }
 

@@ -16,6 +16,7 @@ fn all() -> Metrics {
     metrics.count_rejected("uid");
     metrics.count_policy_load("accepted");
     metrics.count_config_load("accepted");
+    metrics.count_withdrawn_slice();
     metrics.show_policy("digest");
     drop(metrics.open_stream("secret", "unix"));
     metrics

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::Serialize;
-use signet_policy::{FilterOptions, SpiffeId, SpiffeIdError};
+use signet_policy::{FilterOptions, Slice, SpiffeId, SpiffeIdError};
 use signet_policy_document::PolicyDocument;
 
 pub use code::CodeCheck;
@@ -50,9 +50,12 @@ pub struct FilterConfiguration {
     pub wasm: PathBuf,
     /// The slice in its canonical JSON.
     pub slice: String,
-    /// The digest of the policy that it is of.
+    /// The digest of the policy that it is of, or [`WITHDRAWN`].
     pub digest: Arc<str>,
 }
+
+/// Told in a digest's place of a slice that denies everything because its workload is withdrawn.
+pub const WITHDRAWN: &str = "withdrawn";
 
 /// The policy as it stands.
 #[derive(Debug, Clone, Default)]
@@ -104,6 +107,15 @@ impl PolicyState {
         })
     }
 
+    /// Of a server whose policy's file says this, if anything.
+    #[cfg(test)]
+    pub(crate) fn of(text: Option<&str>, filters: Filters) -> Self {
+        let document = text.map(|text| PolicyDocument::parse("policy", text));
+        let document = document.map(|parsed| Arc::new(parsed.expect("a policy")));
+        let digest = document.as_ref().map(|document| document.digest().into());
+        Self { configured: true, filters, document, digest, ..Self::default() }
+    }
+
     /// Of a server that delivers no policy.
     pub fn absent() -> Self {
         Self::default()
@@ -130,11 +142,13 @@ impl PolicyState {
         self.digest.as_deref()
     }
 
-    /// What `filter` of the Envoys of `workload` is told.
+    /// What `filter` of the Envoys of `workload` is told. `withdrawn` are those identities of the same Envoys that
+    /// must be denied everything; where `workload` is one of them, that needs no policy.
     pub fn configuration(
         &self,
         filter: FilterKind,
         workload: &str,
+        withdrawn: Vec<String>,
     ) -> Result<FilterConfiguration, NoSlice> {
         let (kind, configured) = self
             .filters
@@ -144,20 +158,26 @@ impl PolicyState {
         if let Some(fault) = self.code_faults.get(&kind) {
             return Err(NoSlice::Code(fault.clone()));
         }
-        let (Some(document), Some(digest)) = (&self.document, &self.digest) else {
-            return Err(NoSlice::NoPolicy(self.missing().unwrap_or_default()));
+        let id = SpiffeId::parse(workload)?;
+        let (slice, digest) = if withdrawn.iter().any(|id| id == workload) {
+            (Slice::deny_all(workload), WITHDRAWN.into())
+        } else {
+            let (Some(document), Some(digest)) = (&self.document, &self.digest) else {
+                return Err(NoSlice::NoPolicy(self.missing().unwrap_or_default()));
+            };
+            (document.slice_for(id), Arc::clone(digest))
         };
-        let slice = document.slice_for(SpiffeId::parse(workload)?);
         let mut slice = match kind {
             FilterKind::Http => slice.http_only(),
             FilterKind::Postgres => slice.postgres_only(),
         };
+        slice.withdrawn = withdrawn;
         slice.filter = FilterOptions {
             denial_detail: configured.denial_detail,
             headers: configured.headers.clone(),
             jwt_payload: configured.jwt_payload.clone(),
         };
-        let (wasm, digest) = (configured.wasm.clone(), Arc::clone(digest));
+        let wasm = configured.wasm.clone();
         Ok(FilterConfiguration { kind, wasm, slice: slice.to_json(), digest })
     }
 

@@ -88,12 +88,7 @@ impl Custodian {
         let snapshot = self.custody.snapshot();
         self.identities.send_if_modified(|published| {
             let same = published.snapshot.same_as(&snapshot);
-            let held = self.custody.withdrawn();
-            if same
-                && published.trouble == trouble
-                && published.withdrawn == withdrawn
-                && published.held == *held
-            {
+            if same && published.trouble == trouble && published.withdrawn == withdrawn {
                 return false;
             }
             if !same {
@@ -102,7 +97,6 @@ impl Custodian {
             }
             published.trouble = trouble;
             published.withdrawn = withdrawn;
-            published.held.clone_from(held);
             true
         });
     }

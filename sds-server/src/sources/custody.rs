@@ -12,6 +12,10 @@ use super::rotation::{Authorities, AuthorityId, issuer};
 use super::{Moment, Svid, SvidFault, SvidSnapshot, default_svid, utc};
 use crate::config::DefaultSvid;
 
+/// How much longer a bundle is trusted than an SVID that is withdrawn with it: by that trust Envoys are connected over
+/// TCP, which shall hear what the withdrawal means to them.
+const TRUST_LONGER: Duration = Duration::from_secs(1);
+
 /// How the custody behaves.
 #[derive(Debug, Clone)]
 pub struct CustodySettings {
@@ -37,6 +41,8 @@ pub struct Custody {
     offered_bundles: BTreeMap<TrustDomain, Arc<X509Bundle>>,
     bundles: BTreeMap<TrustDomain, Kept<Arc<X509Bundle>>>,
     default: Option<SpiffeId>,
+    /// The last default that there was.
+    last_default: Option<SpiffeId>,
     /// What was withdrawn before it expired, and when it will: Envoys keep it until then.
     withdrawn: BTreeMap<SpiffeId, SystemTime>,
 }
@@ -75,6 +81,7 @@ impl Custody {
             offered_bundles: BTreeMap::new(),
             bundles: BTreeMap::new(),
             default: None,
+            last_default: None,
             withdrawn: BTreeMap::new(),
         }
     }
@@ -186,6 +193,7 @@ impl Custody {
         if !svids.is_empty() {
             self.default =
                 default_svid::choose(&self.settings.default_svid, &svids, self.default.as_ref());
+            self.last_default = self.default.clone().or(self.last_default.take());
         }
         findings
     }
@@ -266,7 +274,8 @@ impl Custody {
             self.bundles
                 .insert(domain.clone(), Kept { value: Arc::clone(bundle), leaves_at: None });
         }
-        let (offered, delay) = (&self.offered_bundles, self.settings.withdrawal_delay);
+        let offered = &self.offered_bundles;
+        let delay = self.settings.withdrawal_delay + TRUST_LONGER;
         self.bundles.retain(|domain, kept| {
             offered.contains_key(domain)
                 || now.steady < *kept.leaves_at.get_or_insert(now.steady + delay)
@@ -300,12 +309,10 @@ impl Custody {
             .iter()
             .map(|(domain, kept)| (domain.clone(), Arc::clone(&kept.value)))
             .collect();
-        SvidSnapshot { svids, bundles, default }
-    }
-
-    /// What was withdrawn and Envoys may hold still, each with its end.
-    pub fn withdrawn(&self) -> &BTreeMap<SpiffeId, SystemTime> {
-        &self.withdrawn
+        let withdrawn = self.withdrawn.clone();
+        let last_default = self.last_default.clone().filter(|_| default.is_none());
+        let withdrawn_default = last_default.filter(|id| withdrawn.contains_key(id));
+        SvidSnapshot { svids, bundles, default, withdrawn, withdrawn_default }
     }
 
     /// What is wrong with what the source issued, although something older may be served; `None`

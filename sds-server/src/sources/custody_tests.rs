@@ -1,8 +1,9 @@
 //! Offers and moments, and what is served then.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
-use spiffe::X509Context;
+use spiffe::{SpiffeId, X509Context};
 
 use super::{Custody, CustodySettings, Finding};
 use crate::config::DefaultSvid;
@@ -40,6 +41,10 @@ impl Keeper {
 
     fn serial(&self) -> Option<String> {
         self.custody.snapshot().default_svid().map(|svid| svid.serial().to_owned())
+    }
+
+    fn withdrawn(&self) -> BTreeMap<SpiffeId, SystemTime> {
+        self.custody.snapshot().withdrawn
     }
 
     fn due_in(&self) -> Option<Duration> {
@@ -208,14 +213,19 @@ fn a_withdrawal_counts_after_its_delay() {
     keeper.offer(&Authority::context(&[&one], &[&ours]));
     let findings = keeper.wait(SECOND);
     assert!(matches!(findings[..], [Finding::Withdrawn { .. }]), "{findings:?}");
-    let left = keeper.custody.snapshot();
-    assert_eq!((left.svids.len(), left.bundles.len()), (1, 1), "the other and its domain are gone");
+    assert_eq!(keeper.custody.snapshot().svids.len(), 1, "the other is gone");
+    assert_eq!(keeper.custody.snapshot().bundles.len(), 2);
+    assert_eq!(keeper.due_in(), Some(SECOND));
+    keeper.wait(SECOND);
+    assert_eq!(keeper.custody.snapshot().bundles.len(), 1, "and then its domain");
     keeper.custody.withdraw();
     keeper.wait(Duration::ZERO);
     keeper.wait(ALMOST_A_SECOND);
     assert!(keeper.serial().is_some());
     keeper.wait(Duration::from_millis(1));
     assert_eq!(keeper.serial(), None);
+    assert_eq!(keeper.custody.snapshot().bundles.len(), 1, "trust goes last");
+    keeper.wait(SECOND);
     assert!(keeper.custody.snapshot().bundles.is_empty());
 }
 
@@ -230,16 +240,43 @@ fn what_was_withdrawn_is_told_until_it_expires_or_is_served_again() {
     let one = Authority::context(&[&kept], &[&authority]);
     keeper.offer(&both);
     keeper.offer(&one);
-    assert!(keeper.custody.withdrawn().is_empty(), "its delay is not over");
+    assert!(keeper.withdrawn().is_empty(), "its delay is not over");
     keeper.wait(SECOND);
-    let ends = *keeper.custody.withdrawn().get(gone.spiffe_id()).expect("told");
+    let ends = *keeper.withdrawn().get(gone.spiffe_id()).expect("told");
     keeper.offer(&both);
-    assert!(keeper.custody.withdrawn().is_empty(), "it is served again");
+    assert!(keeper.withdrawn().is_empty(), "it is served again");
     keeper.offer(&one);
     keeper.wait(SECOND);
-    assert_eq!(keeper.custody.withdrawn().get(gone.spiffe_id()), Some(&ends));
+    assert_eq!(keeper.withdrawn().get(gone.spiffe_id()), Some(&ends));
     keeper.wait(30 * SECOND);
-    assert!(keeper.custody.withdrawn().is_empty(), "nobody holds it any more");
+    assert!(keeper.withdrawn().is_empty(), "nobody holds it any more");
+}
+
+/// What comes to it is denied until then, and that is said under the default name where no other has it.
+#[test]
+fn a_default_that_is_withdrawn_is_remembered_until_another_is_chosen() {
+    let authority = Authority::new("example.org");
+    let [a, b] = ["/a", "/b"].map(|path| authority.svid(path, HOUR));
+    let mut keeper = Keeper::new();
+    for (issued, default, withdrawn_default) in [
+        (&[][..], None, None),
+        (&[&a], Some("/a"), None),
+        (&[], None, Some("/a")),
+        (&[&b], Some("/b"), None),
+        (&[&a, &b], Some("/b"), None),
+        (&[], None, Some("/b")),
+        (&[&a], Some("/a"), None),
+    ] {
+        keeper.offer(&Authority::context(issued, &[&authority]));
+        keeper.wait(SECOND);
+        let snapshot = keeper.custody.snapshot();
+        let path = |id: &Option<SpiffeId>| id.as_ref().map(|id| id.path().to_owned());
+        assert_eq!(path(&snapshot.default).as_deref(), default);
+        assert_eq!(path(&snapshot.withdrawn_default).as_deref(), withdrawn_default);
+    }
+    keeper.offer(&Authority::context(&[], &[&authority]));
+    keeper.wait(2 * HOUR);
+    assert_eq!(keeper.custody.snapshot().withdrawn_default, None, "it has expired");
 }
 
 /// SPIRE names SVIDs in an order that changes when an entry is added.

@@ -64,6 +64,11 @@ pub struct SvidSnapshot {
     pub bundles: BTreeMap<TrustDomain, Arc<X509Bundle>>,
     /// The SVID served under the default name; a key of `svids`.
     pub default: Option<SpiffeId>,
+    /// What the source does not name any more and Envoys may hold still, each with its end: no message takes
+    /// a certificate from an Envoy. What comes to such an identity is denied meanwhile.
+    pub withdrawn: BTreeMap<SpiffeId, SystemTime>,
+    /// The one that was the default last, where it is withdrawn and none has taken its place; a key of `withdrawn`.
+    pub withdrawn_default: Option<SpiffeId>,
 }
 
 impl SvidSnapshot {
@@ -75,6 +80,8 @@ impl SvidSnapshot {
     /// Whether both hold the same, keys and all.
     pub(crate) fn same_as(&self, other: &Self) -> bool {
         self.default == other.default
+            && self.withdrawn_default == other.withdrawn_default
+            && self.withdrawn == other.withdrawn
             && self.bundles == other.bundles
             && self.svids.len() == other.svids.len()
             && self
@@ -93,9 +100,6 @@ pub struct Identities {
     pub trouble: Option<String>,
     /// Whether the source itself says that nothing is issued.
     pub withdrawn: bool,
-    /// What the source does not name any more and Envoys may hold still, each with its end: no message takes
-    /// a certificate from an Envoy.
-    pub held: BTreeMap<SpiffeId, SystemTime>,
     /// Whether the server has none of its own: it serves others theirs, as a delegate.
     pub delegate: bool,
 }

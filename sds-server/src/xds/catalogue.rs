@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use spiffe::SpiffeId;
+
 use super::absence::Absence;
 use super::form::ValidationForm;
+use super::names::ExtensionName;
 use super::resource::{Kind, Resource};
 use super::stock::Stock;
 use crate::sources::jwt::Want;
@@ -89,6 +92,11 @@ impl Catalogue {
         self.stock.policy.digest().is_some()
     }
 
+    /// Whose policy an extension of that name is.
+    pub(super) fn workload(&self, name: &str) -> Option<SpiffeId> {
+        self.stock.workload(ExtensionName::parse(name).ok()?.id).ok()
+    }
+
     /// Asks for what that name stands for where it is made on demand only, for as long as the answer
     /// is held.
     pub(super) fn want(&self, kind: Kind, name: &str) -> Option<Want> {
@@ -167,6 +175,7 @@ mod tests {
             svids: BTreeMap::from(svids),
             bundles: bundles.collect(),
             default: Some(SpiffeId::new(A).expect("an ID")),
+            ..SvidSnapshot::default()
         };
         Catalogue::new(Stock { snapshot: Arc::new(snapshot), ..Stock::default() })
     }

@@ -84,12 +84,19 @@ impl Publisher {
                 "publishing a new state"
             );
             let built = Catalogue::new(stock);
-            // An edit may say nothing new to a filter, which then is of the new policy all the same.
             for name in current.asked(Kind::Extension) {
-                if let Some(extension) = built.find(Kind::Extension, &name)
-                    && let Some(digest) = &extension.policy
+                let [before, after] =
+                    [&**current, &built].map(|catalogue| catalogue.find(Kind::Extension, &name));
+                let Some(after) = after else { continue };
+                // An edit may say nothing new to a filter, which then is of the new policy all the same.
+                if let Some(digest) = &after.policy {
+                    self.registry.note_policy(&after.version, digest);
+                }
+                let denied_all = before.is_some_and(|before| before.denies_all());
+                if denied_all != after.denies_all()
+                    && let Some(workload) = built.workload(&name)
                 {
-                    self.registry.note_policy(&extension.version, digest);
+                    self.registry.deny_all(&name, &workload, after.denies_all());
                 }
             }
             *current = Arc::new(built);
@@ -127,6 +134,7 @@ mod tests {
             default: svids.as_ref().map(|(id, _)| id.clone()),
             svids: svids.into_iter().collect(),
             bundles: BTreeMap::from([(domain, Arc::new(bundle.expect("an authority")))]),
+            ..SvidSnapshot::default()
         })
     }
 

@@ -15,8 +15,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use spiffe::SpiffeId;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{info, warn};
 
 use self::line::Record;
 use self::refused::Refusals;
@@ -125,6 +126,16 @@ impl Registry {
     /// last noted counts.
     pub(crate) fn note_policy(&self, version: &Version, digest: &Arc<str>) {
         locked(&self.policies).note(version, digest);
+    }
+
+    /// Logs and counts that a filter is told to deny everything from now on, because `workload` was withdrawn, or no
+    /// longer.
+    pub(crate) fn deny_all(&self, name: &str, workload: &SpiffeId, denies: bool) {
+        if !denies {
+            return info!(name, %workload, "identity issued again: this filter is told its policy");
+        }
+        self.metrics.count_withdrawn_slice();
+        warn!(name, %workload, "identity withdrawn: this filter is told to deny everything");
     }
 
     /// The peers that were refused, the last first.

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::wire::Any;
+use crate::policy::WITHDRAWN;
 
 /// The kinds of resource that are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,7 +105,7 @@ pub(crate) struct Resource {
     pub(crate) version: Version,
     /// From when on it must not be sent any more.
     pub(crate) expires: Option<SystemTime>,
-    /// The digest of the policy that an extension is of.
+    /// The digest of the policy that an extension is of, or [`WITHDRAWN`].
     pub(crate) policy: Option<Arc<str>>,
     /// An encoded `Any`.
     pub(crate) encoded: Bytes,
@@ -135,6 +136,11 @@ impl Resource {
     /// policies may say the same to one filter.
     pub(crate) fn of_policy(self, digest: Arc<str>) -> Self {
         Self { policy: Some(digest), ..self }
+    }
+
+    /// Whether it is an extension that denies everything because its workload is withdrawn.
+    pub(crate) fn denies_all(&self) -> bool {
+        self.policy.as_deref() == Some(WITHDRAWN)
     }
 
     /// Whether it may be sent at `now`.

@@ -155,9 +155,25 @@ impl Stock {
 
     fn extension(&self, name: &str) -> Result<Resource, Absence> {
         let ExtensionName { filter, id } = ExtensionName::parse(name)?;
-        let of = id.map_or(WhichSvid::Default, WhichSvid::Id);
-        let workload = self.svid(&of)?.id().to_string();
-        let configuration = self.policy.configuration(filter, &workload)?;
+        // Only the default one can have been another's before.
+        let others = id.is_none();
+        let workload = self.workload(id)?;
+        let withdrawn = self.snapshot.withdrawn.keys();
+        let withdrawn = withdrawn.filter(|id| others || **id == workload).map(SpiffeId::to_string);
+        let configuration =
+            self.policy.configuration(filter, &workload.to_string(), withdrawn.collect())?;
         Ok(extension(&configuration, name.into()))
+    }
+
+    /// Whose policy is asked for: an identity that is served, or one that is withdrawn and that Envoys may hold.
+    pub(super) fn workload(&self, id: Option<SpiffeId>) -> Result<SpiffeId, Absence> {
+        let withdrawn = match &id {
+            Some(id) => self.snapshot.withdrawn.contains_key(id).then_some(id),
+            None => self.snapshot.withdrawn_default.as_ref(),
+        };
+        if let Some(withdrawn) = withdrawn {
+            return Ok(withdrawn.clone());
+        }
+        Ok(self.svid(&id.map_or(WhichSvid::Default, WhichSvid::Id))?.id().clone())
     }
 }

@@ -286,6 +286,35 @@ fn a_newer_policy_ends_the_sessions_that_it_does_not_allow() {
 }
 
 #[test]
+fn the_sessions_of_a_withdrawn_database_end_and_nobody_is_let_in() {
+    let mut filter = start(POLICY);
+    let running = session(&mut filter, API);
+    let workload = r#""workload":"#;
+    let id = "spiffe://example.org/db";
+    assert!(POLICY.contains(workload) && POLICY.contains(id));
+    // Rules count for nothing then.
+    let withdrawn = POLICY.replacen('{', &format!(r#"{{"withdrawn": ["{id}"], "#), 1);
+    filter.configure(withdrawn.as_bytes()).unwrap();
+    assert_eq!(filter.tick(running).unwrap().to_server, FINISH);
+    let told = filter.from_server(running, b"", true).unwrap().to_client;
+    assert_eq!(
+        (&error(&told)[&'C'], &error(&told)[&'M']),
+        (
+            &"57P01".to_owned(),
+            &"signet: session ended: the identity of the database's workload is withdrawn"
+                .to_owned()
+        )
+    );
+    let packet = startup(&[("user", "api"), ("database", "customers")]);
+    let (_, refused) = open(&mut filter, API, &packet);
+    let told = error(&refused.to_client);
+    assert_eq!(told[&'C'], "28000");
+    assert!(told[&'M'].contains("withdrawn"), "{told:?}");
+    filter.configure(POLICY.as_bytes()).unwrap();
+    session(&mut filter, API);
+}
+
+#[test]
 fn a_newer_policy_ends_the_sessions_that_it_gives_another_role() {
     let mut filter = start(POLICY);
     let [api, report] = [API, REPORT].map(|peer| session(&mut filter, peer));

@@ -7,6 +7,9 @@ use super::report::{Envoy, Report, Resource, Svid, Withdrawn};
 /// Digits of a hash that tell it from others.
 const SHORT: usize = 12;
 
+/// Stands in a digest's place where the identity of the filter's workload is withdrawn.
+const WITHDRAWN: &str = "withdrawn";
+
 /// All of it. Texts of peers have lost their control characters: they can't move the cursor.
 pub(super) fn told(report: &Report, admin: &str) -> String {
     let mut page = Page(String::new());
@@ -123,6 +126,10 @@ impl Page {
             .collect();
         self.line(format_args!("  {node}  ({}; streams: {})", envoy.peer, streams.join(", ")));
         for (filter, digest) in &envoy.policies {
+            if digest == WITHDRAWN {
+                self.line(format_args!("    {filter} DENIES EVERYTHING: identity withdrawn"));
+                continue;
+            }
             let older = if policy == Some(digest) { "in force" } else { "OLDER" };
             self.line(format_args!("    {filter} runs policy {}  {older}", short(digest)));
         }

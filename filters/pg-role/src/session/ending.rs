@@ -47,6 +47,8 @@ pub(super) enum Reason {
     PolicyDenies,
     /// A newer policy gives its start-up another role.
     PolicyRole,
+    /// The identity of the database's workload is withdrawn.
+    IdentityWithdrawn,
 }
 
 impl Reason {
@@ -57,6 +59,7 @@ impl Reason {
             Self::MaxSession => "max_session",
             Self::PolicyDenies => "policy_denies",
             Self::PolicyRole => "policy_role",
+            Self::IdentityWithdrawn => "identity_withdrawn",
         }
     }
 
@@ -67,6 +70,7 @@ impl Reason {
             Self::MaxSession => "it has lasted as long as it may",
             Self::PolicyDenies => "the policy no longer allows it",
             Self::PolicyRole => "the policy gives it another role",
+            Self::IdentityWithdrawn => "the identity of the database's workload is withdrawn",
         }
     }
 }
@@ -108,6 +112,9 @@ impl Session {
             let (packet, role, opened_at) =
                 (grant.packet.clone(), grant.account.role.clone(), grant.account.opened_at);
             self.configuration = Rc::clone(newest);
+            if newest.policy.is_withdrawn() {
+                return Some(Reason::IdentityWithdrawn);
+            }
             let Ok(Some(allowed)) =
                 startup_of(&packet).map(|message| self.judge_again(&message)).transpose()
             else {

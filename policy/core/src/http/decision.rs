@@ -30,6 +30,8 @@ pub enum HttpDenial<'p> {
     Rule(&'p str),
     /// No rule allows it.
     NoRule,
+    /// The identity of the workload that was called is withdrawn.
+    Withdrawn,
     /// A plain CONNECT is never allowed.
     Connect,
 }
@@ -59,6 +61,7 @@ impl<'p> HttpDecision<'p> {
             Self::Deny(HttpDenial::NoIdentity(no_identity)) => no_identity.reason(),
             Self::Deny(HttpDenial::Rule(_)) => "denied_by_rule",
             Self::Deny(HttpDenial::NoRule) => "no_rule",
+            Self::Deny(HttpDenial::Withdrawn) => "identity_withdrawn",
             Self::Deny(HttpDenial::Connect) => "connect",
             Self::Refuse(ambiguity) => ambiguity.reason(),
         }
@@ -73,6 +76,9 @@ impl fmt::Display for HttpDecision<'_> {
             Self::Deny(HttpDenial::NoIdentity(no_identity)) => no_identity.fmt(f),
             Self::Deny(HttpDenial::Rule(rule)) => write!(f, "denied by rule `{rule}`"),
             Self::Deny(HttpDenial::NoRule) => f.write_str("no rule allows it"),
+            Self::Deny(HttpDenial::Withdrawn) => {
+                f.write_str("the identity of the workload that was called is withdrawn")
+            }
             Self::Deny(HttpDenial::Connect) => f.write_str("a plain CONNECT is never allowed"),
             Self::Refuse(ambiguity) => ambiguity.fmt(f),
         }

@@ -73,6 +73,7 @@ impl Policy {
                 rule: rule.name.as_str(),
                 db_role: rule.db_role.as_ref().map(RoleName::as_str),
             },
+            None if self.withdrawn => HttpDecision::Deny(HttpDenial::Withdrawn),
             None => HttpDecision::Deny(HttpDenial::NoRule),
         }
     }

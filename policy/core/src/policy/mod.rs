@@ -12,6 +12,7 @@ use crate::slice::{FilterOptions, Slice};
 #[derive(Clone, Debug)]
 pub struct Policy {
     workload: String,
+    withdrawn: bool,
     expiry_grace: u64,
     session_grace: u64,
     filter: FilterOptions,
@@ -47,15 +48,25 @@ impl Policy {
         Self::new(Slice::deny_all(""), HttpRules::default(), PostgresRules::default())
     }
 
+    /// The rules of a withdrawn workload count for nothing.
     #[inline]
-    fn new(slice: Slice, http: HttpRules, postgres: PostgresRules) -> Self {
+    fn new(slice: Slice, mut http: HttpRules, mut postgres: PostgresRules) -> Self {
+        let withdrawn = slice.is_withdrawn();
+        if withdrawn {
+            (http, postgres) = (HttpRules::default(), PostgresRules::default());
+        }
         let Slice { workload, expiry_grace, session_grace, filter, .. } = slice;
-        Self { workload, expiry_grace, session_grace, filter, http, postgres }
+        Self { workload, withdrawn, expiry_grace, session_grace, filter, http, postgres }
     }
 
     /// The SPIFFE ID of the workload whose policy this is.
     pub fn workload(&self) -> &str {
         &self.workload
+    }
+
+    /// Whether the workload's identity is withdrawn, and everything denied for that.
+    pub const fn is_withdrawn(&self) -> bool {
+        self.withdrawn
     }
 
     /// Seconds for which a connection outlives its certificate: see

@@ -41,6 +41,7 @@ impl Policy {
             None if self.admits_postgres_peer(id) => {
                 return PostgresDecision::Deny(PostgresDenial::Database);
             }
+            None if self.withdrawn => return PostgresDecision::Deny(PostgresDenial::Withdrawn),
             None => return PostgresDecision::Deny(PostgresDenial::NoRule),
         };
         let Some(login) = role_for(rule, user) else {

@@ -39,6 +39,8 @@ pub enum PostgresDenial<'a> {
     NoIdentity(NoIdentity),
     /// No rule names the peer.
     NoRule,
+    /// The identity of the workload that was called is withdrawn.
+    Withdrawn,
     /// Rules name the peer, but none this database.
     Database,
     /// The heaviest rule doesn't let the peer be the user that it asked for.
@@ -103,6 +105,7 @@ impl<'a> PostgresDecision<'a> {
             Self::Allow(_) => "allowed",
             Self::Deny(PostgresDenial::NoIdentity(no_identity)) => no_identity.reason(),
             Self::Deny(PostgresDenial::NoRule) => "no_rule",
+            Self::Deny(PostgresDenial::Withdrawn) => "identity_withdrawn",
             Self::Deny(PostgresDenial::Database) => "database_not_allowed",
             Self::Deny(PostgresDenial::User { .. }) => "user_not_allowed",
             Self::Deny(PostgresDenial::Parameter { .. }) => "parameter_not_allowed",
@@ -134,6 +137,9 @@ impl fmt::Display for PostgresDecision<'_> {
             }
             Self::Deny(PostgresDenial::NoIdentity(no_identity)) => no_identity.fmt(f),
             Self::Deny(PostgresDenial::NoRule) => f.write_str("no rule names the peer"),
+            Self::Deny(PostgresDenial::Withdrawn) => {
+                f.write_str("the identity of the workload that was called is withdrawn")
+            }
             Self::Deny(PostgresDenial::Database) => {
                 f.write_str("no rule lets the peer use this database")
             }

@@ -48,6 +48,10 @@ pub struct Slice {
     /// Seconds for which a Postgres session outlives its certificate.
     #[serde(skip_serializing_if = "is_default_session_grace")]
     pub session_grace: u64,
+    /// SPIFFE IDs of the Envoys that read this which their source has withdrawn: whatever comes to one of them is
+    /// denied. Where the destination is among them, its rules count for nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub withdrawn: Vec<String>,
     /// The SPIFFE ID of the destination.
     pub workload: String,
 }
@@ -67,6 +71,8 @@ struct Wire<H, P> {
     postgres: Vec<P>,
     #[serde(default = "default_session_grace")]
     session_grace: u64,
+    #[serde(default)]
+    withdrawn: Vec<String>,
     workload: String,
 }
 
@@ -80,8 +86,19 @@ impl Slice {
             http: Vec::new(),
             postgres: Vec::new(),
             session_grace: DEFAULT_SESSION_GRACE,
+            withdrawn: Vec::new(),
             workload: workload.to_owned(),
         }
+    }
+
+    /// A slice of a destination that is withdrawn: without rules, with the reason.
+    pub fn withdrawn(workload: &str) -> Self {
+        Self { withdrawn: vec![workload.to_owned()], ..Self::deny_all(workload) }
+    }
+
+    /// Whether the destination itself is withdrawn.
+    pub fn is_withdrawn(&self) -> bool {
+        self.withdrawn.contains(&self.workload)
     }
 
     /// Reads the wire form.
@@ -118,6 +135,7 @@ impl Slice {
         self.http.sort_by(|a, b| a.name.cmp(&b.name));
         self.postgres.iter_mut().for_each(PostgresRule::sort_sets);
         self.postgres.sort_by(|a, b| a.name.cmp(&b.name));
+        self.withdrawn.sort();
         // Strings, integers and maps with string keys: there is nothing that JSON can't hold.
         serde_json::to_string(&self).unwrap_or_default()
     }
@@ -148,8 +166,10 @@ impl Slice {
     /// What the types of the fields can't say.
     #[inline]
     fn check(&self) -> Result<(), SliceError> {
-        if let Err(error) = SpiffeId::parse(&self.workload) {
-            return Err(SliceError::Invalid(format!("workload `{}`: {error}", self.workload)));
+        for id in self.withdrawn.iter().chain([&self.workload]) {
+            if let Err(error) = SpiffeId::parse(id) {
+                return Err(SliceError::Invalid(format!("workload `{id}`: {error}")));
+            }
         }
         let http = self.http.iter().map(|rule| &rule.name);
         let mut seen = BTreeSet::new();
@@ -203,12 +223,21 @@ impl<H, P> Wire<H, P> {
         http: impl FnOnce(Vec<H>) -> Vec<HttpRule>,
         postgres: impl FnOnce(Vec<P>) -> Vec<PostgresRule>,
     ) -> Result<Slice, SliceError> {
-        let Self { expiry_grace, filter, format, session_grace, workload, .. } = self;
+        let Self { expiry_grace, filter, format, session_grace, withdrawn, workload, .. } = self;
         if format != FORMAT {
             return Err(SliceError::Format(format));
         }
         let (http, postgres) = (http(self.http), postgres(self.postgres));
-        let slice = Slice { expiry_grace, filter, format, http, postgres, session_grace, workload };
+        let slice = Slice {
+            expiry_grace,
+            filter,
+            format,
+            http,
+            postgres,
+            session_grace,
+            withdrawn,
+            workload,
+        };
         slice.check()?;
         Ok(slice)
     }

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::{SHOWN, clock, more, short, table};
 use crate::admin::Status;
+use crate::policy::WITHDRAWN;
 use crate::time::utc;
 use crate::xds::registry::{EnvoyReport, ResourceReport};
 
@@ -35,6 +36,12 @@ fn card(envoy: &EnvoyReport, policy: Option<&str>) -> Markup {
                 span class="soft" { "since " (utc(envoy.since)) }
             }
             @for (filter, digest) in &envoy.policies {
+                @if digest == WITHDRAWN {
+                    p {
+                        code { (filter) } " denies everything "
+                        span class="pill bad" { "identity withdrawn" }
+                    }
+                } @else {
                 p {
                     code { (filter) } " runs policy " code title=(digest) { (short(digest)) } " "
                     @if policy == Some(digest) {
@@ -42,6 +49,7 @@ fn card(envoy: &EnvoyReport, policy: Option<&str>) -> Markup {
                     } @else {
                         span class="pill warn" { "older" }
                     }
+                }
                 }
             }
             (table(&["resource", "sent", "acknowledged", "state"], &resources, "Nothing was sent."))

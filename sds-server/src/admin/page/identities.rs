@@ -84,7 +84,7 @@ pub(super) fn withdrawn(status: &Status) -> Markup {
     html! {
         @if !rows.is_empty() {
             section id="withdrawn" {
-                h2 { "Withdrawn" small { "no message takes a certificate from an Envoy" } }
+                h2 { "Withdrawn" small { "Envoys hold their certificates still; filters that are configured here deny what comes to them" } }
                 (table(&["SPIFFE ID", "Envoys hold it for", "until"], &rows, ""))
             }
         }

@@ -24,7 +24,8 @@ pub struct EnvoyReport {
     pub since: SystemTime,
     /// Its streams, counted by what they are.
     pub streams: Vec<StreamReport>,
-    /// The policy that it has accepted, by the filter's resource.
+    /// The digest of the policy that it has accepted, by the filter's resource; `withdrawn` where that denies
+    /// everything because the identity was withdrawn.
     pub policies: BTreeMap<String, String>,
     /// What it was sent.
     pub resources: Vec<ResourceReport>,

@@ -59,6 +59,17 @@ fn defaults_are_omitted_written_or_not() {
 }
 
 #[test]
+fn who_is_withdrawn_stands_with_the_workloads() {
+    let (a, b) = ("spiffe://example.org/a", "spiffe://example.org/b");
+    let slice = Slice { withdrawn: vec![b.into(), a.into()], ..Slice::deny_all(WORKLOAD) };
+    let written = format!(r#"{{"format":1,"withdrawn":["{a}","{b}"],"workload":"{WORKLOAD}"}}"#);
+    assert_eq!(slice.to_json(), written);
+    let read = Slice::from_json(written.as_bytes()).unwrap();
+    assert_eq!(read.withdrawn, [a, b]);
+    assert!(!read.is_withdrawn() && Slice::withdrawn(WORKLOAD).is_withdrawn());
+}
+
+#[test]
 fn claims_are_bounded() {
     let slice = |claims: std::ops::Range<usize>| {
         let conditions = claims.map(|i| format!(r#""c{i}":"present""#)).collect::<Vec<_>>();
@@ -114,6 +125,7 @@ fn unreadable_slices() {
             ),
             "unknown field `effect`",
         ),
+        (slice(r#","withdrawn":["api"]"#), "workload `api`"),
         (slice(r#","expiry_grace":1.5"#), "invalid type"),
         (slice(r#","expiry_grace":-1"#), "invalid value"),
     ] {

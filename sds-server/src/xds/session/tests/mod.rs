@@ -6,6 +6,7 @@ mod fuzz;
 mod names;
 mod quarantine;
 mod spire;
+mod withdrawn;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock};
