@@ -145,9 +145,7 @@ impl Server {
         let herald = Herald::new(health, hub.health(), started).await;
         tasks.spawn("herald", herald.run());
         let streams = TaskTracker::new();
-        let served =
-            streams.track_future(async move { log_error("xds", serve(hub, incoming).await) });
-        tasks.spawn("xds", served);
+        tasks.spawn("xds", streams.track_future(serve(hub, incoming)));
         streams.close();
 
         let ended = tasks.wait_for_stop_or_end().await;

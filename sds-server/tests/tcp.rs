@@ -185,8 +185,12 @@ async fn an_open_connection_ends_with_its_certificate() {
     let client = Client::over_tls(address, Some(&brief)).await.expect("let in");
     let mut stream = client.secrets(&["default"], "").await;
     stream.accept().await;
-    let _ = stream.end().await;
+    let told = stream.end().await.expect_err("it is told why");
+    assert_eq!(told.code(), Code::Unauthenticated);
+    assert_eq!(told.message(), "the certificate that opened this connection has expired");
     assert!(server.log().contains("CertExpired"), "and the log says why");
+    let expired = server.metric("signet_xds_rejected_total{reason=\"certificate_expired\"}");
+    assert!(expired >= Some(1), "{expired:?}");
 }
 
 #[tokio::test]
@@ -197,7 +201,9 @@ async fn an_open_connection_ends_when_its_authority_is_no_longer_trusted() {
     let mut stream = client.expect("let in").secrets(&["ROOTCA"], "").await;
     stream.accept().await;
     agent.issue(&[&Identity::new(&ours, "/server", HOUR)], &[]);
-    let _ = stream.end().await;
+    let told = stream.end().await.expect_err("it is told why");
+    assert_eq!(told.code(), Code::Unauthenticated);
+    assert!(told.message().ends_with("is no longer trusted"), "{told}");
     let refused = eventually("it stays out", async || {
         let again = Client::over_tls(address, Some(&partner.pair("/envoy", HOUR))).await;
         match again {

@@ -250,6 +250,20 @@ pub struct Limits {
     pub opens_burst: u32,
     /// Streams of one connection; without ADS Envoy opens one per secret. Default 1,024.
     pub streams_per_connection: u32,
+    /// Streams that a peer may open and reset before they are taken up; a connection with more ends
+    /// (CVE-2023-44487). Default 64.
+    pub pending_resets: usize,
+    /// Streams of a connection that the server may have to reset because the peer broke the rules of
+    /// HTTP/2; a connection with more ends. Default 64.
+    pub own_resets: usize,
+    /// Bytes of a request's headers, continuations and all; gRPC needs a few hundred. From 1 KiB to
+    /// 1 MiB. Default 16 KiB.
+    pub header_bytes: u32,
+    /// Bytes that a peer may send on a connection before anyone reads them, on however many streams
+    /// (the windows of HTTP/2). Room is given back in writes of their own, each when a third is used:
+    /// with the default after every sixth request with Envoy's node of 61 KB, instead of after each.
+    /// From 64 KiB to 1 GiB. Default 1 MiB.
+    pub window_bytes: u32,
     /// Names in one request. Default 1,024.
     pub names_per_request: usize,
     /// Different JWT-SVIDs that peers may want at once, over all of them. Default 64.

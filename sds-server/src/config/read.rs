@@ -108,6 +108,11 @@ impl Limits {
     const KEEPALIVE: RangeInclusive<Duration> =
         Duration::from_millis(100)..=Duration::from_hours(1);
 
+    /// With fewer no request of gRPC is read; with more a peer would have us keep them.
+    const HEADER_BYTES: RangeInclusive<u32> = 1 << 10..=1 << 20;
+    /// No connection has a smaller window (RFC 9113 §6.9.2), nor room for more.
+    const WINDOW_BYTES: RangeInclusive<u32> = 64 << 10..=1 << 30;
+
     fn check(&self) -> Result<(), String> {
         let numbers = [
             ("connections_per_peer", self.connections_per_peer == 0),
@@ -115,11 +120,23 @@ impl Limits {
             ("opens_per_second", self.opens_per_second == 0),
             ("opens_burst", self.opens_burst == 0),
             ("streams_per_connection", self.streams_per_connection == 0),
+            ("pending_resets", self.pending_resets == 0),
+            ("own_resets", self.own_resets == 0),
             ("names_per_request", self.names_per_request == 0),
             ("message_bytes", self.message_bytes == 0),
         ];
         if let Some((key, _)) = numbers.iter().find(|(_, is_zero)| *is_zero) {
             return Err(format!("limits.{key} `0`: nobody would be served; accepted is 1 or more"));
+        }
+        let sizes = [
+            ("header_bytes", self.header_bytes, Self::HEADER_BYTES),
+            ("window_bytes", self.window_bytes, Self::WINDOW_BYTES),
+        ];
+        for (key, found, accepted) in sizes {
+            if !accepted.contains(&found) {
+                let (least, most) = accepted.into_inner();
+                return Err(format!("limits.{key} `{found}`: accepted are {least} to {most}"));
+            }
         }
         let intervals =
             [("keepalive", self.keepalive), ("keepalive_timeout", self.keepalive_timeout)];
@@ -172,6 +189,14 @@ mod tests {
             ("names: {default_svid: 'jwt?aud=a'}", &["`jwt?aud=a`", "without `?`"]),
             ("default_svid: {spiffe_id: /ns/x}", &["`/ns/x`", "spiffe://"]),
             ("limits: {opens_burst: 0}", &["limits.opens_burst `0`", "1 or more"]),
+            ("limits: {pending_resets: 0}", &["limits.pending_resets `0`", "1 or more"]),
+            ("limits: {own_resets: 0}", &["limits.own_resets `0`", "1 or more"]),
+            ("limits: {streams_per_connection: 0}", &["limits.streams_per_connection `0`"]),
+            ("limits: {header_bytes: 0}", &["limits.header_bytes `0`", "1024 to 1048576"]),
+            (
+                "limits: {window_bytes: 65535}",
+                &["limits.window_bytes `65535`", "65536 to 1073741824"],
+            ),
             ("limits: {keepalive: 0s}", &["limits.keepalive `0s`", "100ms to 1h"]),
             ("limits: {keepalive_timeout: 2h}", &["limits.keepalive_timeout `2h`", "100ms to 1h"]),
             ("limits: {connection: 3}", &["unknown field `connection`", "connections_per_peer"]),

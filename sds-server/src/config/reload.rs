@@ -21,15 +21,22 @@ use crate::systemd::Started;
 
 /// The keys that may change while the server runs, with all below them. What a list of peers, users
 /// or groups no longer lets in is disconnected; limits count for what is opened afterwards.
-pub const LIVE_KEYS: [&str; 12] = [
+pub const LIVE_KEYS: [&str; 19] = [
     "drain",
     "limits.connections",
     "limits.connections_per_peer",
+    "limits.header_bytes",
+    "limits.keepalive",
+    "limits.keepalive_timeout",
     "limits.message_bytes",
     "limits.names_per_request",
     "limits.opens_burst",
     "limits.opens_per_second",
+    "limits.own_resets",
+    "limits.pending_resets",
     "limits.slow_reader",
+    "limits.streams_per_connection",
+    "limits.window_bytes",
     "listen.allowed_gids",
     "listen.allowed_uids",
     "listen.tcp.allow",
@@ -217,7 +224,8 @@ mod tests {
             ("listen.tcp.address", false),
             ("limits.connections", true),
             ("limits.connections_per_peer", true),
-            ("limits.streams_per_connection", false),
+            ("limits.streams_per_connection", true),
+            ("limits.jwt_svids", false),
             ("source.workload_api.socket", false),
         ] {
             assert_eq!(is_live(key), live, "{key}");

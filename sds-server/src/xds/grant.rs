@@ -45,6 +45,11 @@ impl Grant {
         }
     }
 
+    /// No name at all.
+    pub(crate) fn nothing() -> Arc<Self> {
+        Arc::new(Self::Listed(Vec::new()))
+    }
+
     /// Whether the peer may have the resource of that name, of whatever kind: names of secrets and
     /// of extension configurations differ.
     pub(crate) fn permits(&self, name: &str) -> bool {

@@ -1,4 +1,4 @@
-//! The gRPC methods, and the server that offers them.
+//! The gRPC methods.
 
 use std::sync::Arc;
 
@@ -14,9 +14,9 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
+use super::caller::Caller;
 use super::frames::{Inbound, Message, respond};
 use super::grant::{Grant, Permitted};
-use super::listener::{Caller, Connection};
 use super::peer::Peer;
 use super::registry::Registry;
 use super::resource::Kind;
@@ -27,17 +27,6 @@ use super::views::{View, Views};
 use crate::config::{Config, LiveConfig};
 use crate::sources::Moment;
 
-/// Streams that a peer may reset before they are taken up (CVE-2023-44487).
-const PENDING_RESETS: usize = 64;
-/// Streams that we may have to reset because a peer broke the rules; a connection with more ends.
-const OWN_RESETS: usize = 64;
-/// Bytes of a request's headers, continuations and all. gRPC needs a few hundred.
-const HEADER_BYTES: u32 = 16 << 10;
-/// Bytes that a peer may send on a connection before anyone reads them, on however many streams. Room is
-/// given back in writes of their own, each when a third is used: with this much, after every sixth request
-/// with Envoy's node of 61 KB instead of after each.
-const WINDOW: u32 = 1 << 20;
-
 /// What all streams share.
 #[derive(Debug)]
 pub struct Hub {
@@ -46,7 +35,7 @@ pub struct Hub {
     pub(super) registry: Arc<Registry>,
     pub(super) config: LiveConfig,
     pub(super) stop: CancellationToken,
-    streams: TaskTracker,
+    pub(super) streams: TaskTracker,
     health: HealthReporter,
 }
 
@@ -84,33 +73,11 @@ impl Hub {
         Arc::clone(&self.config.borrow())
     }
 
-    /// What `peer` sees.
-    fn view(&self, peer: &Peer) -> Result<View, Refusal> {
-        if self.stop.is_cancelled() { Err(Refusal::Draining) } else { self.views.open(peer) }
+    /// What a caller sees.
+    fn view(&self, caller: &Caller) -> Result<View, Refusal> {
+        caller.end.confirm()?;
+        self.views.open(&caller.peer)
     }
-}
-
-/// Serves all methods on `incoming` until the hub stops and every connection is closed.
-pub async fn serve(
-    hub: Arc<Hub>,
-    incoming: impl futures::Stream<Item = std::io::Result<Connection>>,
-) -> Result<(), tonic::transport::Error> {
-    let (stop, limits) = (hub.stop.clone(), hub.config().limits.clone());
-    let result = tonic::transport::Server::builder()
-        .http2_keepalive_interval(Some(limits.keepalive.duration()))
-        .http2_keepalive_timeout(Some(limits.keepalive_timeout.duration()))
-        .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS))
-        .http2_max_local_error_reset_streams(Some(OWN_RESETS))
-        .http2_max_header_list_size(HEADER_BYTES)
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
-        .max_concurrent_streams(limits.streams_per_connection)
-        .add_routes(routes(&hub))
-        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
-        .await;
-    hub.streams.close();
-    hub.streams.wait().await;
-    result
 }
 
 /// What a method does with a request's body.
@@ -156,7 +123,7 @@ const OFFERED: [Offered; 3] = [
     },
 ];
 
-fn routes(hub: &Arc<Hub>) -> Routes {
+pub(super) fn routes(hub: &Arc<Hub>) -> Routes {
     let mut router = Router::new();
     for Offered { name, service, methods } in OFFERED {
         for (method, does) in methods {
@@ -171,7 +138,9 @@ fn routes(hub: &Arc<Hub>) -> Routes {
                     Method::Fetch(kind) => fetch_one(&hub, caller, *kind, body).await,
                 };
                 answered.unwrap_or_else(|refusal| {
-                    hub.registry.refuse(&caller.peer, refusal.class(), &refusal);
+                    if caller.end.confirm().is_ok() {
+                        hub.registry.refuse(&caller.peer, refusal.class(), &refusal);
+                    }
                     Status::from(refusal).into_http()
                 })
             };
@@ -189,29 +158,31 @@ type Answer = Result<Response<tonic::body::Body>, Refusal>;
 /// Opens a stream, which then lives by itself.
 fn stream(
     hub: &Arc<Hub>,
-    Caller { peer, budget }: &Caller,
+    caller: &Caller,
     (service, protocol): (Service, Protocol),
     body: Body,
 ) -> Answer {
-    let view = hub.view(peer)?;
+    let view = hub.view(caller)?;
+    let Caller { peer, budget, end } = caller.clone();
     let limit = hub.config().limits.message_bytes;
-    let inbound = Inbound::new(body, protocol.fields(), limit, budget);
+    let inbound = Inbound::new(body, protocol.fields(), limit, &budget);
     let (outbound, response) = respond();
-    let (peer, names) = (peer.clone(), budget.open());
-    let stream = Stream { service, protocol, peer, names, view, inbound, outbound };
+    let names = budget.open();
+    let stream = Stream { service, protocol, peer, names, view, end, inbound, outbound };
     hub.streams.spawn(carry(Arc::clone(hub), stream));
     Ok(response)
 }
 
 async fn fetch_one(hub: &Hub, caller: &Caller, kind: Kind, body: Body) -> Answer {
-    let Caller { peer, budget } = caller;
-    let (mut view, limits) = (hub.view(peer)?, &hub.config().limits);
+    let Caller { peer, budget, end } = caller;
+    let (mut view, limits) = (hub.view(caller)?, &hub.config().limits);
     let protocol = Protocol::StateOfTheWorld;
     let mut inbound = Inbound::new(body, protocol.fields(), limits.message_bytes, budget);
     let request = Asked::decode(protocol, &inbound.next().await?.unwrap_or_default())?;
     let permitted = Permitted::new(view.current(), hub.grant(peer)?);
     let pieces = fetch(kind, &request, limits, permitted, Moment::now())?;
     view.confirm()?;
+    end.confirm()?;
     let (outbound, response) = respond();
     // The queue has room for one.
     let _ = outbound.try_send(Ok(Message::new(pieces)));

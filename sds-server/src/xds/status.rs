@@ -4,6 +4,7 @@ use tonic::Status;
 
 use super::admission::NotAdmitted;
 use super::resource::Kind;
+use super::tls::ClientFault;
 
 /// Why a stream or a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +47,9 @@ pub(crate) enum Refusal {
     /// The peer must not be connected any more.
     #[error(transparent)]
     NotAdmitted(NotAdmitted),
+    /// The peer's certificate is not what lets it in any more.
+    #[error(transparent)]
+    Unproven(ClientFault),
     /// The transport does not say who asks.
     #[error("it is not known who asks")]
     UnknownPeer,
@@ -75,6 +79,7 @@ impl Refusal {
             Self::NothingToFetch { .. } => "not_found",
             Self::Draining => "draining",
             Self::NotAdmitted(reason) => reason.class(),
+            Self::Unproven(fault) => fault.class(),
             Self::UnknownPeer => "unknown_peer",
             Self::NoProcess => "no_process",
             Self::ProcessEnded => "process_ended",
@@ -96,7 +101,10 @@ impl From<Refusal> for Status {
             Refusal::Compressed => Self::unimplemented(message),
             Refusal::NothingToFetch { .. } => Self::not_found(message),
             // Its connection is being closed: what it may not know is why.
-            Refusal::NotAdmitted(_) => Self::unavailable("refused"),
+            Refusal::NotAdmitted(_) | Refusal::Unproven(ClientFault::NotAdmitted { .. }) => {
+                Self::unavailable("refused")
+            }
+            Refusal::Unproven(fault) => Self::unauthenticated(fault.to_peer()),
             Refusal::Draining | Refusal::ProcessEnded => Self::unavailable(message),
             Refusal::UnknownPeer | Refusal::NoProcess => Self::unauthenticated(message),
             Refusal::TooLarge { .. } | Refusal::Crowded { .. } | Refusal::SlowReader => {

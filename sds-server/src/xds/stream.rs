@@ -6,8 +6,10 @@ use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::budget::Charge;
+use super::caller::End;
 use super::event::Event;
 use super::frames::{Inbound, Message, Outbound};
+use super::grant::Grant;
 use super::peer::Peer;
 use super::registry::{self, Line};
 use super::service::Hub;
@@ -24,6 +26,8 @@ pub(super) struct Stream {
     /// For the names that are asked for.
     pub(super) names: Charge,
     pub(super) view: View,
+    /// Of its connection.
+    pub(super) end: End,
     pub(super) inbound: Inbound,
     pub(super) outbound: Outbound,
 }
@@ -32,7 +36,7 @@ pub(super) struct Stream {
 pub(super) async fn carry(hub: Arc<Hub>, stream: Stream) {
     let (r#type, peer) = (stream.service.label(), stream.peer.clone());
     debug!(r#type, %peer, "stream opened");
-    let outbound = stream.outbound.clone();
+    let (outbound, end) = (stream.outbound.clone(), stream.end.clone());
     let protocol = match (stream.service, stream.protocol) {
         (Service::Of(_), Protocol::StateOfTheWorld) => registry::Protocol::Sotw,
         (Service::Of(_), Protocol::Delta) => registry::Protocol::Delta,
@@ -42,9 +46,9 @@ pub(super) async fn carry(hub: Arc<Hub>, stream: Stream) {
     let mut line = hub.registry.open(&peer, r#type, protocol);
     let ended = converse(&hub, stream, &mut line).await;
     match &ended {
-        Ok(()) | Err(Refusal::Draining | Refusal::ProcessEnded) => {
-            debug!(r#type, %peer, "stream ended");
-        }
+        Ok(()) | Err(Refusal::ProcessEnded) => debug!(r#type, %peer, "stream ended"),
+        // It is told of the connection.
+        Err(_) if end.confirm().is_err() => debug!(r#type, %peer, "stream ended"),
         Err(refusal) => hub.registry.refuse(&peer, refusal.class(), refusal),
     }
     if let Err(refusal) = ended {
@@ -54,8 +58,11 @@ pub(super) async fn carry(hub: Arc<Hub>, stream: Stream) {
 }
 
 async fn converse(hub: &Hub, stream: Stream, line: &mut Line) -> Result<(), Refusal> {
-    let Stream { service, protocol, peer, mut names, mut view, mut inbound, outbound } = stream;
-    let (config, grant) = (hub.config(), hub.grant(&peer)?);
+    let Stream { service, protocol, peer, mut names, mut view, end, mut inbound, outbound } =
+        stream;
+    // Who may have nothing any more is about to be disconnected.
+    let granted = || hub.grant(&peer).unwrap_or_else(|_| Grant::nothing());
+    let (config, grant) = (hub.config(), granted());
     let mut session = Session::new((service, protocol), &peer, config, grant, view.current());
     let mut refusals = hub.quarantine.subscribe();
     let mut blocked_since: Option<Instant> = None;
@@ -67,7 +74,7 @@ async fn converse(hub: &Hub, stream: Stream, line: &mut Line) -> Result<(), Refu
             blocked_since.map(|since| since + session.config().limits.slow_reader.duration());
         let deadline = session.next_deadline();
         let events = tokio::select! {
-            () = hub.stop.cancelled() => return Err(Refusal::Draining),
+            refusal = end.reached() => return Err(refusal),
             message = inbound.next() => {
                 let Some(message) = message? else { return Ok(()) };
                 let request = Request::decode(protocol, &message)?;
@@ -87,12 +94,13 @@ async fn converse(hub: &Hub, stream: Stream, line: &mut Line) -> Result<(), Refu
                 session.update(catalogue?, &refusals.borrow_and_update(), Moment::now())
             }
             Ok(()) = config.changed() => {
-                let (config, grant) = (hub.config(), hub.grant(&peer)?);
+                let (config, grant) = (hub.config(), granted());
                 session.reconfigure(config, grant, &refusals.borrow_and_update(), Moment::now())
             }
             permit = outbound.reserve(), if due => {
                 let Ok(permit) = permit else { return Ok(()) };
                 view.confirm()?;
+                end.confirm()?;
                 blocked_since = None;
                 let response = session.next_response(&refusals.borrow(), Moment::now());
                 response.map_or_else(Vec::new, |response| {

@@ -35,7 +35,7 @@ use super::peer::Peer;
 use crate::config::LiveConfig;
 use crate::sources::Identities;
 
-/// Why a peer's certificate does not let it in. The peer is told nothing of it.
+/// Why a peer's certificate does not let it in. At the handshake the peer is told nothing of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ClientFault {
     #[error("its certificate cannot be read: {0}")]
@@ -59,6 +59,16 @@ impl ClientFault {
             Self::NotAdmitted { reason, .. } => reason.class(),
             Self::Chain { reason: webpki::Error::CertExpired { .. }, .. } => "certificate_expired",
             _ => "certificate",
+        }
+    }
+
+    /// What the peer is told of a certificate that was good when it connected.
+    pub(super) fn to_peer(&self) -> &'static str {
+        match self {
+            Self::Chain { reason: webpki::Error::CertExpired { .. }, .. } => {
+                "the certificate that opened this connection has expired"
+            }
+            _ => "the certificate that opened this connection is no longer trusted",
         }
     }
 

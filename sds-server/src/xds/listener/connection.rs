@@ -1,4 +1,4 @@
-//! A connection that was let in, and what ends it.
+//! A connection that was let in.
 
 use std::fmt;
 use std::future::Future;
@@ -7,40 +7,31 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::future::{Fuse, FusedFuture, FutureExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
-use tonic::transport::server::Connected;
 
 use crate::xds::admission::Pass;
-use crate::xds::budget::Budget;
 use crate::xds::peer::Peer;
+use crate::xds::status::Refusal;
 
 /// The bytes of a connection.
 pub(super) type Transport = Either<UnixStream, Box<TlsStream<TcpStream>>>;
-/// Resolves when the peer must not be connected any longer.
-pub(super) type Watch = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Resolves when the peer must not be connected any longer, with the reason.
+pub(in crate::xds) type Watch = Pin<Box<dyn Future<Output = Refusal> + Send>>;
 
-/// A connection that was let in. It fails when its peer may not be connected any longer, and when
-/// the peer takes nothing for too long: HTTP/2 would wait for it.
+/// A connection that was let in. It fails when the peer takes nothing for too long: HTTP/2 would
+/// wait for it.
 pub struct Connection {
     transport: Transport,
-    caller: Caller,
-    unwelcome: Fuse<Watch>,
+    peer: Peer,
+    unwelcome: Option<Watch>,
     patience: Duration,
     /// Runs while the peer takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
     _pass: Pass,
-}
-
-/// What every request of a connection comes with.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    pub(in crate::xds) peer: Peer,
-    pub(in crate::xds) budget: Budget,
 }
 
 impl Connection {
@@ -51,8 +42,18 @@ impl Connection {
         unwelcome: Watch,
         patience: Duration,
     ) -> Self {
-        let (caller, unwelcome) = (Caller { peer, budget: Budget::default() }, unwelcome.fuse());
-        Self { transport, caller, unwelcome, patience, stalled: None, _pass: pass }
+        let unwelcome = Some(unwelcome);
+        Self { transport, peer, unwelcome, patience, stalled: None, _pass: pass }
+    }
+
+    /// The other end.
+    pub(in crate::xds) fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// What to watch while it is served. It is handed out once, and then never resolves.
+    pub(in crate::xds) fn unwelcome(&mut self) -> Watch {
+        self.unwelcome.take().unwrap_or_else(|| Box::pin(std::future::pending()))
     }
 
     /// Gives up on a peer that has taken nothing for too long.
@@ -75,15 +76,7 @@ impl Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Connection").field("peer", &self.caller.peer).finish_non_exhaustive()
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = Caller;
-
-    fn connect_info(&self) -> Caller {
-        self.caller.clone()
+        out.debug_struct("Connection").field("peer", &self.peer).finish_non_exhaustive()
     }
 }
 
@@ -93,10 +86,6 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let _ = Pin::new(&mut self.unwelcome).poll(context);
-        if self.unwelcome.is_terminated() {
-            return Poll::Ready(Err(io::ErrorKind::PermissionDenied.into()));
-        }
         Pin::new(&mut self.transport).poll_read(context, buffer)
     }
 }

@@ -8,7 +8,6 @@ use futures::stream::Stream;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::Instant;
 use tokio_util::either::Either;
-use tracing::info;
 
 use super::connection::{Connection, Watch};
 use super::goodbye::goodbye;
@@ -18,6 +17,7 @@ use crate::xds::admission::{Door, Gate, NotAdmitted, Pass};
 use crate::xds::grant::Grant;
 use crate::xds::peer::{LocalPeer, Peer};
 use crate::xds::registry::Registry;
+use crate::xds::status::Refusal;
 
 /// The Unix socket and its rules.
 pub(super) struct Local {
@@ -102,14 +102,17 @@ impl Local {
     }
 }
 
-/// Resolves when the configuration changes so that `peer` may not be connected.
+/// Resolves when the configuration does not let `peer` be connected any more.
 fn unwelcome(peer: Peer, mut config: LiveConfig) -> Watch {
     Box::pin(async move {
-        let refused = config.wait_for(|config| Grant::of(&peer, &config.listen).is_err());
-        if refused.await.map(drop).is_err() {
-            // The configuration cannot change any more.
-            std::future::pending::<()>().await;
+        loop {
+            if let Err(reason) = Grant::of(&peer, &config.borrow_and_update().listen) {
+                return Refusal::NotAdmitted(reason);
+            }
+            if config.changed().await.is_err() {
+                // The configuration cannot change any more.
+                return std::future::pending().await;
+            }
         }
-        info!(%peer, "connection closed: the configuration does not allow it any more");
     })
 }

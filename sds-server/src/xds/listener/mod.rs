@@ -12,12 +12,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::{Stream, StreamExt, select, unfold};
+use futures::stream::{Stream, select, unfold};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::time::sleep;
 use tracing::{error, info};
 
-pub(super) use connection::{Caller, Connection};
+pub(super) use connection::Connection;
 pub use socket_file::{ListenError, SocketFile};
 
 use self::local::Local;
@@ -62,12 +62,12 @@ impl Listeners {
         config: LiveConfig,
         identification: Identification,
         registry: &Arc<Registry>,
-    ) -> (impl Stream<Item = io::Result<Connection>> + use<>, Option<SocketFile>) {
+    ) -> (impl Stream<Item = Connection> + use<>, Option<SocketFile>) {
         let gate = Gate::new(config.clone());
         let (listener, file) = self.unix.unzip();
         let local = Local::new(listener, Arc::clone(&gate), config.clone(), Arc::clone(registry));
         let remote = Remote::new(self.tcp, gate, config, identification, Arc::clone(registry));
-        (select(local.connections(), remote.connections()).map(Ok), file)
+        (select(local.connections(), remote.connections()), file)
     }
 }
 

@@ -11,7 +11,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::either::Either;
-use tracing::info;
 
 use super::connection::{Connection, Watch};
 use super::goodbye::goodbye;
@@ -19,6 +18,7 @@ use crate::config::LiveConfig;
 use crate::xds::admission::{Door, Gate, NotAdmitted, Pass};
 use crate::xds::peer::Peer;
 use crate::xds::registry::Registry;
+use crate::xds::status::Refusal;
 use crate::xds::tls::{ClientFault, Identification, ProvenPeer};
 
 /// How long a TLS handshake may take.
@@ -139,8 +139,8 @@ impl Remote {
 fn unwelcome(proven: ProvenPeer, mut identification: Identification) -> Watch {
     Box::pin(async move {
         loop {
-            if let Err(reason) = identification.confirm(&proven) {
-                return info!(peer = %proven.id, %reason, "connection closed");
+            if let Err(fault) = identification.confirm(&proven) {
+                return Refusal::Unproven(fault);
             }
             let left = proven.not_after.duration_since(SystemTime::now()).unwrap_or_default();
             tokio::select! {
