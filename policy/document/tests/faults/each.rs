@@ -1,24 +1,10 @@
-//! What the author of a faulty policy is told.
+//! Every fault by itself: its place, what is said of it, and what is advised.
 
-use std::fmt::Write;
 use std::path::Path;
 
-use miette::{GraphicalReportHandler, GraphicalTheme};
-use signet_policy_document::{Faults, PolicyDocument};
+use signet_policy_document::PolicyDocument;
 
-const HEAD: &str =
-    "version: 1\ntrust_domain: example.org\nworkloads: { client: /client, api: /api, db: /db }\n";
-
-/// The faults of a document as a terminal shows them.
-fn shown(faults: &Faults) -> String {
-    let mut shown = String::new();
-    GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
-        .with_width(100)
-        .render_report(&mut shown, faults)
-        .unwrap();
-    // The handler pads some lines.
-    shown.lines().flat_map(|line| [line.trim_end(), "\n"]).collect()
-}
+use crate::{HEAD, shown};
 
 /// Compares with a golden file. With `BLESS=1` the file is written anew, to be read and committed.
 fn golden(name: &str, found: &str) {
@@ -32,12 +18,28 @@ fn golden(name: &str, found: &str) {
 
 #[test]
 fn five_faults_are_told_at_once_each_at_its_place() {
-    let text = include_str!("golden/five-faults.yaml");
+    let text = include_str!("../golden/five-faults.yaml");
     let faults = PolicyDocument::parse("policy.yaml", text).unwrap_err();
     assert_eq!(faults.count(), 5);
     assert_eq!(faults.to_string(), "5 faults in policy.yaml");
     golden("five-faults.txt", &shown(&faults));
     golden("five-faults.lines", &faults.lines().map(|line| line + "\n").collect::<String>());
+}
+
+/// A policy on one line, as programs write it: what is shown is the part around the fault.
+#[test]
+fn faults_of_long_lines() {
+    let rule = |i| format!("{{ name: r{i}, from: [/a], to: [/b] }}, ");
+    let rules = (0..1000).map(rule).collect::<Vec<_>>().concat();
+    let text = format!(
+        "{{ version: 1, trust_domain: example.org, http: [{rules}{{ name: r0, fron: [/a], from: [/a], to: [/b] }}, {rules}] }}"
+    );
+    let faults = PolicyDocument::parse("p.yaml", &text.replacen("r500", "r 500", 1)).unwrap_err();
+    let told = shown(&faults);
+    assert!(told.lines().all(|line| line.chars().count() < 200), "{told}");
+    assert!(told.contains("two rules are named `r0`"), "{told}");
+    assert!(told.contains("(first here: p.yaml:1:"), "{told}");
+    assert!(told.contains("did you mean `from`?"), "{told}");
 }
 
 /// Each row: what follows the head of a good document, then what is found in the text, said, and advised.
@@ -337,254 +339,4 @@ fn faults() {
         let found = text.get(fault.at.0.clone()).unwrap();
         assert!(found.starts_with(place), "{place:?}, found {found:?}\n{told}");
     }
-}
-
-#[test]
-fn ties() {
-    let http = |rules: &str| PolicyDocument::parse("p.yaml", &format!("{HEAD}http:\n{rules}"));
-    let tied = "
-  - { name: a, from: [client], to: [api], paths: [/x, '/c/{id}'], methods: [GET], db_role: r }
-  - { name: b, from: [/**, client], to: [/**], paths: ['/c/{name}'], methods: [POST, GET] }
-";
-    let faults = http(tied).unwrap_err();
-    assert_eq!(
-        faults.lines().next().unwrap(),
-        "p.yaml:7:13: rules `a` and `b` tie: `GET /c/x` of `spiffe://example.org/client` would get `r` or no \
-         role; make one of them narrower (path, caller, host, method, then other conditions), or give both the \
-         same `db_role`"
-    );
-    // What decides between the two, or keeps them apart.
-    for (from, to) in [
-        ("methods: [POST, GET] }", "methods: [POST, GET], db_role: r }"),
-        ("methods: [POST, GET]", "methods: [POST]"),
-        (", methods: [POST, GET]", ""),
-        ("'/c/{name}'", "/c/**"),
-        ("'/c/{name}'", "/c/7"),
-        ("[/**, client]", "[/**]"),
-        ("to: [/**]", "to: [db]"),
-        ("methods: [POST, GET]", "methods: [POST, GET], headers: { h: present }"),
-        ("methods: [POST, GET]", "methods: [POST, GET], effect: deny"),
-        ("methods: [POST, GET]", "methods: [POST, GET], hosts: [h]"),
-    ] {
-        let text = tied.replace(from, to);
-        assert_ne!(text, tied);
-        http(&text).expect(&text);
-    }
-    let headers = "
-  - { name: a, from: [client], to: [api], headers: { h: [x, y] }, db_role: r }
-  - { name: b, from: [client], to: [api], headers: { h: CONDITION } }
-";
-    for (condition, tie) in
-        [("x", true), ("z", false), ("{ absent: true }", false), ("{ present: true }", true)]
-    {
-        let text = headers.replace("CONDITION", condition);
-        assert_eq!(http(&text).is_err(), tie, "{text}");
-    }
-
-    let postgres =
-        |rules: &str| PolicyDocument::parse("p.yaml", &format!("{HEAD}postgres:\n{rules}"));
-    let tied = "
-  - { name: a, from: [client, api], to: [db], databases: [c, d], login_role: u }
-  - { name: b, from: [api], to: [/**], databases: [d], login_role: u }
-";
-    let told = postgres(tied).unwrap_err().lines().next().unwrap();
-    assert!(
-        told.contains(
-            "rules `a` and `b` tie: both decide about `spiffe://example.org/api` in database `d`"
-        ),
-        "{told}"
-    );
-    for (from, to) in [
-        ("databases: [d]", "databases: ['*']"),
-        ("from: [api]", "from: [/**]"),
-        ("to: [/**]", "to: [client]"),
-    ] {
-        let text = tied.replace(from, to);
-        assert_ne!(text, tied);
-        postgres(&text).expect(&text);
-    }
-}
-
-#[test]
-fn claims_of_one_destination() {
-    let rule = |i: usize, to: &str| {
-        format!("  - {{ name: r{i}, from: [client], to: [{to}], jwt: {{ a{i}: x, b{i}: x }} }}\n")
-    };
-    let rules = |count, to: fn(usize) -> &'static str| -> String {
-        format!("{HEAD}http:\n") + &(0..count).map(|i| rule(i, to(i))).collect::<String>()
-    };
-    PolicyDocument::parse("p.yaml", &rules(32, |_| "api")).unwrap();
-    PolicyDocument::parse("p.yaml", &rules(64, |i| if i % 2 == 0 { "api" } else { "db" })).unwrap();
-    let told = |to| PolicyDocument::parse("p.yaml", &rules(40, to)).unwrap_err();
-    assert_eq!(
-        told(|_| "api").lines().collect::<Vec<_>>(),
-        [
-            "p.yaml:37:13: with rule `r32` 66 JWT claims decide at `spiffe://example.org/api`; the rules for one \
-          destination look at 64 claims at most: each is asked for at every request"
-        ]
-    );
-    assert_eq!(told(|i| if i % 2 == 0 { "api" } else { "/**" }).count(), 1);
-}
-
-#[test]
-fn hostile_documents_are_refused() {
-    let bomb = {
-        let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
-        for i in 1..12 {
-            let before = format!("*a{}", i - 1);
-            writeln!(text, "a{i}: &a{i} [{}]", vec![before; 10].join(", ")).unwrap();
-        }
-        text
-    };
-    let deep = "[".repeat(100_000);
-    let big = "#".repeat(33 * 1024 * 1024);
-    for text in [bomb, deep, big] {
-        let started = std::time::Instant::now();
-        let faults = PolicyDocument::parse("p.yaml", &text).unwrap_err();
-        assert!(faults.count() >= 1);
-        assert!(started.elapsed().as_secs() < 60, "hangs");
-    }
-    let faults = PolicyDocument::parse_bytes("p.yaml", b"version: 1\n\xff".to_vec()).unwrap_err();
-    assert_eq!(
-        faults.lines().next().unwrap(),
-        "p.yaml:2:1: byte 11 of the document is no UTF-8; a policy is written in UTF-8"
-    );
-}
-
-#[test]
-fn of_thousands_of_faults_the_first_are_told_and_the_others_counted() {
-    for (there_are, told) in [
-        (1000, "1000 faults in p.yaml"),
-        (1001, "1000 faults in p.yaml, and 1 more fault"),
-        (3000, "1000 faults in p.yaml, and 2000 more faults"),
-        (200_000, "1000 faults in p.yaml, and at least 99000 more"),
-    ] {
-        let text = format!("{HEAD}http: [{}]\n", "5, ".repeat(there_are));
-        let faults = PolicyDocument::parse("p.yaml", &text).unwrap_err();
-        assert_eq!((faults.count(), faults.to_string().as_str()), (1000, told));
-    }
-}
-
-/// What would take hours if each were compared with each.
-#[test]
-fn long_lists_and_many_names_are_read_soon() {
-    let many = |one: &dyn Fn(usize) -> String| (0..20_000).map(one).collect::<Vec<_>>().concat();
-    let rule = |more: &str| {
-        format!("{HEAD}http: [{{ name: r, from: [client], to: [api], paths: [{more}] }}]\n")
-    };
-    let started = std::time::Instant::now();
-    PolicyDocument::parse("p.yaml", &rule(&many(&|i| format!("/{i},")))).unwrap();
-    let twice = PolicyDocument::parse("p.yaml", &rule(&many(&|i| format!("/{},", i / 2))));
-    let told = "1000 faults in p.yaml, and 9000 more faults";
-    assert_eq!(twice.unwrap_err().to_string(), told);
-    let workloads = many(&|i| format!("  client{i}: /{i}\n"));
-    let rules = many(&|i| format!("  - {{ name: r{i}, from: [clietn{i}], to: [api{i}] }}\n"));
-    let text = format!("version: 1\ntrust_domain: a\nworkloads:\n{workloads}http:\n{rules}");
-    let faults = PolicyDocument::parse("p.yaml", &text).unwrap_err();
-    assert_eq!(faults.to_string(), "1000 faults in p.yaml, and 39000 more faults");
-    assert!(
-        faults
-            .iter()
-            .all(|fault| fault.help.contains("did you mean `") == fault.message.contains("clietn"))
-    );
-    let rules =
-        many(&|i| format!("  - {{ name: r{i}, from: [client], to: [api], db_role: x{i} }}\n"));
-    let tied = PolicyDocument::parse("p.yaml", &format!("{HEAD}http:\n{rules}")).unwrap_err();
-    assert_eq!(tied.to_string(), "1000 faults in p.yaml, and perhaps more");
-    assert!(started.elapsed().as_secs() < 60, "hangs");
-}
-
-/// A policy on one line, as programs write it: what is shown is the part around the fault.
-#[test]
-fn faults_of_long_lines() {
-    let rule = |i| format!("{{ name: r{i}, from: [/a], to: [/b] }}, ");
-    let rules = (0..1000).map(rule).collect::<Vec<_>>().concat();
-    let text = format!(
-        "{{ version: 1, trust_domain: example.org, http: [{rules}{{ name: r0, fron: [/a], from: [/a], to: [/b] }}, {rules}] }}"
-    );
-    let faults = PolicyDocument::parse("p.yaml", &text.replacen("r500", "r 500", 1)).unwrap_err();
-    let told = shown(&faults);
-    assert!(told.lines().all(|line| line.chars().count() < 200), "{told}");
-    assert!(told.contains("two rules are named `r0`"), "{told}");
-    assert!(told.contains("(first here: p.yaml:1:"), "{told}");
-    assert!(told.contains("did you mean `from`?"), "{told}");
-}
-
-/// Half a file is told as such, or is a policy of what was read: never a panic.
-#[test]
-fn files_that_end_early_or_are_one_long_text() {
-    let whole = include_str!("../../../examples/policies/demo.yaml");
-    for at in (0..whole.len()).step_by(41).filter(|at| whole.is_char_boundary(*at)) {
-        let _ = PolicyDocument::parse("p.yaml", &whole[..at]);
-    }
-    let half = PolicyDocument::parse("p.yaml", "version: 1\ntrust_domain: \"exam").unwrap_err();
-    let told = half.lines().next().unwrap();
-    assert!(told.starts_with("p.yaml:2:15: the document is no YAML that can be read"), "{told}");
-    let started = std::time::Instant::now();
-    let long = format!("version: 1\ntrust_domain: {}\n", "x".repeat(10 * 1024 * 1024));
-    let faults = PolicyDocument::parse("p.yaml", &long).unwrap_err();
-    assert_eq!(faults.count(), 1);
-    assert!(faults.iter().all(|fault| fault.message.len() < 1010));
-    assert!(started.elapsed().as_secs() < 60, "hangs");
-}
-
-/// Reads a directory of these files.
-fn files(files: &[(&str, &str)]) -> Result<PolicyDocument, Faults> {
-    let files = files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec()));
-    PolicyDocument::parse_files("policies", files.collect())
-}
-
-#[test]
-fn several_files_are_one_policy() {
-    let names = ("names.yaml", HEAD);
-    let head = "version: 1\ntrust_domain: example.org\n";
-    let rules = format!("{head}http: [{{ name: r, from: [client], to: [api] }}]\n");
-    let more = format!(
-        "{head}expiry_grace: 5s\npostgres: [{{ name: p, from: [api], to: [db], databases: [d], login_role: u }}]\n"
-    );
-    let document = files(&[names, ("http.yaml", &rules), ("postgres.yaml", &more)]).unwrap();
-    assert_eq!((document.rule_count(), document.workloads().count()), (2, 3));
-    assert_eq!(document.position(&document.http_rules()[0].place), ("http.yaml", 3));
-    // The same meaning as in one file.
-    let whole = format!("{HEAD}{}{}", &rules[head.len()..], &more[head.len()..]);
-    assert_eq!(document.digest(), PolicyDocument::parse("p.yaml", &whole).unwrap().digest());
-
-    for (other, told) in [
-        (
-            rules.as_str(),
-            "b.yaml:3:16: two rules are named `r`; each rule has a name of its own, over HTTP and Postgres (first here: a.yaml:3:16)",
-        ),
-        (
-            "version: 1\ntrust_domain: example.com\n",
-            "b.yaml:2:15: `trust_domain` differs from that of another file; the files of one policy agree in it (first said here: names.yaml:2:15)",
-        ),
-        (
-            "version: 1\n",
-            "b.yaml:1:1: a policy has no key `trust_domain`; `trust_domain` is required",
-        ),
-        ("version: 2\ntrust_domain: example.org\n", "b.yaml:1:10: `version` is 2; accepted: 1"),
-        (
-            &format!("{head}workloads: {{ api: /other }}\n"),
-            "b.yaml:3:14: workload `api` is named twice; name each once",
-        ),
-        (
-            &format!("{head}http: ["),
-            "b.yaml:3:7: the document is no YAML that can be read: unclosed bracket '['; other faults can be found once this one is repaired",
-        ),
-        (
-            &format!("{head}http: [{{ name: s, from: [client], to: [api], db_role: x }}]\n"),
-            "b.yaml:3:16: rules `r` and `s` tie: `GET /` of `spiffe://example.org/client` would get no role or `x`; make one of them narrower (path, caller, host, method, then other conditions), or give both the same `db_role` (and this one: a.yaml:3:16)",
-        ),
-    ] {
-        let faults = files(&[names, ("a.yaml", &rules), ("b.yaml", other)]).unwrap_err();
-        assert_eq!(faults.lines().collect::<Vec<_>>(), [told]);
-        assert_eq!(faults.to_string(), "1 fault in policies");
-        assert!(shown(&faults).contains("[b.yaml:"), "{}", shown(&faults));
-    }
-    let files = vec![("a".to_owned(), b"version".to_vec()), ("b".to_owned(), b"\xff".to_vec())];
-    let faults = PolicyDocument::parse_files("policies", files).unwrap_err();
-    assert_eq!(
-        faults.lines().collect::<Vec<_>>(),
-        ["b:1:1: byte 0 of the document is no UTF-8; a policy is written in UTF-8"]
-    );
 }
