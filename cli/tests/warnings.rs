@@ -20,17 +20,16 @@ fn warnings_of(policy: &str) -> Vec<String> {
     assert_eq!((run.code, run.err.as_str()), (0, ""), "{}", run.out);
     let line = |warning: &serde_json::Value| {
         let text = |key: &str| warning[key].as_str().unwrap_or_default().to_owned();
-        let witness = &warning["witness"];
-        let shadow = if witness["with_shadow_rules"] == true { " (shadow)" } else { "" };
-        let witness = match witness["case"].as_str() {
-            Some(case) => {
-                format!(
-                    "{case}: {} by {}{shadow}",
-                    witness["decision"].as_str().unwrap(),
-                    witness["rule"]
-                )
-            }
-            None => "no example".to_owned(),
+        let witness = |witness: &serde_json::Value| {
+            let text = |key: &str| witness[key].as_str().unwrap().to_owned();
+            let shadow = if witness["with_shadow_rules"] == true { " (shadow)" } else { "" };
+            format!("{}: {} by {}{shadow}", text("case"), text("decision"), witness["rule"])
+        };
+        let witnesses: Vec<String> =
+            warning["witnesses"].as_array().unwrap().iter().map(witness).collect();
+        let witness = match witnesses.join(", and ") {
+            none if none.is_empty() => "no example".to_owned(),
+            all => all,
         };
         format!("{}:{}: {}; {}", warning["line"], warning["column"], text("message"), witness)
     };
@@ -99,7 +98,7 @@ fn each_with_its_example() {
         // Roles
         (
             "  - { name: a, from: [client], to: [api], db_role: x }\n",
-            vec![format!("6:52: no postgres rule lets spiffe://example.org/api act as `x`; {c}: GET /: allow by \"a\"")],
+            vec![format!("6:52: no postgres rule lets spiffe://example.org/api act as `x`; {c}: GET /: allow by \"a\", and spiffe://example.org/api → spiffe://example.org/db: database d as x: deny by \"pg\"")],
         ),
         (
             "  - { name: a, from: [client], to: [db], db_role: s }\n",
@@ -140,6 +139,7 @@ fn those_about_postgres() {
 }
 
 /// A role that the API is told is of use where some postgres rule gives it, to every destination, whatever else weighs more.
+/// It is shown by a request for which it is told, and where the API is let into Postgres by what becomes of it there.
 #[test]
 fn those_about_roles_that_no_postgres_rule_gives() {
     let shown = |rule: &str, to: &str, role: &str, request: &str| {
@@ -148,6 +148,11 @@ fn those_about_roles_that_no_postgres_rule_gives() {
         )
     };
     let api = "spiffe://example.org/api";
+    let becomes = |role: &str, decision: &str, rule: &str| {
+        format!(
+            ", and {api} → spiffe://example.org/db: database d as {role}: {decision} by \"{rule}\""
+        )
+    };
     for (http, postgres, expected) in [
         (
             "from: [client], to: [api], db_role: r",
@@ -169,24 +174,29 @@ fn those_about_roles_that_no_postgres_rule_gives() {
         (
             "from: [client], to: [api, db], paths: [/x], db_role: r",
             "from: [api], to: [db], databases: [d], login_role: r",
-            Some(shown(
-                "h",
-                &format!("{api}, spiffe://example.org/db"),
-                "r",
-                &format!("{api}: GET /x"),
-            )),
+            Some(shown("h", "spiffe://example.org/db", "r", "spiffe://example.org/db: GET /x")),
         ),
         // A heavier rule decides about its connections, with another role
         (
             "from: [client], to: [api], db_role: r",
             "from: [/**], to: [db], databases: [d], login_role: r }\n  - { name: q, from: [api], to: [db], databases: [d], login_role: s",
-            Some(shown("h", api, "r", &format!("{api}: GET /"))),
+            Some(shown("h", api, "r", &format!("{api}: GET /")) + &becomes("r", "allow", "q")),
+        ),
+        // Another of the two: the rule lets it act as some, and not as this one
+        (
+            "from: [client], to: [api], db_role: t",
+            "from: [api], to: [db], databases: [d], login_role: r, may_act_as: [s]",
+            Some(shown("h", api, "t", &format!("{api}: GET /")) + &becomes("t", "deny", "p")),
         ),
         // Only where the shadow rules are enforced
         (
             "mode: shadow, from: [client], to: [api], db_role: t",
             "from: [api], to: [db], databases: [d], login_role: r",
-            Some(shown("h", api, "t", &format!("{api}: GET /")) + " (shadow)"),
+            Some(
+                shown("h", api, "t", &format!("{api}: GET /"))
+                    + " (shadow)"
+                    + &becomes("t", "allow", "p"),
+            ),
         ),
     ] {
         let policy = format!(

@@ -17,8 +17,8 @@ use crate::output::{Format, print, print_json, success_if, tell};
 ///
 /// All faults are told at once, each with its place, what was found, what would be accepted, and a
 /// likely repair. Warnings tell what can be read and can't be meant, such as rules that never decide,
-/// each, where one can show it, with a request that the filter itself has decided. Of thousands the first thousand
-/// are told. The policy digest is of the policy's meaning: order, spelling and comments don't change it.
+/// each, where that can be, with requests or connections that show it and that the filters themselves
+/// have decided. Of thousands the first thousand are told. The policy digest is of the policy's meaning: order, spelling and comments don't change it.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -59,14 +59,14 @@ fn check(arguments: &Arguments) -> Result<ExitCode, Error> {
     let digest = document.digest();
     match arguments.output.output {
         Format::Text => {
-            for Shown { warning, decision } in &warnings {
+            for Shown { warning, decisions } in &warnings {
                 let mut fault = warning.fault.clone();
-                if let (Some(witness), Some(decision)) = (&warning.witness, decision) {
+                for (i, (witness, decision)) in warning.witnesses.iter().zip(decisions).enumerate()
+                {
+                    let word = if i == 0 { "for example" } else { "and" };
                     let when = if witness.shadow { ", if shadow rules were enforced" } else { "" };
-                    fault.help = format!(
-                        "{}\nfor example {}: {decision}{when}",
-                        fault.help, witness.case.title
-                    );
+                    let title = &witness.case.title;
+                    fault.help = format!("{}\n{word} {title}: {decision}{when}", fault.help);
                 }
                 tell(format_args!("{:?}", Report::new(document.show(fault).as_warning())));
             }
@@ -97,27 +97,28 @@ fn counted(count: usize, one: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
 }
 
-/// A warning, and what the filter decided about its witness.
+/// A warning, and what the filters decided about its witnesses; nothing without the filters.
 struct Shown {
     warning: Warning,
-    decision: Option<Decision>,
+    decisions: Vec<Decision>,
 }
 
 impl Shown {
     fn to_json(&self, document: &PolicyDocument) -> Value {
         let fault = &self.warning.fault;
         let located = document.show(fault.clone());
-        let witness =
-            self.warning.witness.as_ref().zip(self.decision.as_ref()).map(|(witness, decision)| {
-                json!({
-                    "case": witness.case.title,
-                    "decision": decision.verdict.as_str(),
-                    "rule": decision.rule,
-                    "with_shadow_rules": witness.shadow,
-                })
-            });
+        let witness = |(witness, decision): (&Witness, &Decision)| {
+            json!({
+                "case": witness.case.title,
+                "decision": decision.verdict.as_str(),
+                "rule": decision.rule,
+                "role": decision.role.name(),
+                "with_shadow_rules": witness.shadow,
+            })
+        };
+        let witnesses = self.warning.witnesses.iter().zip(&self.decisions);
         let mut told = fault_as_json(fault, located.position());
-        told["witness"] = witness.into();
+        told["witnesses"] = witnesses.map(witness).collect();
         told
     }
 }
@@ -129,9 +130,8 @@ fn replayed(
     document: &PolicyDocument,
     warnings: Vec<Warning>,
 ) -> Result<Vec<Shown>, Error> {
-    let shows = |shadow| {
-        move |warning: &Warning| warning.witness.as_ref().is_some_and(|w| w.shadow == shadow)
-    };
+    let shows =
+        |shadow| move |warning: &Warning| warning.witnesses.iter().any(|w| w.shadow == shadow);
     // Both cost more than all the rest where there are many rules and no warnings.
     let enforced = warnings.iter().any(shows(true)).then(|| document.with_shadow_enforced());
     let of = |document| Filters::new(&arguments.filters, document);
@@ -140,21 +140,21 @@ fn replayed(
     let mut shown = Vec::new();
     let mut missing = None;
     for warning in warnings {
-        let decision = match &warning.witness {
-            Some(witness) => {
-                let filters = if witness.shadow { &mut shadow_filters } else { &mut filters };
-                match filters.as_mut().map(|filters| filters.decide(&witness.case)) {
-                    Some(Err(error @ Error::NoFilter { .. })) => {
-                        missing = Some(error);
-                        None
-                    }
-                    Some(decision) => Some(must_show(&warning, witness, decision?)?),
-                    None => None,
+        let mut decisions = Vec::new();
+        for witness in &warning.witnesses {
+            let filters = if witness.shadow { &mut shadow_filters } else { &mut filters };
+            let Some(filters) = filters.as_mut() else { continue };
+            match filters.decide(&witness.case) {
+                Err(error @ Error::NoFilter { .. }) => {
+                    missing = Some(error);
+                    // The others show nothing alone.
+                    decisions.clear();
+                    break;
                 }
+                decision => decisions.push(must_show(&warning, witness, decision?)?),
             }
-            None => None,
-        };
-        shown.push(Shown { warning, decision });
+        }
+        shown.push(Shown { warning, decisions });
     }
     if let Some(error) = missing {
         tell(format_args!("note: warnings have no examples: {error}"));

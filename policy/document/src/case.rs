@@ -21,6 +21,13 @@ pub struct Case {
     pub title: String,
 }
 
+impl Case {
+    /// The same, with a title that says what it asks now.
+    pub(crate) fn retitled(self) -> Self {
+        Self { title: format!("{} → {}: {}", self.from, self.to, self.ask), ..self }
+    }
+}
+
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {

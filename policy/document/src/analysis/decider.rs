@@ -55,20 +55,25 @@ impl<'d> Neighbours<'d> {
     /// The rules, `rule` among them if it is of this policy, that may match what `rule` matches.
     /// Shadow rules only with `shadow`.
     pub(crate) fn near(&self, rule: &Rule<'_>, shadow: bool) -> Vec<&'d Rule<'d>> {
-        let (all, nearby) = if rule.databases.is_some() {
-            (&self.rules.postgres, &self.postgres)
-        } else {
-            (&self.rules.http, &self.http)
-        };
-        let region = Region::whole(rule);
-        nearby
-            .near(rule)
-            .into_iter()
-            .map(|index| &all[index])
-            .filter(|other| shadow || other.mode == Mode::Enforce)
-            .filter(|other| Region::whole(other).may_meet(&region))
-            .collect()
+        if rule.databases.is_some() {
+            return self.near_connections(rule);
+        }
+        let mut near = meeting(&self.rules.http, &self.http, rule);
+        near.retain(|other| shadow || other.mode == Mode::Enforce);
+        near
     }
+
+    /// The rules over Postgres that may match what `rule` matches.
+    pub(crate) fn near_connections(&self, rule: &Rule<'_>) -> Vec<&'d Rule<'d>> {
+        meeting(&self.rules.postgres, &self.postgres, rule)
+    }
+}
+
+/// Those of `all` that may match what `rule` matches.
+fn meeting<'d>(all: &'d [Rule<'d>], nearby: &Nearby<'d>, rule: &Rule<'_>) -> Vec<&'d Rule<'d>> {
+    let region = Region::whole(rule);
+    let near = nearby.near(rule).into_iter().map(|index| &all[index]);
+    near.filter(|other| Region::whole(other).may_meet(&region)).collect()
 }
 
 /// Who of these rules decides about a point.

@@ -26,8 +26,8 @@ use decider::{Neighbours, Rules};
 pub struct Warning {
     /// What is found, where, and a likely repair.
     pub fault: Fault,
-    /// A request or connection that shows it, where one can.
-    pub witness: Option<Witness>,
+    /// Requests and connections that show it together, where they can.
+    pub witnesses: Vec<Witness>,
 }
 
 /// A request or connection that shows a warning.
@@ -65,7 +65,7 @@ impl PolicyDocument {
                 "no rule and no test names it",
                 "remove it, or name it in a rule",
             ),
-            witness: None,
+            witnesses: Vec::new(),
         }));
         warnings.sort_by_key(|warning| (warning.fault.file, warning.fault.at.0.start));
         warnings

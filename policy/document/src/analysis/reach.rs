@@ -90,7 +90,7 @@ fn unknown(rule: &Rule<'_>, place: &Place, what: &str) -> Warning {
         "searched in vain",
         "shorten its lists and theirs, or write a rule for each path or caller, and check again",
     );
-    Warning { fault, witness: None }
+    Warning { fault, witnesses: Vec::new() }
 }
 
 /// The rules that decide about all that `rule` matches; nothing where it decides about something
@@ -137,7 +137,7 @@ fn idle(
                 "never decides",
                 "`*` goes with OPTIONS; a plain CONNECT is always denied, and an extended one is a GET with `upgrades`",
             ),
-            witness: None,
+            witnesses: Vec::new(),
         };
     };
     let others: Vec<&&Rule<'_>> = near.iter().filter(|r| blockers.contains(&r.index)).collect();
@@ -177,7 +177,7 @@ fn idle(
         Decider::Nobody => (Verdict::Deny, None),
     };
     let fault = Fault::at_place(place, message, "never decides", help);
-    Warning { fault, witness: Some(Witness::new(&point, verdict, by, shadow)) }
+    Warning { fault, witnesses: vec![Witness::new(&point, verdict, by, shadow)] }
 }
 
 /// Allows for `**`, which lets in workloads of every trust domain that the Envoy trusts.
@@ -207,7 +207,7 @@ pub(super) fn wide<'d>(
             );
             let shadow = rule.mode == Mode::Shadow;
             let witness = Witness::new(&point, Verdict::Allow, Some(rule.name), shadow);
-            Some(Warning { fault, witness: Some(witness) })
+            Some(Warning { fault, witnesses: vec![witness] })
         })
         .collect()
 }

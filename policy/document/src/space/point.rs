@@ -60,9 +60,8 @@ impl Point {
     pub(crate) fn case(&self) -> Case {
         let id = |segments: &[String]| format!("spiffe://{}", segments.join("/"));
         let (from, to) = (id(&self.from), id(&self.to));
-        let ask = self.ask();
-        let title = format!("{from} → {to}: {ask}");
-        Case { from, to, ask, expect: None, file: String::new(), line: 0, title }
+        let (file, title) = (String::new(), String::new());
+        Case { from, to, ask: self.ask(), expect: None, file, line: 0, title }.retitled()
     }
 
     /// What is asked, in words.
