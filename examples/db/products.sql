@@ -1,5 +1,8 @@
 -- The database `products`: two rows, and two roles that may read and write them, for policies of your own. Run inside it;
 -- can be run again.
+--
+-- Why the roles are made here: no policy of the examples names them, and `signet policy sql` makes those that its policy
+-- names, and lets Envoy be them. Nobody logs in as these until a policy of yours does, whose SQL takes them as they are.
 do $$
 begin
     if not exists (select from pg_roles where rolname = 'dbclient') then
