@@ -99,9 +99,9 @@ pub(crate) fn judge(
         packet,
         rule: allowed.rule.name.to_string(),
         role: allowed.role.to_owned(),
-        database: allowed.database.escape_ascii().to_string(),
+        database: printable(allowed.database),
         replicates: message.last("replication").is_some(),
-        account: format!("{decision} ({asked})"),
+        account: [&decision.to_string(), " (", &asked, ")"].concat(),
         max_session: allowed.rule.max_session,
         ends_with_svid: allowed.rule.on_svid_expiry == OnSvidExpiry::End,
     })
@@ -118,11 +118,20 @@ fn asked(message: &StartupMessage<'_>) -> String {
     let user = shown(message.last("user").unwrap_or_default());
     let database =
         message.last("database").map_or(Cow::Borrowed(&*user), |name| shown(name).into());
-    format!("user \"{user}\", database \"{database}\"")
+    ["user \"", &user, "\", database \"", &database, "\""].concat()
 }
 
 fn shown(bytes: &[u8]) -> String {
-    bytes.get(..SHOWN).unwrap_or(bytes).escape_ascii().to_string()
+    printable(bytes.get(..SHOWN).unwrap_or(bytes))
+}
+
+/// Bytes as `escape_ascii` shows them. Most names need no escape, and to look is a tenth of writing byte by byte.
+fn printable(bytes: &[u8]) -> String {
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'\\' | b'"' | b'\'');
+    match String::from_utf8(bytes.to_vec()) {
+        Ok(text) if bytes.iter().all(is_plain) => text,
+        _ => bytes.escape_ascii().to_string(),
+    }
 }
 
 fn denied(
@@ -216,4 +225,17 @@ fn refused_options(fault: &OptionsError, session: &str) -> Denied {
 
 fn error(sqlstate: &str, message: &str, detail: &str, hint: &str) -> Vec<u8> {
     ErrorResponse { sqlstate, message: &format!("signet: {message}"), detail, hint }.encode()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn every_octet_is_shown_as_escape_ascii_shows_it() {
+        for octet in 0..=u8::MAX {
+            let name = [b'a', octet, b'z'];
+            assert_eq!(printable(&name), name.escape_ascii().to_string());
+        }
+    }
 }

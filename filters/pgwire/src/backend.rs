@@ -58,7 +58,9 @@ impl BackendMessages {
             };
             let (part, rest) = chunk.split_at_checked(remaining).unwrap_or((chunk, &[]));
             let room = limit(kind).saturating_sub(self.kept.len());
-            self.kept.extend_from_slice(part.get(..room).unwrap_or(part));
+            if room > 0 {
+                self.kept.extend_from_slice(part.get(..room).unwrap_or(part));
+            }
             chunk = rest;
             if part.len() < remaining {
                 self.body = Some((kind, remaining - part.len()));
@@ -80,15 +82,25 @@ impl BackendMessages {
 
     /// Type and announced length of the next message, once its header is whole.
     fn read_header(&mut self, chunk: &mut &[u8]) -> Option<(u8, usize)> {
+        // All of it lies in the chunk, but for a few.
+        if self.header.is_empty()
+            && let Some((header, rest)) = chunk.split_first_chunk()
+        {
+            *chunk = rest;
+            return Some(kind_and_length(*header));
+        }
         let lacking = HEADER - self.header.len().min(HEADER);
         let (part, rest) = chunk.split_at_checked(lacking).unwrap_or((chunk, &[]));
         self.header.extend_from_slice(part);
         *chunk = rest;
-        let &[kind, a, b, c, d] = self.header.as_slice() else { return None };
+        let header = <[u8; HEADER]>::try_from(self.header.as_slice()).ok()?;
         self.header.clear();
-        let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
-        Some((kind, length))
+        Some(kind_and_length(header))
     }
+}
+
+fn kind_and_length([kind, a, b, c, d]: [u8; HEADER]) -> (u8, usize) {
+    (kind, usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX))
 }
 
 /// Size of a `ReadyForQuery`, in bytes.

@@ -72,12 +72,16 @@ fn c_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((string, rest.get(1..)?))
 }
 
+/// Room for most packets, in bytes.
+const USUAL_PACKET: usize = 512;
+
 /// Writes a start-up packet. A parameter with an empty key or a NUL in it cannot be said in this format and is left out.
 pub fn encode_startup<'p>(
     version: ProtocolVersion,
     parameters: impl IntoIterator<Item = Parameter<'p>>,
 ) -> Result<Vec<u8>, StartupTooLong> {
-    let mut packet = vec![0, 0, 0, 0];
+    let mut packet = Vec::with_capacity(USUAL_PACKET);
+    packet.extend([0; 4]);
     packet.extend(version.major.to_be_bytes());
     packet.extend(version.minor.to_be_bytes());
     for (key, value) in parameters {
@@ -93,7 +97,9 @@ pub fn encode_startup<'p>(
     let size = packet.len();
     match u32::try_from(size) {
         Ok(length) if size <= MAX_STARTUP_PACKET => {
-            packet.splice(0..4, length.to_be_bytes());
+            if let Some(place) = packet.first_chunk_mut() {
+                *place = length.to_be_bytes();
+            }
             Ok(packet)
         }
         _ => Err(StartupTooLong(size)),

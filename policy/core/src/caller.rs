@@ -1,7 +1,7 @@
 //! The caller as the HTTP rules see it.
 
 use crate::identity::SpiffeId;
-use crate::peer::{NoIdentity, Peer};
+use crate::peer::{NoIdentity, OwnedPeer};
 use crate::policy::Policy;
 
 /// Who calls: a SPIFFE ID, and where it has been here before the patterns of the policy that hold it.
@@ -36,30 +36,27 @@ pub struct KnownPeer(Result<Known, NoIdentity>);
 
 #[derive(Clone, Debug)]
 struct Known {
-    /// Its text is that of `id`.
-    peer: Peer<'static>,
-    id: String,
+    peer: OwnedPeer,
     patterns: Vec<u32>,
 }
 
 impl KnownPeer {
-    /// Reads the filter state as [`Peer::from_filter_state`] does, and looks the ID up among the HTTP rules of `policy`.
+    /// Reads the filter state as [`OwnedPeer::from_filter_state`] does, and looks the ID up among the HTTP rules of `policy`.
     /// With any other policy this says nothing.
     pub fn new(state: &[u8], policy: &Policy) -> Self {
-        Self(Peer::from_filter_state(state).map(|peer| Known {
-            id: peer.id.as_str().to_owned(),
-            patterns: policy.patterns_of(peer.id),
-            peer: Peer { id: peer.id.in_copy(""), expires_at: peer.expires_at },
+        Self(OwnedPeer::from_filter_state(state).map(|peer| {
+            let patterns = policy.patterns_of(peer.peer().id);
+            Known { peer, patterns }
         }))
     }
 
-    /// The caller, as [`Peer::check_expiry`] says.
+    /// The caller, as [`Peer::check_expiry`](crate::Peer::check_expiry) says.
     ///
     /// # Errors
     /// Says why there is none.
     pub fn caller(&self, now: u64, grace: u64) -> Result<Caller<'_>, NoIdentity> {
-        let Known { peer, id, patterns } = self.0.as_ref().map_err(|no_identity| *no_identity)?;
-        let id = peer.check_expiry(now, grace)?.in_copy(id);
+        let Known { peer, patterns } = self.0.as_ref().map_err(|no_identity| *no_identity)?;
+        let id = peer.peer().check_expiry(now, grace)?;
         Ok(Caller { id, patterns: Some(patterns) })
     }
 }

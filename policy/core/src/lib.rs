@@ -30,7 +30,7 @@ pub use names::{
     RuleName, UpgradeProtocol,
 };
 pub use pattern::{HostPattern, IdPattern, Part, PathPattern, PatternError};
-pub use peer::{NoIdentity, Peer};
+pub use peer::{NoIdentity, OwnedPeer, Peer};
 pub use policy::Policy;
 pub use postgres::{
     MAX_PARAMETERS, Parameter, PostgresDecision, PostgresDenial, PostgresRefusal, Session,

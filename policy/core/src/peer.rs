@@ -63,6 +63,31 @@ impl<'a> Peer<'a> {
     }
 }
 
+/// A peer in a copy of its text, for as long as its connection lasts: to read filter state costs more than what is done
+/// with it.
+#[derive(Clone, Debug)]
+pub struct OwnedPeer {
+    /// Its text is that of `id`.
+    peer: Peer<'static>,
+    id: String,
+}
+
+impl OwnedPeer {
+    /// Reads the filter state as [`Peer::from_filter_state`] does.
+    ///
+    /// # Errors
+    /// Says why there is no identity.
+    pub fn from_filter_state(state: &[u8]) -> Result<Self, NoIdentity> {
+        let Peer { id, expires_at } = Peer::from_filter_state(state)?;
+        Ok(Self { peer: Peer { id: id.in_copy(""), expires_at }, id: id.as_str().to_owned() })
+    }
+
+    /// The peer as it was read.
+    pub fn peer(&self) -> Peer<'_> {
+        Peer { id: self.peer.id.in_copy(&self.id), expires_at: self.peer.expires_at }
+    }
+}
+
 /// Why a connection has no identity. It is denied, and counted apart from other denials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoIdentity {

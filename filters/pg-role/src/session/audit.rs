@@ -1,7 +1,5 @@
 //! What is told of a session once it is over: one line, whatever became of it.
 
-use std::fmt;
-
 use host_calls::{HostError, Level, set_wasm_property};
 
 use super::Session;
@@ -61,25 +59,38 @@ impl Account {
     /// Postgres has a backend for it; the log's first line about it.
     pub(super) fn begins(&mut self, pid: u32, key: Vec<u8>) -> String {
         self.backend = Some((pid, key));
-        format!("session begins: {}, backend {pid}", self.decision)
+        ["session begins: ", &self.decision, ", backend ", &pid.to_string()].concat()
     }
-}
 
-/// The log's last line. Rules and roles have names without quotes, and what a database's name has of them is escaped.
-impl fmt::Display for Account {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rule, role, database, opened_at, received, sent, .. } = self;
-        let end = self.end.unwrap_or(LOST);
-        write!(
-            f,
-            "session over: rule=\"{rule}\" role=\"{role}\" database=\"{database}\" backend="
-        )?;
-        match &self.backend {
-            Some((pid, _)) => write!(f, "{pid}")?,
-            None => f.write_str("-")?,
-        }
-        let now = timer::now();
-        write!(f, " start={opened_at} end={now} reason={end} received={received} sent={sent}")
+    /// The log's last line. Rules and roles have names without quotes, and what a database's name has of them is escaped.
+    fn line(&self) -> String {
+        let Self { rule, role, database, .. } = self;
+        let backend =
+            self.backend.as_ref().map_or_else(|| "-".to_owned(), |(pid, _)| pid.to_string());
+        let [start, end, received, sent] = [self.opened_at, timer::now(), self.received, self.sent]
+            .map(|number| number.to_string());
+        let reason = self.end.unwrap_or(LOST);
+        [
+            "session over: rule=\"",
+            rule,
+            "\" role=\"",
+            role,
+            "\" database=\"",
+            database,
+            "\" backend=",
+            &backend,
+            " start=",
+            &start,
+            " end=",
+            &end,
+            " reason=",
+            reason,
+            " received=",
+            &received,
+            " sent=",
+            &sent,
+        ]
+        .concat()
     }
 }
 
@@ -98,11 +109,29 @@ impl Session {
     /// The connection is gone, or will be at once. May come twice.
     pub(crate) fn on_close(&mut self) {
         let Some(grant) = self.grant.take() else { return };
-        self.log(Level::Info, &grant.account.to_string());
+        self.log(Level::Info, &grant.account.line());
         if let (Some((pid, key)), Ok(peer)) = (&grant.account.backend, self.peer())
             && let Err(error) = cancel_keys::forget(*pid, key, peer.id.as_str())
         {
             self.log(Level::Error, &format!("cannot forget the key of backend {pid}: {error}"));
         }
     }
+}
+
+/// Writes the decision where access logs find it.
+pub(super) fn note(
+    verdict: &str,
+    reason: &str,
+    rule: Option<&str>,
+    login_role: Option<&str>,
+) -> Result<(), HostError> {
+    set_wasm_property("signet.decision", verdict)?;
+    set_wasm_property("signet.reason", reason)?;
+    if let Some(rule) = rule {
+        set_wasm_property("signet.rule", rule)?;
+    }
+    if let Some(role) = login_role {
+        set_wasm_property("signet.role", role)?;
+    }
+    Ok(())
 }

@@ -12,13 +12,13 @@ use std::rc::Rc;
 
 use host_calls::{
     Buffer, HostError, Level, close_downstream, log, property, read_buffer, resume_downstream,
-    set_wasm_property, write_buffer,
+    write_buffer,
 };
 use pgwire::{BackendMessages, CancelledQuery, ClientFrames};
-use signet_policy::{NoIdentity, Peer, SpiffeId};
+use signet_policy::{NoIdentity, OwnedPeer, Peer, SpiffeId};
 
 use crate::{configuration::Configuration, timer};
-use audit::Account;
+use audit::{Account, note};
 use ending::Term;
 
 /// Seconds until a client must have sent its whole start-up, TLS handshake included.
@@ -99,8 +99,8 @@ pub(crate) struct Session {
     configuration: Rc<Configuration>,
     /// Envoy's connection id: what access logs call it too.
     name: String,
-    /// The filter state that the listener wrote, once it may be read.
-    peer: Option<Vec<u8>>,
+    /// What the listener's filter state says, once it may be read.
+    peer: Option<Result<OwnedPeer, NoIdentity>>,
     asked_for_ssl: bool,
     asked_for_gssenc: bool,
     route: Route,
@@ -261,7 +261,11 @@ impl Session {
     }
 
     fn peer(&self) -> Result<Peer<'_>, NoIdentity> {
-        Peer::from_filter_state(self.peer.as_deref().unwrap_or_default())
+        match &self.peer {
+            Some(Ok(peer)) => Ok(peer.peer()),
+            Some(Err(no_identity)) => Err(*no_identity),
+            None => Err(NoIdentity::NoCertificate),
+        }
     }
 
     fn is_admitted(&self) -> bool {
@@ -270,7 +274,7 @@ impl Session {
 
     fn log(&self, level: Level, text: &str) {
         let peer = self.peer().map_or("-", |peer| peer.id.as_str());
-        log(level, &format!("session {} of {peer}: {text}", self.name));
+        log(level, &["session ", &self.name, " of ", peer, ": ", text].concat());
     }
 }
 
@@ -278,22 +282,4 @@ impl Session {
 fn drop_client_bytes(end: bool) -> Result<(), HostError> {
     write_buffer(Buffer::Downstream, 0, ALL, &[])?;
     if end { resume_downstream() } else { Ok(()) }
-}
-
-/// Writes the decision where access logs find it.
-fn note(
-    verdict: &str,
-    reason: &str,
-    rule: Option<&str>,
-    login_role: Option<&str>,
-) -> Result<(), HostError> {
-    set_wasm_property("signet.decision", verdict)?;
-    set_wasm_property("signet.reason", reason)?;
-    if let Some(rule) = rule {
-        set_wasm_property("signet.rule", rule)?;
-    }
-    if let Some(role) = login_role {
-        set_wasm_property("signet.role", role)?;
-    }
-    Ok(())
 }

@@ -9,6 +9,8 @@ use pgwire::{
     ProtocolVersion, SSL_REQUEST, read_packet, version_probe,
 };
 
+use signet_policy::OwnedPeer;
+
 use super::{ALL, Account, Grant, PIPELINED, Phase, Route, Session, note};
 use crate::{
     cancel_keys,
@@ -22,7 +24,8 @@ const POSTGRES_CLUSTER: &str = "postgres";
 impl Session {
     pub(super) fn on_startup_bytes(&mut self, size: usize, end: bool) -> Result<(), HostError> {
         if self.peer.is_none() {
-            self.peer = Some(property("filter_state\0signet.peer")?.unwrap_or_default());
+            let state = property("filter_state\0signet.peer")?.unwrap_or_default();
+            self.peer = Some(OwnedPeer::from_filter_state(&state));
         }
         let bytes = read_buffer(Buffer::Downstream, 0, MAX_STARTUP_PACKET)?;
         let frame = match read_packet(&bytes) {
