@@ -11,10 +11,16 @@ use crate::systemd::{Started, Systemd};
 /// Services of the gRPC health protocol, each with the guards that it follows. The empty name is the
 /// whole server.
 const SERVICES: [(&str, &[&str]); 4] = [
-    ("", &["identity", "policy", "stop"]),
-    ("envoy.service.secret.v3.SecretDiscoveryService", &["identity", "stop"]),
-    ("envoy.service.extension.v3.ExtensionConfigDiscoveryService", &["identity", "policy", "stop"]),
-    ("envoy.service.discovery.v3.AggregatedDiscoveryService", &["identity", "policy", "stop"]),
+    ("", &["identity", "broker", "policy", "stop"]),
+    ("envoy.service.secret.v3.SecretDiscoveryService", &["identity", "broker", "stop"]),
+    (
+        "envoy.service.extension.v3.ExtensionConfigDiscoveryService",
+        &["identity", "broker", "policy", "stop"],
+    ),
+    (
+        "envoy.service.discovery.v3.AggregatedDiscoveryService",
+        &["identity", "broker", "policy", "stop"],
+    ),
 ];
 /// How often nothing is told although nothing changed; a watchdog may want it more often.
 const IDLE: Duration = Duration::from_mins(1);

@@ -158,6 +158,11 @@ impl Metrics {
         OpenStream::of(&self.upstream_streams)
     }
 
+    /// Whether a stream of any process is open.
+    pub(crate) fn has_upstream(&self) -> bool {
+        self.upstream_streams.get() > 0
+    }
+
     /// A process that is looked after counts for as long as the returned value lives.
     pub(crate) fn open_process(&self) -> OpenStream {
         OpenStream::of(&self.processes)

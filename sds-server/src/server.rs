@@ -17,7 +17,9 @@ use crate::metrics::Metrics;
 use crate::policy::{PolicyKeeper, PolicyState};
 use crate::sources::jwt::{JwtSupply, WorkloadApiIssuer};
 use crate::sources::workload_api::WorkloadApiSource;
-use crate::sources::{Custodian, Custody, CustodySettings, Identities, Node, NodeSettings};
+use crate::sources::{
+    Custodian, Custody, CustodySettings, Identities, Node, NodeSettings, Reached,
+};
 use crate::systemd::Started;
 use crate::xds::registry::Registry;
 use crate::xds::{
@@ -112,7 +114,7 @@ impl Server {
             stop: stop.clone(),
         };
         let reported = SourceReport::of(&config.source);
-        let (views, identities) = wiring.connect(config.source, &mut tasks);
+        let Connected { views, identities, broker } = wiring.connect(config.source, &mut tasks);
 
         // The admin listener outlives the streams, so that /readyz can say that the server is
         // stopping.
@@ -120,6 +122,7 @@ impl Server {
         let health = Health {
             purpose: reported.purpose(),
             identities: identities.clone(),
+            broker,
             policy,
             published: views.published(),
             configuration,
@@ -171,9 +174,19 @@ struct Wiring {
     stop: CancellationToken,
 }
 
+/// What a source gives.
+struct Connected {
+    /// What connections will see.
+    views: Views,
+    /// The server's own.
+    identities: watch::Receiver<Identities>,
+    /// Whether the broker can be reached, where there is one.
+    broker: Option<watch::Receiver<Reached>>,
+}
+
 impl Wiring {
-    /// Starts the source. Returns what connections will see, and the server's own identities.
-    fn connect(self, source: Source, tasks: &mut Tasks) -> (Views, watch::Receiver<Identities>) {
+    /// Starts the source.
+    fn connect(self, source: Source, tasks: &mut Tasks) -> Connected {
         match source {
             Source::WorkloadApi(workload_api) => {
                 let identities = self.own_identities(workload_api.socket.clone(), tasks);
@@ -183,12 +196,17 @@ impl Wiring {
                 let (publisher, catalogue) =
                     Publisher::new(identities.clone(), self.policy, jwt, self.rules, self.registry);
                 tasks.spawn("publisher", publisher.run(self.stop));
-                (Views::Shared(catalogue), identities)
+                Connected { views: Views::Shared(catalogue), identities, broker: None }
             }
             Source::Broker(broker) => {
                 let identities = self.own_identities(broker.workload_api.clone(), tasks);
                 let node = Node::by_broker(&broker, self.node_settings());
-                (self.per_process(node), identities)
+                let (broker, watching) = node.watch_broker(identities.clone());
+                let stop = self.stop.clone();
+                tasks.spawn("broker", async move {
+                    stop.run_until_cancelled(watching).await;
+                });
+                Connected { views: self.per_process(node), identities, broker: Some(broker) }
             }
             Source::Delegated(delegated) => {
                 warn!("source.delegated: this server can impersonate every workload of the agent");
@@ -198,7 +216,7 @@ impl Wiring {
                 tasks.spawn("bundles", async move {
                     stop.run_until_cancelled(bundles).await;
                 });
-                (self.per_process(node), identities)
+                Connected { views: self.per_process(node), identities, broker: None }
             }
         }
     }

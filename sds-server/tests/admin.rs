@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Agent, Authority, HOUR, Identity, Launch, Server, eventually, hostile};
+use support::{Agent, Authority, Broker, HOUR, Identity, Launch, Server, eventually, hostile};
 
 fn status(server: &Server) -> Value {
     serde_json::from_str(&server.get("/status").1).expect("JSON")
@@ -103,9 +103,9 @@ async fn an_svid_that_is_withdrawn_is_told_while_envoys_may_hold_it() {
     .await;
 }
 
-/// The broker is asked for each process; what readiness waits for is the server's own SVID.
+/// Readiness waits for the server's own SVID, and then for the broker, which knows the server by it.
 #[tokio::test]
-async fn readiness_of_a_node_says_what_the_workload_api_is_for() {
+async fn readiness_of_a_node_says_whether_the_broker_can_be_reached() {
     let source = "broker: { socket: 'unix://$DIRECTORY/broker.sock', workload_api: 'unix://$DIRECTORY/agent.sock' }";
     let server = Server::launch(Launch { source, ..Launch::default() }).await;
     let own = "the server's own SVID, by which the Broker API knows it: ";
@@ -113,7 +113,23 @@ async fn readiness_of_a_node_says_what_the_workload_api_is_for() {
     assert_eq!(status(&server)["source"]["api"], "Workload API");
     assert!(server.get("/").1.contains("Workload API (for the server's own SVID): "));
     let agent = Agent::serve(&server.at("agent.sock"));
-    agent.issue(&[&Identity::new(&Authority::new("example.org"), "/signet", HOUR)], &[]);
+    let authority = Authority::new("example.org");
+    agent.issue(&[&Identity::new(&authority, "/signet", HOUR)], &[]);
+    let unreached = "the Broker API cannot be reached since 20";
+    server.wait_for_readiness(503, unreached).await;
+    server.wait_for_readiness(503, "broker.sock: it does not exist; is the agent running?").await;
+    assert_eq!(server.readiness()["reasons"][0]["guard"], "broker");
+    assert_eq!(server.readiness()["reasons"].as_array().map(Vec::len), Some(1));
+    let socket = server.at("broker.sock");
+    for stranger in ["/not/an/agent", "/spire/server"] {
+        let _broker = Broker::serve(&socket, &authority, stranger);
+        server.wait_for_readiness(503, "peer SPIFFE ID is not authorized").await;
+    }
+    let broker = Broker::serve(&socket, &authority, "/spire/agent/x");
+    server.wait_for_readiness(200, "").await;
+    drop(broker);
+    server.wait_for_readiness(503, unreached).await;
+    let _broker = Broker::serve(&socket, &authority, "/spire/agent/x");
     server.wait_for_readiness(200, "").await;
     agent.withdraw();
     server.wait_for_readiness(503, own).await;

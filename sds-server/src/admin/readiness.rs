@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::ConfigFault;
 use crate::policy::PolicyState;
-use crate::sources::Identities;
+use crate::sources::{Identities, Reached};
 use crate::xds::Catalogue;
 
 const SOON: &str = "it is there and about to be published";
@@ -22,6 +22,8 @@ pub struct Health {
     pub purpose: &'static str,
     /// The identities that are served.
     pub identities: watch::Receiver<Identities>,
+    /// Whether the broker can be reached, where it is the one that issues.
+    pub broker: Option<watch::Receiver<Reached>>,
     /// The policy that is served.
     pub policy: watch::Receiver<PolicyState>,
     /// What Envoys see of both, a moment later; nothing where each process sees its own.
@@ -46,7 +48,7 @@ pub struct Readiness {
 /// A guard of readiness and what it says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reason {
-    /// `identity`, `policy`, `configuration` or `stop`.
+    /// `identity`, `broker`, `policy`, `configuration` or `stop`.
     pub guard: &'static str,
     /// What it found, and what would help.
     pub reason: String,
@@ -78,7 +80,15 @@ impl Health {
         let for_what = |reason: String| format!("{}{reason}", self.purpose);
         let (no_identity, stale_identity) =
             (no_identity.map(for_what), stale_identity.map(for_what));
-        let reasons = told([("identity", no_identity), ("policy", no_policy), ("stop", stopping)]);
+        // Without an identity of its own the server cannot ask, and has said so.
+        let no_broker = self.broker.as_ref().and_then(|broker| broker.borrow().missing());
+        let no_broker = no_broker.filter(|_| no_identity.is_none());
+        let reasons = told([
+            ("identity", no_identity),
+            ("broker", no_broker),
+            ("policy", no_policy),
+            ("stop", stopping),
+        ]);
         let stale_configuration = self.configuration.borrow().clone();
         let warnings = told([
             ("identity", stale_identity),
@@ -93,6 +103,7 @@ impl Health {
         tokio::select! {
             // A writer that has ended changes nothing any more.
             Ok(()) = self.identities.changed() => {}
+            Some(Ok(())) = changed(self.broker.as_mut()) => {}
             Ok(()) = self.policy.changed() => {}
             Some(Ok(())) = changed(self.published.as_mut()) => {}
             Ok(()) = self.configuration.changed() => {}
@@ -147,6 +158,7 @@ mod tests {
         let health = Health {
             purpose: "",
             identities: watch::channel(issued).1,
+            broker: None,
             policy,
             published: Some(published),
             configuration: watch::channel(None).1,

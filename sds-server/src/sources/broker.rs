@@ -4,6 +4,8 @@
 //! Experimental in SPIRE, from 1.15.3 on.
 
 use std::fmt;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,15 +21,17 @@ use spiffe::broker_api::pb::spiffe::broker::{
 };
 use spiffe::x509_source::SvidPicker;
 use spiffe::{SpiffeId, TrustDomain, X509BundleSet, X509Context, X509Source, X509Svid};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint as TonicEndpoint, Uri};
 use tower::service_fn;
 
 use super::jwt::{JwtRequest, Token};
 use super::listener::{Said, Sayings};
-use super::trouble::{Endpoint, Trouble};
+use super::trouble::{Endpoint, Trouble, causes};
 use crate::config;
 
 const HINT: &str = "is our SPIFFE ID among the agent's experimental.broker.brokers, with the reference type spiffe.broker.WorkloadPIDReference?";
@@ -42,7 +46,30 @@ pub(super) struct Broker {
     own: Endpoint,
     agent_id: Option<SpiffeId>,
     own_id: Option<SpiffeId>,
-    channel: OnceCell<Channel>,
+    opened: OnceCell<Opened>,
+}
+
+/// The way to the agent.
+struct Opened {
+    dialer: Dialer,
+    /// It reconnects by itself.
+    channel: Channel,
+}
+
+/// Opens connections to the agent, each with the newest SVID.
+#[derive(Clone)]
+struct Dialer {
+    path: PathBuf,
+    tls: TlsConnector,
+}
+
+impl Dialer {
+    async fn dial(&self) -> io::Result<TlsStream<UnixStream>> {
+        let stream = UnixStream::connect(&self.path).await?;
+        // The agent is known by its SPIFFE ID; the name means nothing.
+        let name = ServerName::try_from("spire-agent").map_err(io::Error::other)?;
+        self.tls.connect(name, stream).await
+    }
 }
 
 impl Broker {
@@ -52,13 +79,33 @@ impl Broker {
             own: Endpoint { api: "Workload API", address: broker.workload_api.clone() },
             agent_id: broker.agent_id.as_ref().map(|id| id.0.clone()),
             own_id: broker.spiffe_id.as_ref().map(|id| id.0.clone()),
-            channel: OnceCell::new(),
+            opened: OnceCell::new(),
         }
+    }
+
+    /// Whether the agent takes us for a broker: then its HTTP/2 answers.
+    pub(super) async fn probe(&self) -> Result<(), Trouble> {
+        /// A client's preface, and settings without any (RFC 9113 §3.4).
+        const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        let knocking = async {
+            let dialer = &self.opened().await?.dialer;
+            let answer = async {
+                let mut stream = dialer.dial().await?;
+                stream.write_all(HELLO).await?;
+                stream.read_u8().await
+            };
+            answer.await.map_err(|error| self.endpoint.unreached(causes(&error), HINT))
+        };
+        self.endpoint.answered(knocking).await.map(drop)
+    }
+
+    async fn opened(&self) -> Result<&Opened, Trouble> {
+        self.opened.get_or_try_init(|| self.connect()).await
     }
 
     /// Opens a stream of the identities of process `pid`.
     pub(super) async fn subscribe(&self, pid: i32) -> Result<Sayings, Trouble> {
-        let channel = self.channel.get_or_try_init(|| self.connect()).await?.clone();
+        let channel = self.opened().await?.channel.clone();
         let reference = Some(WorkloadPidReference { pid }.into());
         let request = SubscribeToX509svidRequest { reference };
         let mut client = ApiClient::with_interceptor(channel, SecurityHeader::new());
@@ -79,7 +126,7 @@ impl Broker {
         pid: i32,
         request: &JwtRequest,
     ) -> Result<Vec<Token>, Trouble> {
-        let channel = self.channel.get_or_try_init(|| self.connect()).await?.clone();
+        let channel = self.opened().await?.channel.clone();
         let request = FetchJwtsvidRequest {
             reference: Some(WorkloadPidReference { pid }.into()),
             audience: request.audience.iter().cloned().collect(),
@@ -91,9 +138,8 @@ impl Broker {
         Ok(answer.svids.into_iter().map(|issued| Token::new(issued.svid)).collect())
     }
 
-    /// Makes the channel as soon as we have an identity of our own; it reconnects by itself, each
-    /// time with the newest SVID.
-    async fn connect(&self) -> Result<Channel, Trouble> {
+    /// Opens the way as soon as we have an identity of our own.
+    async fn connect(&self) -> Result<Opened, Trouble> {
         let source = X509Source::builder()
             .endpoint(self.own.address.to_string())
             .picker(OwnSvid(self.own_id.clone()))
@@ -113,20 +159,17 @@ impl Broker {
             .build()
             .map_err(|error| self.endpoint.unreadable(&error))?;
         let path = self.endpoint.address.path().to_owned();
-        let tls = TlsConnector::from(Arc::<ClientConfig>::new(tls));
+        let dialer = Dialer { path, tls: TlsConnector::from(Arc::<ClientConfig>::new(tls)) };
+        let dialing = dialer.clone();
         let connector = service_fn(move |_: Uri| {
-            let (path, tls) = (path.clone(), tls.clone());
-            async move {
-                let stream = UnixStream::connect(&path).await?;
-                // The agent is known by its SPIFFE ID; the name means nothing.
-                let name = ServerName::try_from("spire-agent").map_err(std::io::Error::other)?;
-                Ok::<_, std::io::Error>(TokioIo::new(tls.connect(name, stream).await?))
-            }
+            let dialer = dialing.clone();
+            async move { dialer.dial().await.map(TokioIo::new) }
         });
-        Ok(TonicEndpoint::from_static("http://spire-agent")
+        let channel = TonicEndpoint::from_static("http://spire-agent")
             .http2_keep_alive_interval(KEEPALIVE.0)
             .keep_alive_timeout(KEEPALIVE.1)
-            .connect_with_connector_lazy(connector))
+            .connect_with_connector_lazy(connector);
+        Ok(Opened { dialer, channel })
     }
 }
 

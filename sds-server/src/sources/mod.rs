@@ -34,7 +34,7 @@ pub use custody::{Custody, CustodySettings};
 pub use finding::Finding;
 pub use moment::Moment;
 pub(crate) use node::Holdings;
-pub use node::{Node, NodeSettings, Pin, PinFault};
+pub use node::{Node, NodeSettings, Pin, PinFault, Reached};
 pub use svid::{Svid, SvidFault};
 
 use crate::time::utc;

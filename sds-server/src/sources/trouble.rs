@@ -38,6 +38,8 @@ pub(super) enum Trouble {
     Refused { endpoint: Endpoint, reason: String, hint: &'static str },
     #[error("{endpoint} fails: {reason}")]
     Failed { endpoint: Endpoint, reason: String },
+    #[error("{endpoint} cannot be reached: {reason}")]
+    Unreached { endpoint: Endpoint, reason: String },
     #[error("{endpoint} closed the stream")]
     Closed { endpoint: Endpoint },
     #[error("the process has ended")]
@@ -52,9 +54,25 @@ impl Trouble {
             Self::Silent { .. } => "silent",
             Self::NoIdentity { .. } => "no_identity",
             Self::Refused { .. } => "refused",
-            Self::Failed { .. } => "failed",
+            Self::Failed { .. } | Self::Unreached { .. } => "failed",
             Self::Closed { .. } => "closed",
             Self::ProcessEnded => "process_ended",
+        }
+    }
+}
+
+impl Trouble {
+    /// Whether nobody gets an answer at `endpoint`.
+    pub(super) fn is_of(&self, endpoint: &Endpoint) -> bool {
+        match self {
+            Self::NoSocket { endpoint: found }
+            | Self::Silent { endpoint: found }
+            | Self::Refused { endpoint: found, .. }
+            | Self::Unreached { endpoint: found, .. } => found.api == endpoint.api,
+            Self::NoIdentity { .. }
+            | Self::Failed { .. }
+            | Self::Closed { .. }
+            | Self::ProcessEnded => false,
         }
     }
 }
@@ -85,14 +103,25 @@ impl Endpoint {
 
     /// What a status means; `hint` tells operators what to do if we are refused.
     pub(super) fn status(&self, status: &Status, hint: &'static str) -> Trouble {
-        let endpoint = self.clone();
-        let behind = status.source().map(|cause| format!(": {}", causes(cause)));
-        let reason = format!("{}{}", status.message(), behind.unwrap_or_default());
-        // Who may not be a client at all is told so by TLS.
-        if status.code() == Code::PermissionDenied || reason.contains("fatal alert") {
+        // What the agent says has nothing behind it.
+        if let Some(cause) = status.source() {
+            return self.unreached(format!("{}: {}", status.message(), causes(cause)), hint);
+        }
+        let (endpoint, reason) = (self.clone(), status.message().to_owned());
+        if status.code() == Code::PermissionDenied {
             return Trouble::Refused { endpoint, reason, hint };
         }
         Trouble::Failed { endpoint, reason }
+    }
+
+    /// What it means that a connection fails.
+    pub(super) fn unreached(&self, reason: String, hint: &'static str) -> Trouble {
+        let endpoint = self.clone();
+        // Who may not be a client at all is told so by TLS.
+        if reason.contains("fatal alert") {
+            return Trouble::Refused { endpoint, reason, hint };
+        }
+        Trouble::Unreached { endpoint, reason }
     }
 
     /// A bundle as agents write it: certificates in DER, one behind the other.

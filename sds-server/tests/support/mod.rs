@@ -5,6 +5,7 @@
 mod agent;
 pub(crate) mod aim;
 mod authority;
+mod broker;
 mod client;
 pub(crate) mod hostile;
 mod other_user;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 pub(crate) use agent::{Agent, Identity};
 pub(crate) use authority::Authority;
+pub(crate) use broker::Broker;
 pub(crate) use client::{
     Client, Discovery, Pushed, accepted, certificate, generic, key, plain_authority, tls,
     trust_domains,

@@ -3,16 +3,21 @@
 mod attestations;
 mod pin;
 mod process;
+mod reach;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 pub use pin::{Pin, PinFault};
+pub use reach::Reached;
 
 use self::attestations::Attestations;
 use self::process::Process;
+use self::reach::Reach;
 use super::broker::Broker;
 use super::custodian::Custodian;
 use super::delegated::Delegated;
@@ -30,8 +35,14 @@ pub struct Node {
     agent: Arc<Agent>,
     attestations: Arc<Attestations>,
     reminders: Arc<Reminders>,
+    reach: Arc<Reach>,
     settings: NodeSettings,
 }
+
+/// How often the broker is asked whether it is there while no process' stream shows it.
+const ASK: Duration = Duration::from_secs(5);
+/// How soon it is asked again where it did not answer.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How each process is looked after.
 #[derive(Debug, Clone)]
@@ -104,8 +115,29 @@ impl Node {
             agent: Arc::new(agent),
             attestations: Arc::new(Attestations::new(settings.metrics.clone())),
             reminders: Arc::default(),
+            reach: Arc::default(),
             settings,
         }
+    }
+
+    /// Whether the broker can be reached, and the task that finds out while no process does; it begins when we have
+    /// an identity of our own.
+    pub fn watch_broker(
+        &self,
+        mut own: watch::Receiver<Identities>,
+    ) -> (watch::Receiver<Reached>, impl Future<Output = ()> + Send + use<>) {
+        let (agent, reach) = (Arc::clone(&self.agent), Arc::clone(&self.reach));
+        let (metrics, told) = (self.settings.metrics.clone(), reach.subscribe());
+        let work = async move {
+            let Agent::Broker(broker) = &*agent else { return std::future::pending().await };
+            while own.wait_for(|own| !own.snapshot.svids.is_empty()).await.is_ok() {
+                if !reach.is_reached() || !metrics.has_upstream() {
+                    reach.note(&broker.endpoint, &broker.probe().await);
+                }
+                sleep(if reach.is_reached() { ASK } else { ASK_AGAIN }).await;
+            }
+        };
+        (told, work)
     }
 
     /// Looks after one process: what may be served to it, and what keeps that coming as long as it
@@ -118,6 +150,7 @@ impl Node {
         let process = Process {
             agent: Arc::clone(&self.agent),
             attestations: Arc::clone(&self.attestations),
+            reach: Arc::clone(&self.reach),
             pin,
         };
         let (jwt, mut keeper) = JwtSupply::of(process.clone(), jwt_svids, metrics.clone());

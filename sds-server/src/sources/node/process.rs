@@ -10,6 +10,7 @@ use tracing::debug;
 use super::Agent;
 use super::attestations::Attestations;
 use super::pin::Pin;
+use super::reach::Reach;
 use crate::metrics::{Metrics, OpenStream};
 use crate::sources::jwt::{JwtIssuer, JwtRequest, Token};
 use crate::sources::listener::{Sayings, Upstream};
@@ -20,6 +21,7 @@ use crate::sources::trouble::{Trouble, causes};
 pub(super) struct Process {
     pub(super) agent: Arc<Agent>,
     pub(super) attestations: Arc<Attestations>,
+    pub(super) reach: Arc<Reach>,
     pub(super) pin: Arc<Pin>,
 }
 
@@ -35,7 +37,10 @@ impl Upstream for Process {
             let first = sayings.next().await.ok_or_else(|| self.closed())??;
             Ok((first, sayings))
         };
-        let (first, sayings) = self.agent.endpoint().answered(attesting).await?;
+        let endpoint = self.agent.endpoint();
+        let attested = endpoint.answered(attesting).await;
+        self.reach.note(endpoint, &attested);
+        let (first, sayings) = attested?;
         drop(place);
         // It was alive before and it is now: the agent attested no other that has its number.
         self.confirm()?;
