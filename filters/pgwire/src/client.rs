@@ -22,11 +22,13 @@ pub struct ClientFrames {
 }
 
 impl ClientFrames {
-    /// Follows `size` more bytes. `read` gives up to a number of them from a position on: its errors are given back.
+    /// Follows `size` more bytes. `read` gives up to a number of them from a position on: its errors are given back, and
+    /// `done` gets what it gave.
     pub fn follow<E>(
         &mut self,
         size: usize,
         mut read: impl FnMut(usize, usize) -> Result<Vec<u8>, E>,
+        mut done: impl FnMut(Vec<u8>),
     ) -> Result<(), E> {
         let mut position = self.skip(size);
         while position < size {
@@ -40,6 +42,7 @@ impl ClientFrames {
                 rest = after.get(self.skip(after.len())..).unwrap_or_default();
             }
             position += window.len();
+            done(window);
             position += self.skip(size - position);
         }
         Ok(())
@@ -140,7 +143,7 @@ mod tests {
             bytes_read += size;
             Ok::<_, Infallible>(chunk[start..start + size].to_vec())
         };
-        frames.follow(chunk.len(), read).unwrap();
+        frames.follow(chunk.len(), read, drop).unwrap();
         bytes_read
     }
 
@@ -191,7 +194,7 @@ mod tests {
             assert!(!frames.at_boundary(), "length {length}");
         }
         let mut frames = ClientFrames::default();
-        frames.follow(5, |_, _| Ok::<_, Infallible>(Vec::new())).unwrap();
+        frames.follow(5, |_, _| Ok::<_, Infallible>(Vec::new()), drop).unwrap();
         assert!(!frames.at_boundary(), "bytes that cannot be read");
     }
 

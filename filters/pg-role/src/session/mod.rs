@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use host_calls::{
     Buffer, HostError, Level, close_downstream, log, property, read_buffer, resume_downstream,
-    write_buffer,
+    reuse, write_buffer,
 };
 use pgwire::{BackendMessages, CancelledQuery, ClientFrames};
 use signet_policy::{NoIdentity, OwnedPeer, Peer, SpiffeId};
@@ -159,9 +159,9 @@ impl Session {
         if let Some(grant) = &mut self.grant {
             grant.account.received(size);
         }
-        self.frames.follow(size, |position, size| {
-            read_buffer(Buffer::Downstream, start.saturating_add(position), size)
-        })
+        let read =
+            |position, size| read_buffer(Buffer::Downstream, start.saturating_add(position), size);
+        self.frames.follow(size, read, reuse)
     }
 
     /// Bytes of the server, or of the echo, are in the buffer. They go on when this returns.

@@ -55,7 +55,7 @@ fn follow(frames: &mut ClientFrames, chunk: &[u8], chance: &mut Chance) {
         let given = if chance.below(4) == 0 { 1 + chance.below(size) } else { size };
         Ok::<_, Infallible>(chunk[start..start + given].to_vec())
     };
-    frames.follow(chunk.len(), read).unwrap();
+    frames.follow(chunk.len(), read, drop).unwrap();
 }
 
 /// What Postgres reads of a session that ends here: whole messages, and of the last one of the client's own nothing that runs.

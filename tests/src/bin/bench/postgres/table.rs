@@ -72,7 +72,7 @@ calling a network filter once a session runs, so the filter does little then: it
 to know where it could end the session, and reads nothing of what Postgres answers. For a chunk of the client it calls Envoy
 twice, to read the messages' headers and to let the chunk go on; for one of Postgres not at all. Neither call can go: without the
 first nobody knows where a message ends, and only a connection that the filter lets go on by hand can be spoken to by its
-timer. A build for speed instead of size would save a seventh of what is its own, some 160 instructions of Wasm per transaction,
+timer. A build for speed instead of size would save a seventh of what is its own, some 120 instructions of Wasm per transaction,
 and be half as large again: more than a module may be.
 
 A connection per transaction costs the handshake of the two Envoys beside a new backend of Postgres. Two things are ours. The
