@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::hash::Hash;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -51,23 +51,31 @@ impl ShownIdentities {
 #[derive(Debug)]
 pub(super) struct Earliest<L> {
     gauges: Family<L, Gauge<i64, AtomicI64>>,
-    times: Mutex<HashMap<L, BTreeMap<u64, i64>>>,
-    holders: AtomicU64,
+    /// How many show each time. A thousand processes hold the same bundle.
+    times: Mutex<HashMap<L, BTreeMap<i64, usize>>>,
 }
 
 impl<L: Clone + Eq + Hash + fmt::Debug> Earliest<L> {
     pub(super) fn in_(gauges: Family<L, Gauge<i64, AtomicI64>>) -> Arc<Self> {
-        Arc::new(Self { gauges, times: Mutex::default(), holders: AtomicU64::default() })
+        Arc::new(Self { gauges, times: Mutex::default() })
     }
 
-    fn change(&self, holder: u64, label: &L, time: Option<i64>) {
+    /// One holder shows the time `now` where it showed `before`.
+    fn change(&self, label: &L, before: Option<i64>, now: Option<i64>) {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         let of_label = times.entry(label.clone()).or_default();
-        match time {
-            Some(time) => of_label.insert(holder, time),
-            None => of_label.remove(&holder),
-        };
-        if let Some(earliest) = of_label.values().min() {
+        if let Some(now) = now {
+            *of_label.entry(now).or_default() += 1;
+        }
+        if let Some(before) = before
+            && let Some(holders) = of_label.get_mut(&before)
+        {
+            *holders -= 1;
+            if *holders == 0 {
+                of_label.remove(&before);
+            }
+        }
+        if let Some((earliest, _)) = of_label.first_key_value() {
             self.gauges.get_or_create(label).set(*earliest);
         } else {
             times.remove(label);
@@ -80,25 +88,24 @@ impl<L: Clone + Eq + Hash + fmt::Debug> Earliest<L> {
 #[derive(Debug)]
 struct Shown<L: Clone + Eq + Hash + fmt::Debug> {
     within: Arc<Earliest<L>>,
-    holder: u64,
     times: HashMap<L, i64>,
 }
 
 impl<L: Clone + Eq + Hash + fmt::Debug> Shown<L> {
     fn in_(within: &Arc<Earliest<L>>) -> Self {
-        let holder = within.holders.fetch_add(1, Ordering::Relaxed);
-        Self { within: Arc::clone(within), holder, times: HashMap::new() }
+        Self { within: Arc::clone(within), times: HashMap::new() }
     }
 
     fn show(&mut self, times: impl Iterator<Item = (L, i64)>) {
         let mut before = std::mem::replace(&mut self.times, times.collect());
         for (label, time) in &self.times {
-            if before.remove(label) != Some(*time) {
-                self.within.change(self.holder, label, Some(*time));
+            let before = before.remove(label);
+            if before != Some(*time) {
+                self.within.change(label, before, Some(*time));
             }
         }
-        for label in before.keys() {
-            self.within.change(self.holder, label, None);
+        for (label, time) in before {
+            self.within.change(&label, Some(time), None);
         }
     }
 }
@@ -126,13 +133,16 @@ mod tests {
         let earliest = Earliest::in_(gauges.clone());
         let label = vec![("id", "a")];
         let shown = |label| gauges.get(label).map(|gauge: _| gauge.get());
-        let (mut one, mut other) = (Shown::in_(&earliest), Shown::in_(&earliest));
+        let [mut one, mut twin, mut other] = [(); 3].map(|()| Shown::in_(&earliest));
         one.show([(label.clone(), 10)].into_iter());
+        twin.show([(label.clone(), 10)].into_iter());
         other.show([(label.clone(), 5)].into_iter());
         assert_eq!(shown(&label), Some(5));
         other.show([(label.clone(), 20)].into_iter());
         assert_eq!(shown(&label), Some(10));
         drop(one);
+        assert_eq!(shown(&label), Some(10));
+        drop(twin);
         assert_eq!(shown(&label), Some(20));
         other.show(std::iter::empty());
         assert_eq!(shown(&label), None);
