@@ -30,6 +30,7 @@ mod stage;
 pub mod startup;
 pub mod story;
 pub mod tls;
+pub mod usage;
 mod wait;
 pub mod wire;
 mod workload;

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Entry, IdentitySource, Launch, PATIENCE, Process, Spire, Stage, Workload, http::Ask, until,
+    usage,
 };
 
 /// A running server.
@@ -176,13 +177,15 @@ admin: {{ listen: "unix://{at}/sds-admin.sock" }}
         &self.directory
     }
 
+    /// The process' number.
+    pub fn id(&self) -> Result<u32> {
+        Ok(self.process.as_ref().context("sds-server is not running")?.id())
+    }
+
     /// Memory that it holds, in KiB.
     pub fn resident_kib(&self) -> Result<u64> {
-        let id = self.process.as_ref().context("sds-server is not running")?.id();
-        let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let size = line.and_then(|line| line.split_whitespace().next());
-        Ok(size.context("no VmRSS")?.parse()?)
+        let id = self.id()?;
+        Ok(usage::rss(id)? / 1024)
     }
 
     /// Sends it a signal.

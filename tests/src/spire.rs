@@ -150,6 +150,11 @@ impl Spire {
         control(stage, &self.site, command)
     }
 
+    /// The agent's process number.
+    pub fn agent_process(&self) -> Result<u32> {
+        Ok(self.agent.as_ref().context("the SPIRE agent is not running")?.id())
+    }
+
     /// Ends the agent without a warning.
     pub fn kill_agent(&mut self) -> Result<()> {
         self.agent.as_mut().context("the SPIRE agent is not running")?.kill()

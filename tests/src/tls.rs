@@ -17,7 +17,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
@@ -59,6 +59,16 @@ impl TlsCaller {
         };
         config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
         Ok(Self { config: Arc::new(config) })
+    }
+
+    /// Shakes hands on a connection of any kind with a server of any name.
+    pub async fn secure<T: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: T,
+    ) -> Result<TlsStream<T>> {
+        let name = ServerName::try_from("signet.test")?;
+        let connector = TlsConnector::from(self.config.clone());
+        connector.connect(name, stream).await.context("the handshake failed")
     }
 
     /// Connects and shakes hands.

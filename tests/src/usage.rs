@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 /// CPU time spent so far by all threads of a process, in nanoseconds. The time of a thread that
 /// ends is lost, so a difference may come out too small, never below 0.
-pub(crate) fn cpu(process: u32) -> Result<u64> {
+pub fn cpu(process: u32) -> Result<u64> {
     let mut sum = 0;
     for thread in fs::read_dir(format!("/proc/{process}/task"))? {
         // A thread may end while it is looked at.
@@ -21,7 +21,7 @@ pub(crate) fn cpu(process: u32) -> Result<u64> {
 }
 
 /// Resident memory in bytes.
-pub(crate) fn rss(process: u32) -> Result<u64> {
+pub fn rss(process: u32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).context("no VmRSS")?;

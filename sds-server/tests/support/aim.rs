@@ -9,6 +9,11 @@ pub(crate) fn told_time(what: &str, found: Duration, aim: Duration) {
     told(what, found, aim, "ms");
 }
 
+/// Tells a length of time for which there is no aim.
+pub(crate) fn noted(what: &str, found: Duration) {
+    println!("measured: {what}: {:.1} ms", found.as_secs_f64() * 1e3);
+}
+
 /// Tells memory, in KiB.
 pub(crate) fn told_memory(what: &str, found: u64, aim: u64) {
     #[expect(clippy::cast_precision_loss, reason = "for people")]

@@ -4,6 +4,7 @@
 #[allow(dead_code, reason = "each test program uses a part")]
 #[path = "../../../sds-server/tests/support/aim.rs"]
 mod aim;
+mod alone;
 mod federation;
 mod scene;
 mod slices;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use e2e::{
     Account, Entry, Launch, NodeSource, PATIENCE, Process, Spire, Workload, sds, tls::presented_by,
-    until,
+    until, usage,
 };
 use sds::{Heard, SdsClient};
 use serde_json::Value;
@@ -49,10 +50,7 @@ async fn two_users(node: &mut Node, alice: Account, bob: Account) -> Result<()> 
         let page = node.server.admin(page).await?.body;
         assert!(page.contains(&id_of(&alice)) && !page.contains("PRIVATE"), "{page}");
     }
-    node.tells("the thief waits for what is bob's", |status| {
-        waits_for(status, "thief", &id_of(&bob))
-    })
-    .await?;
+    node.waits("thief", &id_of(&bob)).await?;
     assert_ne!(thief.admin("/ready").await?.trim(), "LIVE");
     let held = thief.admin("/config_dump?resource=dynamic_active_secrets").await?;
     assert!(held.contains("\"default\"") && !held.contains(&id_of(&bob)), "{held}");
@@ -82,10 +80,7 @@ async fn two_users(node: &mut Node, alice: Account, bob: Account) -> Result<()> 
     assert_eq!(token.stdout().trim(), format!("{} [\"shop\"]", id_of(&alice)));
     let another = format!("jwt?aud=shop&id={}", id_of(&bob));
     let mut token_thief = node.caller_for("token-thief", &alice, &another)?;
-    node.tells("a token of bob's is nothing for alice", |status| {
-        waits_for(status, "by-hand", &another)
-    })
-    .await?;
+    node.waits("by-hand", &another).await?;
     assert_eq!(token_thief.stdout(), "");
     token.kill()?;
     token_thief.kill()?;
@@ -140,14 +135,6 @@ async fn presents_another(node: &Node, port: u16, serial: &str, id: &str) -> Res
     .await
 }
 
-fn waits_for(status: &Value, node: &str, name: &str) -> bool {
-    let envoys = status["envoys"].as_array().into_iter().flatten();
-    let of_node = envoys.into_iter().filter(|envoy| envoy["node"] == *node);
-    of_node
-        .flat_map(|envoy| envoy["waiting"].as_array().into_iter().flatten())
-        .any(|w| w["name"] == *name)
-}
-
 /// Whether operators are told that every process of somebody has these SVIDs and no others, or why it
 /// has none.
 fn shows(status: &Value, who: &str, ids: &[&str]) -> bool {
@@ -178,10 +165,17 @@ async fn a_storm_is_queued(source: NodeSource) {
     let alice = user("alice", 60_101);
     let limits = "limits: { opens_burst: 10000, opens_per_second: 10000 }";
     let mut node = Node::set(source, &[&alice], |_| Ok(limits.to_owned())).await.unwrap();
-    storm(&mut node, &alice).await.unwrap();
+    storm(&mut node, &alice, source).await.unwrap();
 }
 
-async fn storm(node: &mut Node, alice: &Account) -> Result<()> {
+/// CPU time that the server and the agent have spent since they had spent so much.
+fn spent(node: &Node, before: [Duration; 2]) -> Result<[Duration; 2]> {
+    let [server, agent] = [node.server.id()?, node.spire.agent_process()?].map(usage::cpu);
+    let now = [server?, agent?].map(Duration::from_nanos);
+    Ok([0, 1].map(|which| now[which].saturating_sub(before[which])))
+}
+
+async fn storm(node: &mut Node, alice: &Account, source: NodeSource) -> Result<()> {
     const CALLERS: usize = 1_000;
     node.server.ready().await?;
     // They are all running when the socket comes back, and connect in the same instant.
@@ -191,17 +185,27 @@ async fn storm(node: &mut Node, alice: &Account) -> Result<()> {
     let mut callers = callers.collect::<Result<Vec<Process>>>()?;
     node.server.restart(&node.stage)?;
     node.server.ready().await?;
-    let ready = Instant::now();
+    let (ready, before) = (Instant::now(), spent(node, [Duration::ZERO; 2])?);
     for caller in &mut callers {
         answered(caller, 1, &id_of(alice)).await?;
     }
     aim::told_time("a thousand processes are served", ready.elapsed(), Duration::from_secs(2));
+    let [server, agent] = spent(node, before)?;
+    aim::noted("a thousand processes: CPU time of the server", server);
+    aim::noted("a thousand processes: CPU time of the agent", agent);
     aim::told_memory("a thousand processes: memory", node.server.resident_kib()?, 256 * 1024);
     node.shows("signet_node_processes", CALLERS).await?;
     node.shows("signet_node_upstream_streams", CALLERS).await?;
     let most = node.gauge("signet_attestations_in_flight_max").await?;
     assert!((2..=32).contains(&most), "{most} attestations at once");
     node.shows("signet_attestations_in_flight", 0).await?;
+    if matches!(source, NodeSource::Broker) {
+        let asked: Vec<_> = callers.iter().map(Process::id).collect();
+        let before = spent(node, [Duration::ZERO; 2])?;
+        aim::noted("the agent alone answers for them", alone::answers(node, &asked).await?);
+        let [_, agent] = spent(node, before)?;
+        aim::noted("the agent alone: CPU time of the agent", agent);
+    }
     for caller in &mut callers {
         caller.kill()?;
     }

@@ -130,6 +130,11 @@ impl Node {
         serde_json::from_str(&reply.body).context("/status is no JSON")
     }
 
+    /// Waits until `/status` says that an Envoy waits for a secret.
+    pub(crate) async fn waits(&self, envoy: &str, secret: &str) -> Result<()> {
+        self.tells(&format!("{envoy} waits for {secret}"), |it| waits_for(it, envoy, secret)).await
+    }
+
     /// Waits until `/status` is as wanted.
     pub(crate) async fn tells(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<()> {
         until(what, PATIENCE, async || {
@@ -139,6 +144,15 @@ impl Node {
         })
         .await
     }
+}
+
+/// Whether operators are told that a node waits for that secret.
+fn waits_for(status: &Value, node: &str, name: &str) -> bool {
+    let envoys = status["envoys"].as_array().into_iter().flatten();
+    let of_node = envoys.into_iter().filter(|envoy| envoy["node"] == *node);
+    of_node
+        .flat_map(|envoy| envoy["waiting"].as_array().into_iter().flatten())
+        .any(|w| w["name"] == *name)
 }
 
 /// The SPIFFE IDs that a caller was answered, one for each answer.

@@ -5,7 +5,6 @@ mod machine;
 mod neighbours;
 mod policy;
 mod postgres;
-mod process;
 mod row;
 mod sds;
 mod written;

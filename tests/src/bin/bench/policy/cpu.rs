@@ -1,9 +1,9 @@
 //! CPU time of one measurement.
 
 use anyhow::Result;
+use e2e::usage;
 
 use super::proxy::Proxy;
-use crate::process;
 
 /// CPU time spent so far, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +16,7 @@ pub(super) struct Cpu {
 impl Cpu {
     /// Looks at both processes.
     pub(super) fn of(proxy: &Proxy) -> Result<Self> {
-        Ok(Self { envoy: process::cpu(proxy.id())?, bench: process::cpu(std::process::id())? })
+        Ok(Self { envoy: usage::cpu(proxy.id())?, bench: usage::cpu(std::process::id())? })
     }
 
     /// What was spent since then.

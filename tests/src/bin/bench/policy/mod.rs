@@ -21,7 +21,7 @@ mod upstream;
 use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
-use e2e::{DevAgent, FetchedSvid, Stage, Workload, http::Ask, tls::TlsCaller};
+use e2e::{DevAgent, FetchedSvid, Stage, Workload, http::Ask, tls::TlsCaller, usage};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -29,7 +29,6 @@ use crate::{
     PolicyOptions,
     machine::{self, Machine, Versions},
     neighbours::Neighbours,
-    process,
 };
 use cases::{Case, Modules};
 use commands::Commands;
@@ -186,7 +185,7 @@ impl Contender {
         let others = neighbours.since()?;
         let seen = load.finish().await?;
         ensure!(!seen.latencies.is_empty(), "no request was answered in time");
-        let sample = Sample::of(&seen, spent, process::rss(proxy.id())?, others);
+        let sample = Sample::of(&seen, spent, usage::rss(proxy.id())?, others);
         println!(
             "  {:<62} {:>8.0}/s  p50 {:>7.0} µs  p99 {:>7.0} µs  CPU {:>6.1} µs  Envoy {:>3.0} %, we {:>3.0} %",
             case.title(),

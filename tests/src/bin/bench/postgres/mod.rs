@@ -20,14 +20,13 @@ mod table;
 use std::{fs, time::Instant};
 
 use anyhow::{Context, Result, bail};
-use e2e::{PATIENCE, Process, Stage, until};
+use e2e::{PATIENCE, Process, Stage, until, usage};
 use sha2::{Digest, Sha256};
 
 use crate::{
     Options, PostgresOptions,
     machine::{self, Machine, Versions},
     neighbours::Neighbours,
-    process,
 };
 use bouncer::Bouncer;
 use cases::{Case, Filter, Load, Route};
@@ -214,6 +213,6 @@ impl Way {
 
     /// CPU time that the proxies have spent so far, in nanoseconds.
     fn spent(&self) -> Result<u64> {
-        self.proxies.iter().map(|proxy| process::cpu(proxy.id())).sum()
+        self.proxies.iter().map(|proxy| usage::cpu(proxy.id())).sum()
     }
 }

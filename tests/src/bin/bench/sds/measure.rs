@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use e2e::{PATIENCE, Stage, until};
+use e2e::{PATIENCE, Stage, until, usage};
 use tokio::time::sleep;
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
     spire::Spire,
     swarm::{Order, Seen, Streams, Swarm},
 };
-use crate::{neighbours::Neighbours, process};
+use crate::neighbours::Neighbours;
 
 /// How many wait for their first secret at once while streams are opened. SPIRE's agent deadlocks
 /// when a thousand do.
@@ -51,12 +51,12 @@ impl Ring<'_> {
             Ok(())
         })
         .await?;
-        let mut sample = Sample { idle_mib: mib(process::rss(server.id)?), ..Sample::default() };
+        let mut sample = Sample { idle_mib: mib(usage::rss(server.id)?), ..Sample::default() };
 
         let opened = self.open(case, &socket, RAMP).await?;
         sleep(AFTERMATH).await;
         sample.first_secret_ms = milliseconds(opened.median_wait);
-        sample.open_mib = mib(process::rss(server.id)?);
+        sample.open_mib = mib(usage::rss(server.id)?);
         sample.note("open", case, &opened);
 
         for _ in 0..self.pushes {
@@ -67,7 +67,7 @@ impl Ring<'_> {
             sample.note("push", case, &seen);
             sample.pushes.push(push);
         }
-        sample.end_mib = mib(process::rss(server.id)?);
+        sample.end_mib = mib(usage::rss(server.id)?);
 
         if sample.trouble.is_none() {
             sample.storm = Some(self.storm(case, &server).await?);
@@ -115,13 +115,13 @@ impl Ring<'_> {
         let agent = self.spire.agent()?;
         self.swarm.told(&Order::Expect).await?;
         let processes = [server, self.swarm.id(), agent];
-        let before = processes.map(process::cpu);
+        let before = processes.map(usage::cpu);
         self.spire.renew(self.stage)?;
         let seen = self.swarm.told(&Order::Await(STUCK)).await?;
         sleep(AFTERMATH).await;
         let mut spent = [0.0; 3];
         for ((spent, process), before) in spent.iter_mut().zip(processes).zip(before) {
-            let nanoseconds = process::cpu(process)?.saturating_sub(before?);
+            let nanoseconds = usage::cpu(process)?.saturating_sub(before?);
             *spent = milliseconds(Duration::from_nanos(nanoseconds));
         }
         let [cpu_ms, swarm_cpu_ms, agent_cpu_ms] = spent;
@@ -139,9 +139,9 @@ impl Ring<'_> {
     /// All connections are dropped and opened again at once.
     async fn storm(&mut self, case: Case, server: &Running) -> Result<Storm> {
         self.swarm.told(&Order::Close).await?;
-        let before = process::cpu(server.id)?;
+        let before = usage::cpu(server.id)?;
         let seen = self.open(case, &server.socket, case.streams).await?;
-        let spent = process::cpu(server.id)?.saturating_sub(before);
+        let spent = usage::cpu(server.id)?.saturating_sub(before);
         let is_whole = seen.served == case.streams && seen.trouble.is_none();
         let agent = self.spire.socket();
         Ok(Storm {
