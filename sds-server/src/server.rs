@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::admin::{Admin, AdminListener, Health, SourceReport};
-use crate::config::{Config, ConfigFile, Reloader, Source, UnixAddress};
+use crate::config::{Config, ConfigFile, DefaultSvid, Reloader, Source, UnixAddress};
 use crate::herald::Herald;
 use crate::logging::LogControl;
 use crate::metrics::Metrics;
@@ -189,7 +189,11 @@ impl Wiring {
     fn connect(self, source: Source, tasks: &mut Tasks) -> Connected {
         match source {
             Source::WorkloadApi(workload_api) => {
-                let identities = self.own_identities(workload_api.socket.clone(), tasks);
+                let identities = self.own_identities(
+                    workload_api.socket.clone(),
+                    self.custody.default_svid.clone(),
+                    tasks,
+                );
                 let issuer = WorkloadApiIssuer::new(workload_api.socket);
                 let (jwt, keeper) = JwtSupply::of(issuer, self.jwt_svids, self.metrics);
                 tasks.spawn("jwt", keeper.run(self.stop.clone()));
@@ -199,7 +203,12 @@ impl Wiring {
                 Connected { views: Views::Shared(catalogue), identities, broker: None }
             }
             Source::Broker(broker) => {
-                let identities = self.own_identities(broker.workload_api.clone(), tasks);
+                let identities = self.own_identities(
+                    broker.workload_api.clone(),
+                    // The operator's choice of a default is for the processes.
+                    DefaultSvid { spiffe_id: broker.spiffe_id.clone(), hint: None },
+                    tasks,
+                );
                 let node = Node::by_broker(&broker, self.node_settings());
                 let (broker, watching) = node.watch_broker(identities.clone());
                 let stop = self.stop.clone();
@@ -222,10 +231,15 @@ impl Wiring {
     }
 
     /// Takes care of the server's own identities.
-    fn own_identities(&self, api: UnixAddress, tasks: &mut Tasks) -> watch::Receiver<Identities> {
+    fn own_identities(
+        &self,
+        api: UnixAddress,
+        default_svid: DefaultSvid,
+        tasks: &mut Tasks,
+    ) -> watch::Receiver<Identities> {
         let (source, reports) = WorkloadApiSource::new(api, self.metrics.clone());
         tasks.spawn("source", source.run(self.stop.clone()));
-        let custody = Custody::new(self.custody.clone());
+        let custody = Custody::new(CustodySettings { default_svid, ..self.custody.clone() });
         let (custodian, identities) = Custodian::new(custody, reports, self.metrics.clone());
         tasks.spawn("custodian", custodian.run(self.stop.clone()));
         identities

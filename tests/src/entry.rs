@@ -19,6 +19,8 @@ pub struct Entry {
     pub svid_ttl: u32,
     /// DNS names in the SVID; changing them makes a new one.
     pub dns_names: Vec<String>,
+    /// What the SVID is for, in the operator's words; empty for nothing.
+    pub hint: String,
     /// Other trust domains that it learns the bundles of.
     pub federates_with: Vec<String>,
 }
@@ -33,6 +35,7 @@ impl Entry {
             selector: format!("path:{}", program.display()),
             svid_ttl,
             dns_names: Vec::new(),
+            hint: String::new(),
             federates_with: Vec::new(),
         }
     }
@@ -64,6 +67,12 @@ impl Entry {
         Self { selector: format!("uid:{uid}"), ..entry }
     }
 
+    /// The same with a hint.
+    #[must_use]
+    pub fn hinted(self, hint: &str) -> Self {
+        Self { hint: hint.to_owned(), ..self }
+    }
+
     /// The same with a DNS name.
     #[must_use]
     pub fn dns(mut self, name: &str) -> Self {
@@ -79,6 +88,7 @@ impl Entry {
             "x509_svid_ttl": self.svid_ttl,
             "jwt_svid_ttl": self.svid_ttl,
             "dns_names": self.dns_names,
+            "hint": self.hint,
             "federates_with": self.federates_with,
             "selectors": [{ "type": "unix", "value": self.selector }],
         })

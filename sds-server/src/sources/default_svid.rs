@@ -40,7 +40,7 @@ pub(super) fn explain_none(choice: &DefaultSvid, svids: &BTreeMap<SpiffeId, Arc<
         (None, None) => "none".into(),
     };
     let issued: Vec<String> = svids.keys().map(SpiffeId::to_string).collect();
-    format!("default_svid: {wanted} is issued, only {}", issued.join(", "))
+    format!("what is configured is missing: {wanted} is issued, only {}", issued.join(", "))
 }
 
 #[cfg(test)]

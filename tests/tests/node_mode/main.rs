@@ -6,6 +6,7 @@
 mod aim;
 mod alone;
 mod federation;
+mod hints;
 mod scene;
 mod slices;
 
