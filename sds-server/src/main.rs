@@ -86,7 +86,7 @@ Configuration, with every default:
   # rotation: { hold: 10s, withdrawal_delay: 1s }
   # limits: { connections_per_peer: 16, connections: 1024, opens_per_second: 50, opens_burst: 200,
   #           streams_per_connection: 1024, names_per_request: 1024, jwt_svids: 64, message_bytes: 1048576,
-  #           slow_reader: 30s, keepalive: 30s, keepalive_timeout: 5s, pending_resets: 64, own_resets: 64,
+  #           slow_reader: 20s, keepalive: 30s, keepalive_timeout: 5s, pending_resets: 64, own_resets: 64,
   #           header_bytes: 16384, window_bytes: 1048576 }
   # process: { dumpable: false }  # true where an agent of the same user must read /proc/PID/exe
   # drain: 5s                     # for open streams after SIGTERM

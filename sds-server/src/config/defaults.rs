@@ -41,7 +41,7 @@ impl Default for Limits {
             names_per_request: 1024,
             jwt_svids: 64,
             message_bytes: 1 << 20,
-            slow_reader: Interval::from_seconds(30),
+            slow_reader: Interval::from_seconds(20),
             keepalive: Interval::from_seconds(30),
             keepalive_timeout: Interval::from_seconds(5),
         }
