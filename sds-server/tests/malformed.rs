@@ -11,7 +11,7 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use http_body_util::{BodyExt, Full};
 use prost::{Message, Name};
-use support::{Agent, Authority, Client, HOUR, Identity, PATIENCE, Server};
+use support::{Agent, Authority, Client, HOUR, Identity, Launch, PATIENCE, Server};
 use tower::{Service, ServiceExt};
 
 const METHODS: [&str; 8] = [
@@ -100,7 +100,8 @@ async fn whatever_comes_the_server_answers_and_serves_on() {
     let wanted: Option<usize> = wanted.map(|cases| cases.parse().expect("a number of cases"));
     let (cases, seed) = wanted.map_or((400, 47_309), |cases| (cases, fastrand::u64(..)));
     println!("seed {seed}");
-    let server = Server::start("").await;
+    // A million at `trace` would write 20 GB.
+    let server = Server::launch(Launch { log: "info", ..Launch::default() }).await;
     let agent = Agent::serve(&server.at("agent.sock"));
     agent.issue(&[&Identity::new(&Authority::new("example.org"), "/a", HOUR)], &[]);
     server.wait_for_readiness(200, "").await;

@@ -129,7 +129,7 @@ impl Server {
     }
 
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.at("log")).unwrap_or_default()
+        std::fs::read_to_string(self.at("log")).expect("the log is read")
     }
 
     /// The status and the body of a GET to the admin socket.
@@ -239,7 +239,8 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            let log = self.log();
+            // It may be another server's by now.
+            let log = std::fs::read_to_string(self.at("log")).unwrap_or_default();
             let last: Vec<&str> =
                 log.lines().rev().filter(|line| !line.contains("TRACE")).take(60).collect();
             eprintln!("--- end of the server's log, newest first\n{}", last.join("\n"));
