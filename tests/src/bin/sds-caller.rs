@@ -32,6 +32,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    // Whoever started us has patience, and ends us.
     while !arguments.socket.exists() {
         sleep(LOOK);
     }
