@@ -131,6 +131,11 @@ impl<'d> Rule<'d> {
                 .is_none_or(|list| list.iter().any(|method| method.as_str() != "CONNECT"))
     }
 
+    /// The patterns of its paths, if it lists any.
+    pub(crate) fn path_list(&self) -> Option<&'d [PathPattern]> {
+        self.paths.as_ref().map(|_| self.path_patterns)
+    }
+
     /// Whether what the rule asks for is known only when a request is there.
     pub(crate) fn looks_at_values(&self) -> bool {
         !self.conditions.is_empty()

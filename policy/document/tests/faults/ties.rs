@@ -90,3 +90,33 @@ fn claims_of_one_destination() {
     );
     assert_eq!(told(|i| if i % 2 == 0 { "api" } else { "/**" }).count(), 1);
 }
+
+/// Lists that multiply to millions of alternatives are compared list by list.
+#[test]
+fn long_lists() {
+    let many = |stem: &str| (0..300).map(|i| format!("{stem}{i}")).collect::<Vec<_>>().join(", ");
+    let rule = |name: &str, hosts: &str, role: &str| {
+        let (callers, paths, hosts) = (many("/c/"), many("/p/"), many(hosts));
+        format!(
+            "  - {{ name: {name}, from: [{callers}], to: [api], paths: [{paths}], hosts: [{hosts}], db_role: {role} }}\n"
+        )
+    };
+    let read = |rules: &[String]| {
+        PolicyDocument::parse("p.yaml", &format!("{HEAD}http:\n{}", rules.concat()))
+    };
+    let (a, b) = (rule("a", "g", "r"), rule("b", "h", "s"));
+    read(&[a.clone(), b.clone()]).unwrap();
+    let narrow = |role: &str| {
+        format!(
+            "  - {{ name: few, from: [/c/7], to: [api], paths: [/p/8], hosts: [h9], db_role: {role} }}\n"
+        )
+    };
+    read(&[a.clone(), narrow("s"), b.clone()]).unwrap();
+    for rules in [[a.clone(), b.clone(), narrow("r")], [narrow("r"), a, b]] {
+        let told = read(&rules).unwrap_err().lines().next().unwrap();
+        assert!(
+            told.contains("tie: `GET /p/8 with host h9` of `spiffe://example.org/c/7`"),
+            "{told}"
+        );
+    }
+}
