@@ -5,13 +5,10 @@ mod support;
 use support::raw::{
     END_HEADERS, Frame, GOAWAY, HEADERS, RST_STREAM, Raw, SETTINGS, call, frame, subscription,
 };
-use support::{Agent, Authority, HOUR, Identity, Server, eventually};
+use support::{Agent, Server, eventually, served};
 
 async fn serve(addition: &str) -> (Server, Agent) {
-    let server = Server::start(addition).await;
-    let agent = Agent::serve(&server.at("agent.sock"));
-    agent.issue(&[&Identity::new(&Authority::new("example.org"), "/a", HOUR)], &[]);
-    server.wait_for_readiness(200, "").await;
+    let (server, agent, _) = served(addition).await;
     (server, agent)
 }
 

@@ -13,7 +13,7 @@ use envoy_types::pb::envoy::service::extension::v3::extension_config_discovery_s
 use envoy_types::pb::envoy::service::secret::v3::secret_discovery_service_client::SecretDiscoveryServiceClient;
 use prost::{Message, Name};
 use std::time::Duration;
-use support::{Agent, Authority, Client, HOUR, Identity, Server, certificate, eventually};
+use support::{Agent, Authority, Client, HOUR, Identity, Server, certificate, eventually, served};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Streaming;
@@ -192,10 +192,7 @@ http: [{ name: reads, from: [client], to: [api], methods: [GET], paths: [/] }]
 
 #[tokio::test]
 async fn endless_refusals_cost_one_send_for_each_change_and_are_counted() {
-    let server = Server::start("").await;
-    let agent = Agent::serve(&server.at("agent.sock"));
-    let authority = Authority::new("example.org");
-    agent.issue(&[&Identity::new(&authority, "/a", HOUR)], &[]);
+    let (server, agent, authority) = served("").await;
     let client = server.client().await;
     let mut stream = client.secrets(&["default"], "").await;
     stream.accept().await;

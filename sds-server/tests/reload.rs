@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{Agent, Authority, Client, Discovery, HOUR, Identity, Server, eventually};
+use support::{Agent, Authority, Client, Discovery, HOUR, Identity, Server, eventually, served};
 
 fn tcp(allow: &str) -> String {
     format!("tcp: {{ address: '127.0.0.1:0', allow: [{allow}] }}")
@@ -54,10 +54,7 @@ async fn a_peer_loses_a_name_and_then_its_connection() {
 #[tokio::test]
 async fn users_and_limits_change_while_the_server_runs() {
     let uid = rustix::process::getuid().as_raw();
-    let server = Server::start("").await;
-    let agent = Agent::serve(&server.at("agent.sock"));
-    agent.issue(&[&Identity::new(&Authority::new("example.org"), "/a", HOUR)], &[]);
-    server.wait_for_readiness(200, "").await;
+    let (server, _agent, _) = served("").await;
     let mut stream = server.client().await.secrets(&["default"], "").await;
     stream.accept().await;
 
@@ -84,10 +81,7 @@ async fn is_refused(server: &Server) -> bool {
 
 #[tokio::test]
 async fn what_cannot_change_is_refused_by_name_and_the_old_stays_in_force() {
-    let server = Server::start("").await;
-    let agent = Agent::serve(&server.at("agent.sock"));
-    agent.issue(&[&Identity::new(&Authority::new("example.org"), "/a", HOUR)], &[]);
-    server.wait_for_readiness(200, "").await;
+    let (server, _agent, _) = served("").await;
     let mut stream = server.client().await.secrets(&["default"], "").await;
     stream.accept().await;
 

@@ -9,7 +9,7 @@ use envoy_types::pb::google::protobuf::{Struct, Value, value::Kind};
 
 use support::{
     Agent, Authority, Client, HOUR, Identity, Server, accepted, certificate, eventually, key,
-    plain_authority, trust_domains,
+    plain_authority, served, trust_domains,
 };
 
 #[tokio::test]
@@ -152,10 +152,7 @@ async fn a_validation_context_accepts_whom_the_operator_names() {
 
 #[tokio::test]
 async fn a_rotation_pushes_the_leaf_and_nothing_else() {
-    let server = Server::start("").await;
-    let agent = Agent::serve(&server.at("agent.sock"));
-    let authority = Authority::new("example.org");
-    agent.issue(&[&Identity::new(&authority, "/a", HOUR)], &[]);
+    let (server, agent, authority) = served("").await;
     let client = server.client().await;
     let (mut leaf, mut trust) =
         (client.secrets(&["default"], "").await, client.secrets(&["ROOTCA"], "").await);
@@ -175,10 +172,7 @@ async fn a_rotation_pushes_the_leaf_and_nothing_else() {
 
 #[tokio::test]
 async fn versions_are_of_the_content_and_outlive_the_server() {
-    let server = Server::start("").await;
-    let agent = Agent::serve(&server.at("agent.sock"));
-    let authority = Authority::new("example.org");
-    agent.issue(&[&Identity::new(&authority, "/a", HOUR)], &[]);
+    let (server, agent, authority) = served("").await;
     let mut stream = server.client().await.secrets(&["default"], "").await;
     stream.accept().await;
     let version = stream.version.clone();
@@ -194,10 +188,7 @@ async fn versions_are_of_the_content_and_outlive_the_server() {
 
 #[tokio::test]
 async fn refused_bytes_are_not_sent_again_to_that_envoy() {
-    let server = Server::start("").await;
-    let agent = Agent::serve(&server.at("agent.sock"));
-    let authority = Authority::new("example.org");
-    agent.issue(&[&Identity::new(&authority, "/a", HOUR)], &[]);
+    let (server, agent, authority) = served("").await;
     let client = server.client().await;
     let mut stream = client.secrets(&["default"], "").await;
     stream.accept().await;
@@ -305,9 +296,7 @@ async fn a_leaf_of_a_new_authority_comes_after_its_bundle() {
 
 #[tokio::test]
 async fn the_server_stops_as_asked_and_leaves_nothing_behind() {
-    let mut server = Server::start("").await;
-    let agent = Agent::serve(&server.at("agent.sock"));
-    agent.issue(&[&Identity::new(&Authority::new("example.org"), "/a", HOUR)], &[]);
+    let (mut server, _agent, _) = served("").await;
     let client = server.client().await;
     let mut stream = client.secrets(&["default"], "").await;
     stream.accept().await;
@@ -320,9 +309,7 @@ async fn the_server_stops_as_asked_and_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn connections_beyond_the_limit_are_closed_and_counted() {
-    let server = Server::start("limits: { connections_per_peer: 2 }").await;
-    let agent = Agent::serve(&server.at("agent.sock"));
-    agent.issue(&[&Identity::new(&Authority::new("example.org"), "/a", HOUR)], &[]);
+    let (server, _agent, _) = served("limits: { connections_per_peer: 2 }").await;
     let (first, second) = (server.client().await, server.client().await);
     first.secrets(&["default"], "").await.accept().await;
     second.secrets(&["default"], "").await.accept().await;
@@ -340,10 +327,7 @@ async fn connections_beyond_the_limit_are_closed_and_counted() {
 
 #[tokio::test]
 async fn a_peer_that_does_not_read_is_left_and_others_are_served() {
-    let server = Server::start("limits: { slow_reader: 500ms }").await;
-    let agent = Agent::serve(&server.at("agent.sock"));
-    let authority = Authority::new("example.org");
-    agent.issue(&[&Identity::new(&authority, "/a", HOUR)], &[]);
+    let (server, agent, authority) = served("limits: { slow_reader: 500ms }").await;
     let narrow = Client::narrow(&server.at("sds.sock"), 512).await;
     let _unread = narrow.secrets(&["default"], "").await;
     let mut read = server.client().await.secrets(&["default"], "").await;
@@ -362,9 +346,7 @@ async fn a_peer_that_does_not_read_is_left_and_others_are_served() {
 
 #[tokio::test]
 async fn too_large_and_too_many_are_refused_and_others_are_served() {
-    let server = Server::start("limits: { names_per_request: 3, message_bytes: 2000 }").await;
-    let agent = Agent::serve(&server.at("agent.sock"));
-    agent.issue(&[&Identity::new(&Authority::new("example.org"), "/a", HOUR)], &[]);
+    let (server, _agent, _) = served("limits: { names_per_request: 3, message_bytes: 2000 }").await;
     let client = server.client().await;
     let mut many = client.secrets(&["a", "b", "c", "default"], "").await;
     assert_eq!(many.end().await.expect_err("too many").code(), tonic::Code::InvalidArgument);

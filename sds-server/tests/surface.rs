@@ -7,7 +7,7 @@ use axum::http::Request;
 use support::raw::{
     END_HEADERS, Frame, GOAWAY, HEADERS, PING, RST_STREAM, Raw, SETTINGS, call, frame,
 };
-use support::{Agent, Authority, Client, HOUR, Identity, Server, eventually};
+use support::{Client, HOUR, Identity, Server, eventually, served};
 use tower::Service;
 
 const ACK: u8 = 1;
@@ -90,10 +90,8 @@ async fn a_connection_has_as_many_streams_as_its_limit_and_the_next_is_refused()
 
 #[tokio::test]
 async fn who_does_not_answer_a_ping_is_disconnected_and_who_does_is_not() {
-    let server = Server::start("limits: { keepalive: 100ms, keepalive_timeout: 3s }").await;
-    let agent = Agent::serve(&server.at("agent.sock"));
-    let authority = Authority::new("example.org");
-    agent.issue(&[&Identity::new(&authority, "/a", HOUR)], &[]);
+    let (server, agent, authority) =
+        served("limits: { keepalive: 100ms, keepalive_timeout: 3s }").await;
     let mut stream = server.client().await.secrets(&["default"], "").await;
     stream.accept().await;
     let socket = server.at("sds.sock");

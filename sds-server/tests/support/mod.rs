@@ -32,6 +32,17 @@ pub(crate) const HOUR: Duration = Duration::from_hours(1);
 /// How long anything may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
+/// A server with this configuration added, which serves the identity `/a` of this authority, issued by this
+/// Workload API.
+pub(crate) async fn served(addition: &str) -> (Server, Agent, Authority) {
+    let server = Server::start(addition).await;
+    let agent = Agent::serve(&server.at("agent.sock"));
+    let authority = Authority::new("example.org");
+    agent.issue(&[&Identity::new(&authority, "/a", HOUR)], &[]);
+    server.wait_for_readiness(200, "").await;
+    (server, agent, authority)
+}
+
 /// Waits until `condition` gives a value.
 pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
     what: &str,
