@@ -325,3 +325,17 @@ fn many_rules_of_the_same_callers_and_paths() {
         assert!(matches!(shown[..], [title] if title.ends_with(witness)), "{shown:?}");
     }
 }
+
+/// A rule whose lists multiply to millions of alternatives is searched so far and no further.
+#[test]
+fn long_lists_of_a_rule_that_never_decides() {
+    let many = |stem: &str| (0..200).map(|i| format!("{stem}{i}")).collect::<Vec<_>>().join(", ");
+    let (callers, paths, hosts) = (many("/c/"), many("/p/"), many("h"));
+    let text = format!(
+        "version: 1\ntrust_domain: a\nhttp:
+  - {{ name: long, from: [{callers}], to: [/api], paths: [{paths}], hosts: [{hosts}] }}
+  - {{ name: none, effect: deny, from: [/c/**], to: [/api], paths: ['/p/**'] }}\n"
+    );
+    let document = PolicyDocument::parse("p.yaml", &text).unwrap();
+    assert_eq!(idle(&document, &["isn't known"]), BTreeSet::from(["long".to_owned()]));
+}

@@ -93,6 +93,9 @@ fn unknown(rule: &Rule<'_>, place: &Place, what: &str) -> Warning {
     Warning { fault, witnesses: Vec::new() }
 }
 
+/// Alternatives of one rule that are searched: lists that people write multiply to far fewer.
+const MOST_ALTERNATIVES: usize = 10_000;
+
 /// The rules that decide about all that `rule` matches; nothing where it decides about something
 /// itself.
 fn blocked<'d>(
@@ -102,7 +105,10 @@ fn blocked<'d>(
 ) -> Result<Option<BTreeSet<usize>>, GaveUp> {
     let mut blockers = BTreeSet::new();
     let mut gave_up = Ok(());
-    for alternative in alternatives {
+    for (searched, alternative) in alternatives.enumerate() {
+        if searched == MOST_ALTERNATIVES {
+            return Err(GaveUp);
+        }
         let found = Search::find(&[alternative], |point| match decider(near, point).region() {
             Some(region) if region.rule.index != rule.index => {
                 blockers.insert(region.rule.index);
