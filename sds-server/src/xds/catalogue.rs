@@ -1,7 +1,7 @@
 //! Everything that can be served at a moment.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use spiffe::SpiffeId;
 
@@ -12,9 +12,9 @@ use super::resource::{Kind, Resource};
 use super::stock::Stock;
 use crate::sources::jwt::Want;
 
-/// Names that are remembered of one catalogue and kind; what comes beyond them is made each time it
-/// is asked for. Bundles can be spelled in many ways.
-const REMEMBERED: usize = 4096;
+/// How much a shelf remembers before it is full; what comes beyond is made each time it is asked for. Bundles can be spelled
+/// in many ways. Unit: bytes of names and encoded resources.
+const FULL: usize = 8 << 20;
 
 /// All resources by kind and name. Each is made when somebody asks for it first, encoded once, and
 /// shared by all streams; what a name means never changes within one catalogue.
@@ -25,15 +25,19 @@ pub struct Catalogue {
     made: Made,
 }
 
-/// Resources that somebody has asked for: by kind, by the form of those whose name leaves it open,
-/// and by name.
-type Shelf = RwLock<HashMap<Box<str>, Arc<Resource>>>;
-
+/// Resources that somebody has asked for, by kind and by the form of those whose name leaves it open.
 #[derive(Debug, Default)]
 struct Made {
-    secrets: Shelf,
-    plain_secrets: Shelf,
-    extensions: Shelf,
+    secrets: RwLock<Shelf>,
+    plain_secrets: RwLock<Shelf>,
+    extensions: RwLock<Shelf>,
+}
+
+/// Resources by the names that they were asked for by.
+#[derive(Debug, Default)]
+struct Shelf {
+    resources: HashMap<Box<str>, Arc<Resource>>,
+    bytes: usize,
 }
 
 impl Catalogue {
@@ -70,7 +74,7 @@ impl Catalogue {
         form: ValidationForm,
     ) -> Result<Arc<Resource>, Absence> {
         let shelf = self.shelf(kind, form);
-        let made = shelf.read().unwrap_or_else(PoisonError::into_inner).get(name).map(Arc::clone);
+        let made = read(shelf).resources.get(name).map(Arc::clone);
         match made {
             Some(resource) => Ok(resource),
             None => Ok(self.keep(name, form, Arc::new(self.stock.make(kind, name, form)?))),
@@ -105,8 +109,7 @@ impl Catalogue {
 
     /// The names that somebody has been answered.
     pub(super) fn asked(&self, kind: Kind) -> Vec<Box<str>> {
-        let shelf = self.shelf(kind, ValidationForm::default());
-        shelf.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+        read(self.shelf(kind, ValidationForm::default())).resources.keys().cloned().collect()
     }
 
     /// All resources of a kind, each under its own name only.
@@ -127,23 +130,34 @@ impl Catalogue {
     /// Puts a resource on its shelf; of two makers the first one wins.
     fn keep(&self, name: &str, form: ValidationForm, resource: Arc<Resource>) -> Arc<Resource> {
         let shelf = self.shelf(resource.kind, form);
-        let mut shelf = shelf.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = shelf.get(name) {
-            return Arc::clone(known);
-        }
-        if shelf.len() < REMEMBERED {
-            shelf.insert(name.into(), Arc::clone(&resource));
-        }
-        resource
+        shelf.write().unwrap_or_else(PoisonError::into_inner).keep(name, resource)
     }
 
-    fn shelf(&self, kind: Kind, form: ValidationForm) -> &Shelf {
+    fn shelf(&self, kind: Kind, form: ValidationForm) -> &RwLock<Shelf> {
         match (kind, form) {
             (Kind::Secret, ValidationForm::Spiffe) => &self.made.secrets,
             (Kind::Secret, ValidationForm::Plain) => &self.made.plain_secrets,
             (Kind::Extension, _) => &self.made.extensions,
         }
     }
+}
+
+impl Shelf {
+    /// Puts a resource there, unless it is full; returns what stands there already, else this one.
+    fn keep(&mut self, name: &str, resource: Arc<Resource>) -> Arc<Resource> {
+        if let Some(known) = self.resources.get(name) {
+            return Arc::clone(known);
+        }
+        if self.bytes < FULL {
+            self.bytes += name.len() + resource.name.len() + resource.encoded.len();
+            self.resources.insert(name.into(), Arc::clone(&resource));
+        }
+        resource
+    }
+}
+
+fn read(shelf: &RwLock<Shelf>) -> RwLockReadGuard<'_, Shelf> {
+    shelf.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -154,7 +168,7 @@ mod tests {
 
     use spiffe::{SpiffeId, X509Svid};
 
-    use super::{Absence, Catalogue, Kind, REMEMBERED, Stock};
+    use super::{Absence, Catalogue, FULL, Kind, Stock, read};
     use crate::sources::{Svid, SvidSnapshot, test_context::Authority};
     use crate::xds::form::ValidationForm::{Plain, Spiffe};
 
@@ -268,11 +282,20 @@ mod tests {
     #[test]
     fn spellings_without_end_are_answered_and_not_remembered() {
         let catalogue = catalogue();
-        for number in 0..=REMEMBERED {
-            let name = format!("bundle?td=x.org,n{number}.org");
-            assert!(catalogue.find(Kind::Secret, &name).is_some());
+        let filler: Vec<String> = (0..200).map(|number| format!("m{number}.org")).collect();
+        let filler = filler.join(",");
+        let mut largest = 0;
+        for number in 0..FULL / filler.len() {
+            let name = format!("bundle?td={filler},x.org,n{number}.org");
+            let resource = catalogue.find(Kind::Secret, &name).expect("a bundle");
+            largest = largest.max(2 * name.len() + resource.encoded.len());
         }
-        assert_eq!(catalogue.made.secrets.read().expect("unpoisoned").len(), REMEMBERED);
+        let (count, bytes) = {
+            let shelf = read(&catalogue.made.secrets);
+            (shelf.resources.len(), shelf.bytes)
+        };
+        assert!((FULL..FULL + largest).contains(&bytes), "{bytes}");
         assert!(catalogue.find(Kind::Secret, "default").is_some());
+        assert_eq!(read(&catalogue.made.secrets).resources.len(), count);
     }
 }

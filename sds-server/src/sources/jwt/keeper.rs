@@ -1,8 +1,10 @@
 //! The one task that fetches JWT-SVIDs and writes what may be served of them.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use spiffe::JwtSvid;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -87,7 +89,9 @@ impl<I: JwtIssuer> JwtKeeper<I> {
             }
             let issuer = Arc::clone(&self.issuer);
             self.fetches.spawn(async move {
-                let answer = issuer.fetch(&request).await;
+                // Whatever becomes of it, it is answered: what is awaited for ever is never renewed.
+                let fetch = AssertUnwindSafe(issuer.fetch(&request)).catch_unwind();
+                let answer = fetch.await.unwrap_or_else(|_| Err("the request panicked".to_owned()));
                 (request, answer)
             });
         }
@@ -123,5 +127,41 @@ impl<I: JwtIssuer> JwtKeeper<I> {
             }
             differs
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use spiffe::{JwtSvid, SpiffeId};
+    use tokio_util::sync::CancellationToken;
+
+    use crate::metrics::Metrics;
+    use crate::sources::jwt::{JwtIssuer, JwtRequest, JwtSupply, JwtSvids};
+
+    #[derive(Debug)]
+    struct Panicking;
+
+    impl JwtIssuer for Panicking {
+        async fn fetch(&self, request: &JwtRequest) -> Result<JwtSvid, String> {
+            panic!("asked for {request}")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_panics_has_failed_like_others() {
+        let (mut supply, keeper) = JwtSupply::of(Panicking, 1, Metrics::default());
+        let stop = CancellationToken::new();
+        let keeping = tokio::spawn(keeper.run(stop.clone()));
+        let id = SpiffeId::new("spiffe://example.org/a").expect("an ID");
+        let request = JwtRequest { id, audience: BTreeSet::from(["x".to_owned()]) };
+        let _want = supply.demand.want(request.clone());
+        let answered = |svids: &Arc<JwtSvids>| matches!(svids.find(&request), Err(Some(_)));
+        let svids = supply.svids.wait_for(answered).await.expect("a keeper").clone();
+        assert_eq!(svids.find(&request).err(), Some(Some("the request panicked")));
+        stop.cancel();
+        keeping.await.expect("the keeper goes on");
     }
 }
