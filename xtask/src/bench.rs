@@ -17,7 +17,7 @@ use crate::{
 pub(crate) enum Bench {
     /// The HTTP filter against no filter, Envoy's RBAC, Lua and an empty Wasm filter; the command line
     ///
-    /// Takes about five minutes on a machine that does nothing else. Writes
+    /// Takes about ten minutes on a machine that does nothing else. Writes
     /// `target/bench/policy.json`, `docs/bench/policy.md` and `docs/bench/policy.svg`.
     Policy {
         #[command(flatten)]
