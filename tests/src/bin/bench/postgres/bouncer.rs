@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use e2e::{Launch, Process, Stage};
 
 use super::{
-    certificates::Holder,
+    certificates::Authority,
     database::{BENCH, Database},
 };
 
@@ -22,9 +22,15 @@ pub(super) struct Bouncer {
 
 impl Bouncer {
     /// Starts it in front of a database; it takes clients by their certificates and knows the database by `peer`.
-    pub(super) fn start(stage: &Stage, database: &Database, tls: &Holder) -> Result<Self> {
+    pub(super) fn start(
+        stage: &Stage,
+        name: &str,
+        database: &Database,
+        authority: &Authority,
+    ) -> Result<Self> {
         let account = &stage.accounts.mesh;
-        let directory = stage.directory("pgbouncer", account)?;
+        let directory = stage.directory(name, account)?;
+        let tls = authority.issue(stage, &format!("{name}-tls"), "pgbouncer", account)?;
         let port = stage.free_port()?;
         fs::write(directory.join("users.txt"), format!("\"{BENCH}\" \"\"\n"))?;
         let settings = format!(
@@ -52,7 +58,7 @@ client_tls_key_file = {}
         );
         let file = directory.join("pgbouncer.ini");
         fs::write(&file, settings)?;
-        let process = Launch::new("pgbouncer", program()?, account).arg(file).start(stage)?;
+        let process = Launch::new(name, program()?, account).arg(file).start(stage)?;
         Ok(Self { process, port })
     }
 }

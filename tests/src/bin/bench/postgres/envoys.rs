@@ -93,11 +93,11 @@ postgres:
         })
     }
 
-    /// Starts a pair with this filter, as shipped but for one setting, and waits until it is ready.
+    /// Starts a pair by this name, with this filter, as shipped but for one setting, and waits until it is ready.
     pub(super) async fn pair(
         &self,
         stage: &Stage,
-        key: &str,
+        name: &str,
         filter: Filter,
         setting: Option<Setting>,
     ) -> Result<Envoys> {
@@ -112,7 +112,7 @@ postgres:
         let ingress = SocketAddr::from((stage.address, stage.free_port()?));
         let [caller_server, db_server] = &self.directories;
         let modules = &self.modules;
-        let directory = |end: &str| stage.directory(&format!("{key}-{end}"), &stage.accounts.mesh);
+        let directory = |end: &str| stage.directory(&format!("{name}-{end}"), &stage.accounts.mesh);
         let (host, behind) = (directory("caller")?, directory("db")?);
         let caller = self.filled_in(stage, "client-proxy", caller_server, &host, ingress)?;
         let caller = caller.mutate(&mut tune)?;
@@ -123,8 +123,8 @@ postgres:
         if setting.is_some() && !changed {
             bail!("the bootstraps have nothing that {setting:?} would change");
         }
-        let mut db = start(stage, &format!("{key}-db"), &db, &behind, workers)?;
-        let mut caller = start(stage, &format!("{key}-caller"), &caller, &host, workers)?;
+        let mut db = start(stage, &format!("{name}-db"), &db, &behind, workers)?;
+        let mut caller = start(stage, &format!("{name}-caller"), &caller, &host, workers)?;
         ready(&mut db, &behind).await?;
         ready(&mut caller, &host).await?;
         let ends = [caller, db];

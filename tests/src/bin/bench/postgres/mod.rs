@@ -1,7 +1,8 @@
 //! `bench postgres`: what stands between a client and Postgres, and what it costs.
 //!
-//! One Postgres for all. Every route is up for the whole run, and each round takes them one after the other under each load,
-//! so that whatever changes on the machine meanwhile meets them all.
+//! One Postgres for all. Each round takes the routes one after the other under each load, so that whatever changes on the
+//! machine meanwhile meets them all: in an order of its own, since who comes first finds another machine than who comes last,
+//! and with new proxies, since one process differs from the next for its whole life.
 
 mod aims;
 mod bouncer;
@@ -47,6 +48,16 @@ struct Pace {
     scale: u32,
 }
 
+/// What all ways and rounds have in common.
+struct Common {
+    client: Holder,
+    authority: Authority,
+    ground: Ground,
+    database: Database,
+    /// Last, since it ends with the directories of the others.
+    stage: Stage,
+}
+
 /// A way to Postgres, ready for use.
 #[derive(Debug)]
 struct Way {
@@ -84,23 +95,22 @@ pub(crate) async fn run(options: &PostgresOptions) -> Result<()> {
     let client = authority.issue(&stage, "client-tls", BENCH, &stage.accounts.mesh)?;
     let database = Database::start(&stage, &authority, pace.scale).await?;
     let ground = Ground::lay(&stage, &database).await?;
-    let mut ways = Vec::new();
-    for route in cases.iter().map(|case| case.route) {
-        if !ways.iter().any(|way: &Way| way.route == route) {
-            let way = Way::open(&stage, route, &database, &ground, &authority, &client).await;
-            ways.push(way.with_context(|| format!("route {}", route.key()))?);
-            println!("ready: {}", route.title());
-        }
-    }
+    let common = Common { client, authority, ground, database, stage };
     let mut samples: Vec<(Case, Vec<Sample>)> =
         cases.into_iter().map(|case| (case, Vec::new())).collect();
     for round in 1..=pace.rounds {
         println!("round {round} of {}, after {} s", pace.rounds, began.elapsed().as_secs());
-        database.tidy(&stage)?;
-        for (case, samples) in &mut samples {
-            let way = ways.iter().find(|way| way.route == case.route).context("no such way")?;
-            let sample = way.measure(&stage, case.load, pace.length).await;
-            samples.push(sample.with_context(|| format!("case {}", case.key()))?);
+        let ways = common.open(samples.iter().map(|(case, _)| case.route), round).await?;
+        common.database.tidy(&common.stage)?;
+        let mut order = fastrand::Rng::with_seed(round.into());
+        for one_load in samples.chunk_by_mut(|(one, _), (next, _)| one.load == next.load) {
+            let mut turns: Vec<&mut (Case, Vec<Sample>)> = one_load.iter_mut().collect();
+            order.shuffle(&mut turns);
+            for (case, samples) in turns {
+                let way = ways.iter().find(|way| way.route == case.route).context("no such way")?;
+                let sample = way.measure(&common.stage, case.load, pace.length).await;
+                samples.push(sample.with_context(|| format!("case {}", case.key()))?);
+            }
         }
     }
     let figures: Vec<Figures> = samples
@@ -139,16 +149,22 @@ impl Pace {
     }
 }
 
-impl Way {
-    /// Starts what stands on the way, and waits until Postgres answers through it.
-    async fn open(
-        stage: &Stage,
-        route: Route,
-        database: &Database,
-        ground: &Ground,
-        authority: &Authority,
-        client: &Holder,
-    ) -> Result<Self> {
+impl Common {
+    /// Starts what stands on these routes, and waits until Postgres answers through each.
+    async fn open(&self, routes: impl Iterator<Item = Route>, round: u32) -> Result<Vec<Way>> {
+        let mut ways: Vec<Way> = Vec::new();
+        for route in routes {
+            if !ways.iter().any(|way| way.route == route) {
+                let way = self.way(route, round).await;
+                ways.push(way.with_context(|| format!("route {}", route.key()))?);
+            }
+        }
+        Ok(ways)
+    }
+
+    async fn way(&self, route: Route, round: u32) -> Result<Way> {
+        let Self { client, authority, ground, database, stage } = self;
+        let name = format!("{}-{round}", route.key());
         let direct = Target {
             host: stage.address.to_string(),
             port: database.port,
@@ -170,18 +186,16 @@ impl Way {
             }
             Route::Tls => (Target { settings: certified, ..direct }, Vec::new()),
             Route::Envoys(filter) => {
-                let envoys = ground.pair(stage, route.key(), filter, None).await?;
+                let envoys = ground.pair(stage, &name, filter, None).await?;
                 (Target { host: envoys.host, port: envoys.port, ..direct }, envoys.ends.into())
             }
             Route::Tuned(setting) => {
-                let pair = ground.pair(stage, route.key(), Filter::PgRole, Some(setting));
+                let pair = ground.pair(stage, &name, Filter::PgRole, Some(setting));
                 let envoys = pair.await?;
                 (Target { host: envoys.host, port: envoys.port, ..direct }, envoys.ends.into())
             }
             Route::PgBouncer => {
-                let mesh = &stage.accounts.mesh;
-                let tls = authority.issue(stage, "pgbouncer-tls", "pgbouncer", mesh)?;
-                let bouncer = Bouncer::start(stage, database, &tls)?;
+                let bouncer = Bouncer::start(stage, &name, database, authority)?;
                 let target = Target { port: bouncer.port, settings: certified, ..direct };
                 (target, vec![bouncer.process])
             }
@@ -190,9 +204,11 @@ impl Way {
             target.run(stage, Load::ALL[0], Length::Transactions(1)).await.map(drop)
         })
         .await?;
-        Ok(Self { route, target, proxies })
+        Ok(Way { route, target, proxies })
     }
+}
 
+impl Way {
     async fn measure(&self, stage: &Stage, load: Load, length: Length) -> Result<Sample> {
         let (neighbours, before) = (Neighbours::look()?, self.spent()?);
         let seen = self.target.run(stage, load, length).await?;

@@ -36,8 +36,9 @@ Written by `cargo xtask bench postgres`; the same figures, with every round, are
 - One Postgres for all, stock but for `fsync`, `synchronous_commit`, `full_page_writes` and autovacuum, which are off: disks
   would hide what is measured here. `pgbench` at scale {scale}, with a thread for each client. All of it on one machine, which
   clients, proxies and Postgres share: what a proxy spends, Postgres lacks.
-- All ways are up for the whole run; {length} for each case and round, in turn under each load, rounds: {rounds}. Medians over
-  rounds; ratios are those of the medians.
+- All ways are up at once, with new proxies in each round, since one process differs from the next for its whole life. {length}
+  for each case and round, in turn under each load, in another order each time; rounds: {rounds}. Medians over rounds; ratios
+  are those of the medians.
 - Latencies are from the end of a client's transaction to the end of its next one, so they hold the connecting where each
   transaction has a connection of its own.
 - Certificates are P-256 everywhere, TLS is 1.3.
