@@ -66,8 +66,6 @@ pub(crate) struct Stream {
     pub(crate) passed: Vec<u8>,
     /// The cluster that `tcp_proxy` chose when it first got to run.
     pub(crate) cluster: Option<String>,
-    /// Body of the newest request of the filter's own.
-    pub(crate) posted: Vec<u8>,
     /// `close_downstream` was called.
     pub(crate) closed: bool,
 }
@@ -99,6 +97,8 @@ pub(crate) struct Envoy {
     pub(crate) streams: HashMap<u32, Stream>,
     /// The one cluster that takes requests of the filter's own, if there is one.
     pub(crate) http_cluster: Option<Vec<u8>>,
+    /// Body of the newest request of the filter's own, by the context in whose name it was made.
+    pub(crate) posted: HashMap<u32, Vec<u8>>,
     /// The context that calls concern.
     pub(crate) effective: u32,
 }

@@ -54,8 +54,13 @@ impl PostgresFilter {
     }
 
     /// The body of the newest request that the filter made in a connection's name; empty if there was none.
-    pub fn posted(&mut self, connection: Connection) -> Vec<u8> {
-        self.vm.stream(connection.0).posted.clone()
+    pub fn posted(&self, connection: Connection) -> Vec<u8> {
+        self.vm.posted(Some(connection.0))
+    }
+
+    /// The same of those in no connection's name.
+    pub fn posted_by_root(&self) -> Vec<u8> {
+        self.vm.posted(None)
     }
 
     /// A metric's value; `None` if the filter never defined it.

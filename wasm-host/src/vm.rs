@@ -34,6 +34,7 @@ impl Vm {
             shared_data: HashMap::new(),
             streams: HashMap::new(),
             http_cluster: None,
+            posted: HashMap::new(),
             effective: 0,
         };
         let mut store = Store::new(&module.engine, envoy);
@@ -82,6 +83,8 @@ impl Vm {
     /// Ends a stream; what Envoy knew of it.
     pub(crate) fn close(&mut self, context: u32) -> Result<Stream, HostError> {
         self.notify("proxy_on_delete", context, context)?;
+        // Envoy ends them with their context.
+        self.envoy_mut().posted.remove(&context);
         Ok(self.envoy_mut().streams.remove(&context).unwrap_or_default())
     }
 
@@ -130,6 +133,11 @@ impl Vm {
 
     pub(crate) fn set_http_cluster(&mut self, cluster: &str) {
         self.envoy_mut().http_cluster = Some(cluster.into());
+    }
+
+    /// The newest request in the name of a stream, or of the root context.
+    pub(crate) fn posted(&self, stream: Option<u32>) -> Vec<u8> {
+        self.store.data().posted.get(&stream.unwrap_or(self.root)).cloned().unwrap_or_default()
     }
 
     pub(crate) fn logs(&self) -> &[LogLine] {

@@ -11,7 +11,7 @@ use host_calls::{
 
 use crate::{
     configuration::{Configuration, read_and_share},
-    session::Session,
+    session::{LeftBehind, Session},
     timer,
 };
 
@@ -22,6 +22,8 @@ pub(crate) struct PgRole {
     sessions: RefCell<BTreeMap<ContextId, Rc<RefCell<Session>>>>,
     /// What new connections get. Sessions under an older one are judged again by it.
     newest: RefCell<Option<Rc<Configuration>>>,
+    /// What the next tick has to cancel: by then Envoy has closed their connections.
+    left_behind: RefCell<Vec<LeftBehind>>,
 }
 
 impl PgRole {
@@ -69,6 +71,7 @@ impl PgRole {
                 log(Level::Error, &format!("cannot close connection {connection}: {error}"));
             }
         }
+        self.left_behind.borrow_mut().extend(session.take_left_behind());
         Some(())
     }
 }
@@ -87,6 +90,8 @@ impl Vm for PgRole {
     }
 
     fn on_tick(&self, _: ContextId) {
+        // In the name of the root context, which is at hand here.
+        self.left_behind.take().iter().for_each(LeftBehind::cancel);
         let Some(newest) = self.newest() else { return };
         let now = timer::now();
         let connections: Vec<ContextId> = self.sessions.borrow().keys().copied().collect();
@@ -121,6 +126,7 @@ impl NetworkFilter for PgRole {
         }
         if let Ok(mut session) = session.try_borrow_mut() {
             session.on_close();
+            self.left_behind.borrow_mut().extend(session.take_left_behind());
         }
     }
 

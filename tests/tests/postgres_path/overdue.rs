@@ -5,7 +5,8 @@
 use std::fs;
 
 use e2e::{
-    Mesh, MeshPlan, PATIENCE, PostgresVersion, SourceKind, Stage, Workload, startup::query, until,
+    FetchedSvid, Mesh, MeshPlan, PATIENCE, PostgresVersion, SourceKind, Stage, Workload,
+    startup::query, until,
 };
 use tokio::task::JoinSet;
 
@@ -39,13 +40,19 @@ fn hastened(stage: &Stage) -> Vec<u8> {
 }
 
 /// What a session is at when its end comes, and long after.
-const QUERIES: [&str; 4] = [
-    "select pg_sleep(600)",
+const QUERIES: [&[&str]; 6] = [
+    &["select pg_sleep(600)"],
     // Rows that keep coming, larger than what Postgres keeps back.
-    "select repeat('x', 9000), pg_sleep(0.02) from generate_series(1, 100000)",
-    "copy (select repeat('x', 9000), pg_sleep(0.02) from generate_series(1, 100000)) to stdout",
-    "do $$ begin perform pg_sleep(600); end $$",
+    &["select repeat('x', 9000), pg_sleep(0.02) from generate_series(1, 100000)"],
+    &["copy (select repeat('x', 9000), pg_sleep(0.02) from generate_series(1, 100000)) to stdout"],
+    &["do $$ begin perform pg_sleep(600); end $$"],
+    // Sent ahead: the next one begins when the first is cancelled, or when it is over before that.
+    &["select pg_sleep(600)", "select pg_sleep(601)", TRACE],
+    &["select pg_sleep(9)", "select pg_sleep(601)", TRACE],
 ];
+/// What would leave a trace, were it ever executed.
+const TRACE: &str =
+    "insert into customers (name, email) values ('trace', 'trace@customers.example')";
 /// One that does not let itself be cancelled.
 const STUBBORN: &str = "do $$ begin loop
     begin perform pg_sleep(601); exception when query_canceled then null; end;
@@ -76,13 +83,31 @@ async fn hasty_mesh(version: PostgresVersion) -> Mesh {
     plan.policy(policy).start_on(stage).await.unwrap()
 }
 
+/// A session that runs these one after another, in which Postgres does not look whether its client is still there.
+async fn runs(mesh: &Mesh, svid: &FetchedSvid, queries: &[&str]) -> Wire {
+    let mut wire = Wire::session_as(mesh, svid, "customers_writer").await;
+    wire.value("set client_connection_check_interval = 0").await;
+    wire.send(&queries.iter().flat_map(|sql| query(sql)).collect::<Vec<u8>>()).await;
+    wire
+}
+
+async fn are_ended(mesh: &Mesh, expected: u64) {
+    until("the sessions are ended", PATIENCE, async || {
+        let found = counted(mesh, "sessions_ended").await;
+        anyhow::ensure!(found == expected, "{found} of {expected}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
 async fn a_query_that_goes_on_is_cancelled(version: PostgresVersion) {
     let mesh = hasty_mesh(version).await;
     let api = svid(&mesh, Workload::Api);
+    let leaves = runs(&mesh, &api, &["select pg_sleep(600)"]).await;
     let mut sessions = JoinSet::new();
     for sql in QUERIES {
-        let mut wire = Wire::session(&mesh, &api).await;
-        wire.send(&query(sql)).await;
+        let mut wire = runs(&mesh, &api, sql).await;
         sessions.spawn(async move {
             let mut errors = Vec::new();
             while let Some((kind, body)) = wire.read().await {
@@ -93,26 +118,35 @@ async fn a_query_that_goes_on_is_cancelled(version: PostgresVersion) {
             (sql, errors)
         });
     }
-    run(&mesh, QUERIES.len()).await;
+    let all = QUERIES.len() + 1;
+    run(&mesh, all).await;
+    are_ended(&mesh, all as u64).await;
+    // Not a word more, so that Envoy closes both sides at once.
+    leaves.stream.get_ref().0.set_zero_linger().unwrap();
+    drop(leaves);
     while let Some(ended) = sessions.join_next().await {
         let (sql, errors) = ended.unwrap();
         // The error of Postgres, that the query was cancelled, is not for the client.
-        let [error] = errors.as_slice() else { panic!("{sql}: {errors:?}") };
-        assert_eq!((error.sqlstate.as_str(), error.message.as_str()), ("57P01", WHY), "{sql}");
+        let [error] = errors.as_slice() else { panic!("{sql:?}: {errors:?}") };
+        assert_eq!((error.sqlstate.as_str(), error.message.as_str()), ("57P01", WHY), "{sql:?}");
     }
+    // Neither the query whose client has left goes on, nor what was sent ahead.
     no_backends(&mesh).await;
-    assert_eq!(counted(&mesh, "sessions_ended").await, QUERIES.len() as u64);
+    let traces = "select count(*) from customers where name = 'trace'";
+    assert_eq!(mesh.postgres.sql(&mesh.stage, "customers", traces).unwrap(), "0");
     assert_eq!(counted(&mesh, "cancels_passed").await, 0, "a cancel of a client");
     let envoy = &mesh.sidecar(Workload::Db).envoy;
     until("all are logged", PATIENCE, async || {
         let lines = envoy.access_log();
         let found = lines.iter().filter(|line| line["end"] == "max_session").count();
-        anyhow::ensure!(found == QUERIES.len(), "{found}");
+        anyhow::ensure!(found == all, "{found}");
         Ok(())
     })
     .await
     .unwrap();
     assert!(!envoy.log().contains("the session did not end in time"));
+    let left_behind = envoy.log().matches("is left behind, and asked to cancel").count();
+    assert!(left_behind >= 3, "{left_behind}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,12 +173,7 @@ async fn a_query_that_cannot_be_cancelled_is_left_alone() {
         sessions.push(wire);
     }
     run(&mesh, 2).await;
-    until("both are ended", PATIENCE, async || {
-        anyhow::ensure!(counted(&mesh, "sessions_ended").await == 2);
-        Ok(())
-    })
-    .await
-    .unwrap();
+    are_ended(&mesh, 2).await;
     for wire in &mut sessions {
         // Nothing that is sent now matters to anybody.
         wire.send(&query("select 1")).await;

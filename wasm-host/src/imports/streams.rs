@@ -138,7 +138,9 @@ pub(super) fn link(linker: &mut Linker<Envoy>) -> Result<()> {
                 return Ok(BAD_ARGUMENT);
             }
             write(&mut guest, token, &1_u32.to_le_bytes())?;
-            Ok(on_stream(&mut guest, |stream| stream.posted = body))
+            let envoy = guest.data_mut();
+            envoy.posted.insert(envoy.effective, body);
+            Ok(OK)
         },
     )?;
     linker.func_wrap(

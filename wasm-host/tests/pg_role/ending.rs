@@ -5,11 +5,11 @@ use wasm_host::{Connection, PostgresFilter, Progress};
 use super::{API, NOW, POLICY, REPORT, SESSION_START, error, open, session, start, startup};
 
 /// When the session of [`API`] has lasted as long as its rule lets it.
-const END: u64 = NOW + 3600;
+pub(crate) const END: u64 = NOW + 3600;
 /// `CopyFail` and `Terminate`.
 const FINISH: &[u8] = b"f\0\0\0\x1asignet: session ended\0X\0\0\0\x04";
 const TERMINATE: &[u8] = b"X\0\0\0\x04";
-const READY: &[u8] = b"Z\0\0\0\x05I";
+pub(crate) const READY: &[u8] = b"Z\0\0\0\x05I";
 
 #[test]
 fn sessions_end_when_their_reason_ends() {
@@ -211,65 +211,6 @@ fn a_server_that_does_not_finish_in_time_is_cut_off() {
     assert!(!filter.tick(silent).unwrap().closed);
     filter.set_unix_seconds(END + 45);
     assert!(filter.tick(silent).unwrap().closed);
-}
-
-/// A session whose query is cancelled at last.
-fn cancelled() -> (PostgresFilter, Connection) {
-    let mut filter = start(POLICY);
-    filter.set_http_cluster("cancel");
-    let running = session(&mut filter, API);
-    filter.from_client(running, b"Q\0\0\0\x0dselect 1\0", false).unwrap();
-    for seconds in [0, 10] {
-        filter.set_unix_seconds(END + seconds);
-        filter.tick(running).unwrap();
-    }
-    assert_eq!(filter.posted(running), b"", "too early");
-    filter.set_unix_seconds(END + 45);
-    assert_eq!(filter.tick(running).unwrap(), Progress::default());
-    assert_eq!(filter.posted(running), b"\0\0\0\x10\x04\xd2\x16\x2e\0\0\x01\x02abcd");
-    (filter, running)
-}
-
-#[test]
-fn a_query_that_goes_on_is_cancelled_and_its_client_told_why() {
-    let row = b"D\0\0\0\x0a\0\x01\0\0\0\0".as_slice();
-    let error_of_postgres = b"E\0\0\0\x20SERROR\0VERROR\0C57014\0Mover\0\0".as_slice();
-    for before in [b"".as_slice(), row] {
-        for behind in [b"".as_slice(), READY] {
-            let answer = [before, error_of_postgres, behind].concat();
-            for split in 0..before.len() + error_of_postgres.len() {
-                let (mut filter, running) = cancelled();
-                let mut told = Vec::new();
-                for chunk in [&answer[..split], &answer[split..]] {
-                    told.extend(filter.from_server(running, chunk, false).unwrap().to_client);
-                }
-                assert_eq!(error(told.strip_prefix(before).unwrap())[&'C'], "57P01");
-                let more = filter.from_server(running, READY, true).unwrap();
-                assert_eq!(more, Progress::default());
-                filter.set_unix_seconds(END + 47);
-                assert!(filter.tick(running).unwrap().closed);
-            }
-        }
-    }
-}
-
-#[test]
-fn a_query_that_ends_before_it_is_cancelled_is_told_behind_its_end() {
-    let begun = b"E\0\0\0\x20SERR".as_slice();
-    for (last, end) in [(b"C\0\0\0\x0dSELECT 1\0Z\0\0\0\x05I".as_slice(), false), (begun, true)] {
-        let (mut filter, running) = cancelled();
-        let told = filter.from_server(running, last, end).unwrap().to_client;
-        assert_eq!(error(told.strip_prefix(last).unwrap())[&'C'], "57P01");
-    }
-}
-
-#[test]
-fn a_query_that_cannot_be_cancelled_is_cut_off() {
-    let (mut filter, running) = cancelled();
-    filter.set_unix_seconds(END + 49);
-    assert!(!filter.tick(running).unwrap().closed);
-    filter.set_unix_seconds(END + 50);
-    assert!(filter.tick(running).unwrap().closed);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `pg_role.wasm`, as built, between a client and an imagined Postgres.
 
 mod audit;
+mod cancelling;
 mod decisions;
 mod ending;
 mod fuzz;

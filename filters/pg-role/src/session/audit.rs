@@ -2,7 +2,7 @@
 
 use host_calls::{HostError, Level, set_wasm_property};
 
-use super::Session;
+use super::{LeftBehind, Session};
 use crate::{cancel_keys, startup::Allowed, timer};
 
 /// The client has closed its side.
@@ -114,6 +114,10 @@ impl Session {
             && let Err(error) = cancel_keys::forget(*pid, key, peer.id.as_str())
         {
             self.log(Level::Error, &format!("cannot forget the key of backend {pid}: {error}"));
+        }
+        if let Some((pid, key)) = grant.account.backend.filter(|_| grant.lingers) {
+            self.log(Level::Warn, &format!("backend {pid} is left behind, and asked to cancel"));
+            self.left_behind = Some(LeftBehind { pid, key });
         }
     }
 }

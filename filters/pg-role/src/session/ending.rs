@@ -6,17 +6,21 @@
 //! the error waits for the next time that Postgres is ready for a query. A query for which that takes too long is cancelled,
 //! as its own client could have done, and the error takes the place of what Postgres says to that.
 //!
+//! What Postgres is at when the connection closes is cancelled too ([`cancelling`]): its client may have left at once, or sent
+//! several queries ahead.
+//!
 //! A client sees a bare end of its connection in these cases: its query cannot be cancelled in time, or nobody reads its
 //! rows; it has sent part of a message that cannot be made whole (see [`ClientFrames::spoil`]) and Postgres is silent.
 //!
+//! [`cancelling`]: super::cancelling
 //! [`ClientFrames::spoil`]: pgwire::ClientFrames::spoil
 
 use std::rc::Rc;
 
-use host_calls::{Buffer, HostError, Level, post, read_buffer, resume_downstream, write_buffer};
+use host_calls::{Buffer, HostError, Level, read_buffer, resume_downstream, write_buffer};
 use pgwire::{
     CancelledQuery, ClientFrames, ErrorResponse, FILLER, FINISH, Packet, READY_SIZE,
-    StartupMessage, TERMINATE, cancel_request, ends_in_ready, is_protocol_violation, read_packet,
+    StartupMessage, TERMINATE, ends_in_ready, is_protocol_violation, read_packet,
 };
 
 use super::{ALL, Ending, Phase, Session, drop_client_bytes};
@@ -32,9 +36,6 @@ const CUT_DEADLINE: u64 = 45;
 /// Seconds since the end that a query has to end that was cancelled then. With the two that an edit of the policy takes and
 /// the timer's, this is less than the minute in which a session must be over.
 const CANCEL_DEADLINE: u64 = 50;
-/// The cluster that takes a POST to [`CANCEL_PATH`], and gives its body to Postgres on a connection of its own.
-const CANCEL_CLUSTER: &str = "cancel";
-const CANCEL_PATH: &str = "/cancel";
 
 /// Why a session must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +145,9 @@ impl Session {
         self.configuration.metrics.ended.increment();
         self.log(Level::Warn, &format!("session ends: {}", reason.text()));
         self.ended(reason.code())?;
+        if let Some(grant) = &mut self.grant {
+            grant.lingers = true;
+        }
         let detail = format!("session {}", self.name);
         let message = format!("signet: session ended: {}", reason.text());
         let error = ErrorResponse {
@@ -255,22 +259,6 @@ impl Session {
 
     fn hang_up_overdue(&mut self) -> Result<(), HostError> {
         self.hang_up("end_overdue", "the session did not end in time")
-    }
-
-    /// Lets Postgres cancel what the session is at; whether it was asked. Where Postgres is at nothing it does nothing.
-    fn cancel(&self) -> bool {
-        let backend = self.grant.as_ref().and_then(|grant| grant.account.backend.as_ref());
-        let Some((pid, key)) = backend else { return false };
-        match post(CANCEL_CLUSTER, CANCEL_PATH, &cancel_request(*pid, key)) {
-            Ok(()) => {
-                self.log(Level::Warn, &format!("session ends: backend {pid} is asked to cancel"));
-                true
-            }
-            Err(error) => {
-                self.log(Level::Warn, &format!("cannot cancel what backend {pid} is at: {error}"));
-                false
-            }
-        }
     }
 }
 

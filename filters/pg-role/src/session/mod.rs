@@ -1,10 +1,11 @@
 //! One connection, from its first byte to its end.
 //!
-//! Here is what every phase does with an event; the phases' own work stands in [`opening`], [`backend`] and [`ending`],
-//! and what is told of it afterwards in [`audit`].
+//! Here is what every phase does with an event; the phases' own work stands in [`opening`], [`backend`], [`ending`] and
+//! [`cancelling`], and what is told of it afterwards in [`audit`].
 
 mod audit;
 mod backend;
+mod cancelling;
 mod ending;
 mod opening;
 
@@ -19,6 +20,7 @@ use signet_policy::{NoIdentity, OwnedPeer, Peer, SpiffeId};
 
 use crate::{configuration::Configuration, timer};
 use audit::{Account, note};
+pub(crate) use cancelling::LeftBehind;
 use ending::Term;
 
 /// Seconds until a client must have sent its whole start-up, TLS handshake included.
@@ -91,6 +93,8 @@ struct Grant {
     /// When the session's reason ends.
     term: Option<Term>,
     account: Account,
+    /// It was ended here, and Postgres has not ended its side since.
+    lingers: bool,
 }
 
 /// One connection of a client.
@@ -108,6 +112,7 @@ pub(crate) struct Session {
     /// Where the client's bytes stand since its start-up went on.
     frames: ClientFrames,
     grant: Option<Grant>,
+    left_behind: Option<LeftBehind>,
     connected_at: u64,
 }
 
@@ -125,6 +130,7 @@ impl Session {
             phase: Phase::Startup,
             frames: ClientFrames::default(),
             grant: None,
+            left_behind: None,
             connected_at: timer::now(),
         }
     }
@@ -171,6 +177,7 @@ impl Session {
         }
         if let Some(grant) = &mut self.grant {
             grant.account.sent(size);
+            grant.lingers &= !end;
         }
         self.by_phase(size, end)?;
         if end && matches!(self.phase, Phase::Authentication(_) | Phase::Relay) {
@@ -246,6 +253,11 @@ impl Session {
         if self.route == Route::Postgres {
             metrics.denied_after_relay.increment();
         }
+    }
+
+    /// The backend that the connection has left behind; told once.
+    pub(crate) fn take_left_behind(&mut self) -> Option<LeftBehind> {
+        self.left_behind.take()
     }
 
     /// Envoy may end this context before the call returns, while the session is at work: so what is to be done at its end

@@ -155,7 +155,7 @@ impl Session {
         let replicates = allowed.replicates;
         let mut account = Account::open(allowed, opened_at);
         account.received(packet.len());
-        self.grant = Some(Grant { packet, replicates, term, account });
+        self.grant = Some(Grant { packet, replicates, term, account, lingers: false });
         self.follow_client(rewritten, behind)?;
         self.phase = Phase::Authentication(BackendMessages::default());
         self.pass_to_postgres()
