@@ -147,6 +147,14 @@ fn a_client_that_leaves_early_or_dallies_is_closed() {
     let mut filter = start(POLICY);
     let (connection, _) = open(&mut filter, API, b"\0\0\0");
     assert!(filter.from_client(connection, b"", true).unwrap().closed);
+    // Amid its question for encryption too, which is not to run ahead.
+    let (asked, _) = open(&mut filter, API, SSL_REQUEST);
+    assert!(!filter.from_client(asked, b"", false).unwrap().closed);
+    assert!(filter.from_client(asked, b"", true).unwrap().closed);
+    for connection in [connection, asked] {
+        let state = filter.disconnect(connection).unwrap();
+        assert_eq!(state["wasm.signet.reason"], b"startup_cut_short");
+    }
     let silent = filter.connect(None).unwrap();
     let (half, _) = open(&mut filter, API, b"\0\0\0");
     let running = session(&mut filter, API);

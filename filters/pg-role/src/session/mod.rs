@@ -146,7 +146,8 @@ impl Session {
                 resume_downstream()
             }
             Phase::Startup => self.on_startup_bytes(size, end),
-            Phase::EncryptionAnswer if size == 0 && !end => Ok(()),
+            Phase::EncryptionAnswer if size == 0 && end => self.left_early(),
+            Phase::EncryptionAnswer if size == 0 => Ok(()),
             Phase::EncryptionAnswer => {
                 self.hang_up(PIPELINED, "bytes before the answer to a request for encryption")
             }
@@ -244,6 +245,10 @@ impl Session {
         }
         self.phase = Phase::Close { after: 0 };
         self.close()
+    }
+
+    fn left_early(&mut self) -> Result<(), HostError> {
+        self.hang_up("startup_cut_short", "the client left before its start-up was whole")
     }
 
     /// Counts a start-up that is refused, and whether a backend was asked for encryption before.

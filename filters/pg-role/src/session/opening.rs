@@ -30,10 +30,7 @@ impl Session {
         let bytes = read_buffer(Buffer::Downstream, 0, MAX_STARTUP_PACKET)?;
         let frame = match read_packet(&bytes) {
             Ok(Some(frame)) => frame,
-            Ok(None) if end => {
-                return self
-                    .hang_up("startup_cut_short", "the client left before its start-up was whole");
-            }
+            Ok(None) if end => return self.left_early(),
             Ok(None) => return Ok(()),
             Err(fault @ PacketError::Length(_)) => {
                 return self.hang_up("startup_length", &fault.to_string());
