@@ -172,7 +172,7 @@ fn what_cannot_be_written() {
         (
             with("[customers]", "[\"a\\nb\"]"),
             &["--postgres-version", "18"],
-            "`a\\nb` can't be written in pg_hba.conf",
+            "a Postgres database has no control characters here",
         ),
         (
             with("login_role: ops", "login_role: mesh_logins"),

@@ -143,10 +143,7 @@ impl Question<'_> {
         clause("to", 256, listed(to), &self.case.to, to.iter().any(|to| to.matches(self.to)));
         let from_holds = rule.from.iter().any(|from| from.matches(self.from));
         clause("from", 64, listed(&rule.from), &self.case.from, from_holds);
-        let named = |name: &signet_policy::DatabaseName| {
-            name.is_any() || name.as_str() == self.ask.database
-        };
-        let holds = rule.databases.iter().any(named);
+        let holds = rule.databases.iter().any(|name| name.covers(&self.ask.database));
         clause("databases", 4, listed(&rule.databases), &self.ask.database, holds);
         if let Some(others) = &rule.may_act_as {
             let roles: Vec<_> = std::iter::once(&rule.login_role).chain(others).collect();

@@ -90,6 +90,9 @@ name! {
         if text.is_empty() || text.len() > MAX_POSTGRES_NAME || text.contains('\0') {
             return Err("a Postgres database has 1 to 63 bytes and no NUL; `*` stands for any");
         }
+        if !is_database(text.as_bytes()) {
+            return Err("a Postgres database has no control characters here");
+        }
         Ok(())
     }
 }
@@ -212,6 +215,17 @@ impl DatabaseName {
     pub fn is_any(&self) -> bool {
         self.0 == "*"
     }
+
+    /// Whether this stands for the database of that name, or for any.
+    pub fn covers(&self, database: &str) -> bool {
+        (self.is_any() || self.0 == database) && is_database(database.as_bytes())
+    }
+}
+
+/// Whether a database may have this name here. Postgres writes it into its log as it came, before it looks whether there is such
+/// a database: behind a line break a client would write lines of its own.
+pub(crate) fn is_database(name: &[u8]) -> bool {
+    !name.iter().any(u8::is_ascii_control)
 }
 
 /// Whether `text` is a token of RFC 9110 §5.6.2.
@@ -266,7 +280,7 @@ mod tests {
             &["api", "Customers Reader", "é", &b63],
             &["", "none", "None", "PUBLIC", "a\0b", "a\nb", &b64],
         );
-        check::<DatabaseName>(&["customers", "*", &b63], &["", "a\0", &b64]);
+        check::<DatabaseName>(&["customers", "*", "a b", &b63], &["", "a\0", "a\n", &b64]);
         check::<ClaimName>(
             &["sub", "realm_access.roles", r"https://example\.org/roles", r"a\b", "a b"],
             &["", ".", "a.", ".a", "a..b", "a\0b", "a\n", &"c".repeat(201)],

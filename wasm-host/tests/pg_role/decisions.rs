@@ -50,6 +50,22 @@ fn without_a_readable_policy_everybody_is_denied() {
     }
 }
 
+/// Postgres logs the name of a database as it came, before it looks whether there is one.
+#[test]
+fn a_name_that_would_begin_a_line_in_a_log_is_no_database() {
+    let named = r#""databases": ["customers"], "login_role": "customers_reader""#;
+    assert!(POLICY.contains(named));
+    let mut filter = start(&POLICY.replace(named, &named.replace("customers\"]", "*\"]")));
+    for (database, expected) in [
+        ("any", None),
+        ("x\n2026-01-01 [4711] a@b LOG:  y", Some("3D000")),
+        ("\x1b[2J", Some("3D000")),
+    ] {
+        let asked = [("user", "report"), ("database", database)];
+        assert_eq!(denied(&mut filter, REPORT, &asked).as_deref(), expected, "{database:?}");
+    }
+}
+
 #[test]
 fn the_peer_learns_the_class_and_the_log_the_rule() {
     let mut filter = start(POLICY);

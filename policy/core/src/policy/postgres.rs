@@ -3,7 +3,7 @@
 use super::Policy;
 use super::http::heaviest_id;
 use crate::identity::SpiffeId;
-use crate::names::{DatabaseName, RoleName};
+use crate::names::{DatabaseName, RoleName, is_database};
 use crate::pattern::IdPattern;
 use crate::peer::NoIdentity;
 use crate::postgres::{
@@ -66,6 +66,9 @@ impl Policy {
     }
 
     fn heaviest_postgres(&self, id: SpiffeId<'_>, database: &[u8]) -> Option<&PostgresRule> {
+        if !is_database(database) {
+            return None;
+        }
         let rule = |number: u32| self.postgres.rule(number);
         let mut best = self.postgres.heaviest(id, database).and_then(rule);
         self.postgres.each_wide(id, |number| {

@@ -84,9 +84,10 @@ impl Region<'_> {
             }
             Dimension::Values(kind, name) => self.holds_condition((*kind, name), point),
             Dimension::Database => self.databases().is_none_or(|names| {
+                let database = point.database.as_deref();
                 names
                     .iter()
-                    .any(|name| name.is_any() || Some(name.as_str()) == point.database.as_deref())
+                    .any(|name| database.map_or(name.is_any(), |database| name.covers(database)))
             }),
         }
     }

@@ -70,6 +70,7 @@ fn who_becomes_whom() {
         (API, "api", "other", "deny database_not_allowed 3D000"),
         (API, "api", "Customers", "deny database_not_allowed 3D000"),
         (API, "api", "*", "deny database_not_allowed 3D000"),
+        (API, "api", "customers\n", "deny database_not_allowed 3D000"),
         (API, "api", "", "deny database_not_allowed 3D000"),
         (REPORT, "postgres", "customers", "allow reader report-reads"),
         (REPORT, "reader", "customers", "allow reader report-reads"),
@@ -103,6 +104,11 @@ fn the_heaviest_from_decides_alone_then_the_exact_database() {
         (REPORT, "a", "allow domain domain"),
         ("spiffe://other/x", "a", "allow anyone anyone"),
         ("spiffe://other/x", "d", "deny database_not_allowed 3D000"),
+        (REPORT, "d d", "allow domain domain"),
+        // A log that has the name must not get a line from it.
+        (REPORT, "d\nd", "deny database_not_allowed 3D000"),
+        (REPORT, "d\x1b[2J", "deny database_not_allowed 3D000"),
+        (REPORT, "d\x7f", "deny database_not_allowed 3D000"),
     ] {
         let decided = decide(&policy, from, &[("user", "u"), ("database", database)], &[]);
         assert_eq!(decided, expected, "{from} {database}");
