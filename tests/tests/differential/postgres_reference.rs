@@ -63,7 +63,7 @@ pub(crate) fn decide(rules: &[Rule], asked: &Connection) -> Decision {
     let settable: Vec<&str> = FREE.iter().copied().chain(chosen).collect();
     let refused = asked.parameters.iter().any(|(name, value)| match name.as_str() {
         "user" | "database" => false,
-        // Physical replication has no database: it reads them all.
+        // Physical replication has no database.
         "replication" => !(rule.replication && (value == "database" || every_database)),
         name if name.starts_with("_pq_.") || name.to_lowercase().starts_with("signet.") => false,
         name => !settable.iter().any(|known| known.eq_ignore_ascii_case(name)),

@@ -4,8 +4,11 @@
 use e2e::{
     Launch, Mesh, MeshPlan, PATIENCE,
     PostgresVersion::{self, V15, V18},
-    SourceKind, Workload, until,
+    SourceKind, Workload,
+    startup::{Answer, ask, field, message, query, read_message},
+    until,
 };
+use tokio::{io::AsyncWriteExt, net::UnixStream};
 
 /// The report job copies the whole server, the API follows one database, and the client only reads.
 const POLICY: &str = "\
@@ -70,7 +73,30 @@ async fn who_may_replicate_does(version: PostgresVersion) -> Mesh {
         }
     }
     assert_eq!(mesh.postgres.backends_forked(), forked + let_in);
+    one_database_is_no_wall(&mesh).await;
     mesh
+}
+
+/// Whoever replicates one database can copy the whole server: to Postgres it is the same privilege. The book says so.
+async fn one_database_is_no_wall(mesh: &Mesh) {
+    let socket = mesh.sidecar(Workload::Api).directory.join(".s.PGSQL.5432");
+    let mut session = UnixStream::connect(socket).await.unwrap();
+    let asked = [("user", "anybody"), ("database", "customers"), ("replication", "database")];
+    assert_eq!(ask(&mut session, &[&message(&asked)]).await.unwrap(), Answer::Welcome);
+    let copy = query("BASE_BACKUP (CHECKPOINT 'fast', MANIFEST 'no')");
+    session.write_all(&copy).await.unwrap();
+    // Blocks of a tar archive, behind a byte that says so.
+    let is_there =
+        |body: &[u8]| body[1..].chunks(512).any(|block| block.starts_with(b"global/pg_control\0"));
+    let (mut copied, mut ready) = (false, 0);
+    while ready < 2 {
+        match read_message(&mut session).await.unwrap() {
+            (b'd', body) => copied |= is_there(&body),
+            (b'E', body) => panic!("{}", field(&body, b'M')),
+            (kind, _) => ready += usize::from(kind == b'Z'),
+        }
+    }
+    assert!(copied);
 }
 
 /// The write-ahead log as a standby gets it, and changes of a database; until the policy takes it back.

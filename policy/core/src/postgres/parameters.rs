@@ -56,9 +56,9 @@ fn judge<'a>(rule: &'a PostgresRule, place: Place, (name, value): Parameter<'a>)
     known.map_or(Verdict::Refuse, |known| Verdict::Keep(known.as_bytes()))
 }
 
-/// Whether the rule lets a connection be one for replication. Logical replication reads the database that
-/// it names. Every other value asks for the physical one, which reads all databases of the server and needs
-/// a rule for all of them.
+/// Whether the rule lets a connection be one for replication. `database` asks for a session in the database
+/// that it names, as logical replication wants it. Every other value asks for one in none, which needs a rule
+/// for all of them. This is no wall between databases: in either a role with REPLICATION can copy the server.
 fn may_replicate(rule: &PostgresRule, value: &[u8]) -> bool {
     rule.replication && (value == b"database" || rule.databases.iter().any(DatabaseName::is_any))
 }

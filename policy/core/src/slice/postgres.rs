@@ -34,8 +34,8 @@ pub struct PostgresRule {
     /// Whether a session ends with the SVID that opened it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_svid_expiry: OnSvidExpiry,
-    /// Whether the client may ask for the replication protocol: for the logical one in its databases, and
-    /// where these are `*` for the physical one, which reads the whole server.
+    /// Whether the client may ask for the replication protocol: in its databases (logical), and where these
+    /// are `*` in none (physical). A role with REPLICATION can copy the whole server in either.
     #[serde(default, skip_serializing_if = "is_default")]
     pub replication: bool,
     /// Settings that the session starts with unless the client chooses its own.

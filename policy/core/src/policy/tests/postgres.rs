@@ -167,9 +167,9 @@ fn only_listed_settings_may_be_chosen() {
     }
 }
 
-/// Physical replication has no database: it reads them all.
+/// Physical replication has no database.
 #[test]
-fn replication_reaches_no_further_than_the_databases() {
+fn a_start_up_for_replication_names_a_database_of_the_rule() {
     let rule = |databases: &[&str], replication| {
         policy(json!([{
             "name": "r", "from": [API], "databases": databases, "login_role": "api",
