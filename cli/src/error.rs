@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use miette::Report;
 use serde_json::{Value, json};
 use signet_policy::NameError;
-use signet_policy_document::{Fault, Faults, IdentityError};
+use signet_policy_document::{Fault, Faults, IdentityError, TooMany};
 use wasm_host::HostError;
 
 use crate::commands::sql::ConnectError;
@@ -88,6 +88,9 @@ pub(crate) enum Error {
         /// The most that is accepted.
         largest: usize,
     },
+    /// Too much was asked for.
+    #[error("{0}; name a workload by --to, or a role by --db-role")]
+    TooMany(#[from] TooMany),
     /// The database can't be checked.
     #[error(transparent)]
     Database(#[from] ConnectError),

@@ -14,7 +14,8 @@ use crate::output::{Format, print, print_json};
 ///
 /// Callers are told as the policy has them, patterns included. Those about whom a deny or a heavier
 /// rule always decides are left out; where that isn't known, since rules overlap in too many ways,
-/// they are told as perhaps. Shadow rules let nobody in.
+/// they are told as perhaps. Shadow rules let nobody in. Of long lists of paths and the like the first
+/// entries are told.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -22,7 +23,7 @@ Examples:
   signet policy who policy.yaml --db-role customers_writer
   signet policy who policy.yaml --to db --db-role customers_writer -o json
 
-Exit codes: 0 told, 1 faults")]
+Exit codes: 0 told, 1 faults, or too many to be told")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     policy: PolicyArgument,
@@ -56,7 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 fn who(arguments: &Arguments) -> Result<Vec<Access>, Error> {
     let document = arguments.policy.read()?;
     let to = arguments.to.as_deref().map(|to| document.identity(to)).transpose()?;
-    Ok(document.who(to.as_deref(), arguments.db_role.as_deref()))
+    Ok(document.who(to.as_deref(), arguments.db_role.as_deref())?)
 }
 
 fn in_words(found: &[Access]) -> String {

@@ -34,7 +34,7 @@ mod schema;
 mod source;
 mod space;
 
-pub use analysis::{Access, Change, Difference, Outcome, Warning, Witness};
+pub use analysis::{Access, Change, Difference, Outcome, TooMany, Warning, Witness};
 pub use case::{Ask, Case, Expectation, HttpAsk, PostgresAsk, Verdict};
 pub use document::PolicyDocument;
 pub use fault::{Fault, Faults, Located};

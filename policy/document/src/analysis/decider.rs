@@ -76,6 +76,11 @@ fn meeting<'d>(all: &'d [Rule<'d>], nearby: &Nearby<'d>, rule: &Rule<'_>) -> Vec
     near.filter(|other| Region::whole(other).may_meet(&region)).collect()
 }
 
+/// Whether no other of these rules may decide about anything that the rule matches.
+pub(crate) fn is_alone(rule: &Rule<'_>, near: &[&Rule<'_>]) -> bool {
+    near.iter().all(|other| other.index == rule.index)
+}
+
 /// Who of these rules decides about a point.
 pub(crate) fn decider<'d>(rules: &[&'d Rule<'d>], point: &Point) -> Decider<'d> {
     let mut heaviest: Option<Region<'d>> = None;

@@ -8,7 +8,7 @@ use super::decider::{Decider, Neighbours, Rules, decider};
 use crate::case::{Case, Verdict};
 use crate::document::PolicyDocument;
 use crate::read::Addressed;
-use crate::space::{GaveUp, Point, Region, Rule, Search, Step};
+use crate::space::{Effort, GaveUp, Point, Region, Rule, Search, Step};
 
 /// One way in which decisions differ, with a case that shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,8 +75,9 @@ impl PolicyDocument {
                 if rule.mode == Mode::Shadow || other.has_same(side, rule) {
                     continue;
                 }
+                let effort = Effort::for_questions(1);
                 for way in [Way::NoLonger, Way::Newly, Way::Otherwise] {
-                    match find(&old, &new, rule, way) {
+                    match find(&effort, &old, &new, rule, way) {
                         Ok(Some(change)) => difference.add(change),
                         Ok(None) => {}
                         Err(GaveUp) => difference.unknown.push(rule.name.to_owned()),
@@ -218,6 +219,7 @@ impl<'d> Side<'d> {
 
 /// A case within `rule` that the two policies decide differently in this way.
 fn find<'d>(
+    effort: &Effort,
     old: &'d Side<'d>,
     new: &'d Side<'d>,
     rule: &'d Rule<'d>,
@@ -229,7 +231,7 @@ fn find<'d>(
         let (was, is) = (decider(&before, point), decider(&after, point));
         (old.outcome(&was), new.outcome(&is), was, is)
     };
-    let found = Search::find(&[Region::whole(rule)], |point| {
+    let found = Search::find_within(effort, &[Region::whole(rule)], |point| {
         let (a, b, was, is) = outcomes(point);
         let found = match (a.verdict, b.verdict) {
             (Verdict::Allow, Verdict::Allow) => {

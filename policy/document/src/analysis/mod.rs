@@ -10,7 +10,7 @@ mod ties;
 mod who;
 
 pub use diff::{Change, Difference, Outcome};
-pub use who::Access;
+pub use who::{Access, TooMany};
 
 pub(crate) use claims::too_many_claims;
 pub(crate) use ties::{http_ties, postgres_ties};

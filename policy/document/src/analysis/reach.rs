@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use signet_policy::{Effect, Mode};
 
-use super::decider::{Decider, Neighbours, Rules, decider, reported_deny};
+use super::decider::{Decider, Neighbours, Rules, decider, is_alone, reported_deny};
 use super::{Warning, Witness};
 use crate::case::Verdict;
 use crate::document::PolicyDocument;
 use crate::fault::Fault;
 use crate::source::Place;
-use crate::space::{GaveUp, Point, Region, Rule, Search, Step};
+use crate::space::{Effort, GaveUp, Point, Region, Rule, Search, Segments, Step};
 
 /// Rules that decide nothing, since others always do before them.
 pub(super) fn unreachable<'d>(
@@ -44,7 +44,7 @@ pub(super) fn unreachable<'d>(
             }
             warnings.extend(told(found, rule, place, &near, shadow));
         } else {
-            let found = blocked(Region::alternatives(rule), rule, &near);
+            let found = blocked(Region::alternatives(rule, 0..rule.from.len()), rule, &near);
             warnings.extend(told(found, rule, place, &near, shadow));
         }
     }
@@ -54,15 +54,10 @@ pub(super) fn unreachable<'d>(
             continue;
         }
         let place = &document.postgres_rules()[rule.index].place;
-        let found = blocked(Region::alternatives(rule), rule, &near);
+        let found = blocked(Region::alternatives(rule, 0..rule.from.len()), rule, &near);
         warnings.extend(told(found, rule, place, &near, false));
     }
     warnings
-}
-
-/// Whether no other rule may decide about anything that the rule matches.
-fn is_alone(rule: &Rule<'_>, near: &[&Rule<'_>]) -> bool {
-    near.iter().all(|other| other.index == rule.index)
 }
 
 /// What is said of a rule whose blockers were searched.
@@ -93,9 +88,6 @@ fn unknown(rule: &Rule<'_>, place: &Place, what: &str) -> Warning {
     Warning { fault, witnesses: Vec::new() }
 }
 
-/// Alternatives of one rule that are searched: lists that people write multiply to far fewer.
-const MOST_ALTERNATIVES: usize = 10_000;
-
 /// The rules that decide about all that `rule` matches; nothing where it decides about something
 /// itself.
 fn blocked<'d>(
@@ -104,26 +96,17 @@ fn blocked<'d>(
     near: &[&'d Rule<'d>],
 ) -> Result<Option<BTreeSet<usize>>, GaveUp> {
     let mut blockers = BTreeSet::new();
-    let mut gave_up = Ok(());
-    for (searched, alternative) in alternatives.enumerate() {
-        if searched == MOST_ALTERNATIVES {
-            return Err(GaveUp);
-        }
-        let found = Search::find(&[alternative], |point| match decider(near, point).region() {
+    let effort = Effort::for_questions(1);
+    let found = Search::find_in_any(&effort, alternatives, None, |point| {
+        match decider(near, point).region() {
             Some(region) if region.rule.index != rule.index => {
                 blockers.insert(region.rule.index);
                 Step::Split { outside: vec![region], inside: Vec::new() }
             }
             _ => Step::Found,
-        });
-        match found {
-            Ok(Some(_)) => return Ok(None),
-            Ok(None) => {}
-            // Another alternative may still show that the rule decides.
-            Err(GaveUp) => gave_up = Err(GaveUp),
         }
-    }
-    gave_up.map(|()| Some(blockers))
+    })?;
+    Ok(found.is_none().then_some(blockers))
 }
 
 fn idle(
@@ -225,21 +208,19 @@ fn stranger<'d>(
     rule: &'d Rule<'d>,
 ) -> Result<Option<Point>, GaveUp> {
     let near = neighbours.near(rule, rule.mode == Mode::Shadow);
-    for alternative in Region::alternatives(rule).filter(Region::is_of_anyone) {
-        let found = Search::find(&[alternative], |point| {
-            let ours =
-                point.from.first().is_some_and(|domain| document.trust_domains().contains(domain));
-            match decider(&near, point).region() {
-                Some(region) if region.rule.index != rule.index => {
-                    Step::Split { outside: vec![region], inside: Vec::new() }
-                }
-                _ if ours => Step::Split { outside: Vec::new(), inside: Vec::new() },
-                _ => Step::Found,
+    let Some(anyone) = rule.from.iter().position(|from| *from == Segments::anyone()) else {
+        return Ok(None);
+    };
+    let alternatives = Region::alternatives(rule, anyone..anyone + 1);
+    Search::find_in_any(&Effort::for_questions(1), alternatives, None, |point| {
+        let ours =
+            point.from.first().is_some_and(|domain| document.trust_domains().contains(domain));
+        match decider(&near, point).region() {
+            Some(region) if region.rule.index != rule.index => {
+                Step::Split { outside: vec![region], inside: Vec::new() }
             }
-        })?;
-        if found.is_some() {
-            return Ok(found);
+            _ if ours => Step::Split { outside: Vec::new(), inside: Vec::new() },
+            _ => Step::Found,
         }
-    }
-    Ok(None)
+    })
 }

@@ -1,10 +1,12 @@
 //! Who can reach a workload, or become a role.
 
+use std::fmt;
+
 use signet_policy::{Effect, IdPattern, Mode};
 
-use super::decider::{Neighbours, Rules, decider};
+use super::decider::{Neighbours, Rules, decider, is_alone};
 use crate::document::PolicyDocument;
-use crate::space::{GaveUp, Region, Rule, Search, Segments, Step};
+use crate::space::{Effort, GaveUp, Region, Rule, Search, Segments, Step};
 
 /// Callers that a rule lets reach something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,16 +26,26 @@ pub struct Access {
     pub is_proven: bool,
 }
 
+/// More pairs of a caller and a destination than are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooMany(usize);
+
+/// Pairs of a caller and a destination that are told. A hundred thousand rules have one each.
+const MOST_TOLD: usize = 200_000;
+
 impl PolicyDocument {
     /// Everyone who can reach the workload `to`, or everyone where that is absent, as the role
     /// `role`, or as any. Callers whom a rule names and others always decide about are left out.
-    pub fn who(&self, to: Option<&str>, role: Option<&str>) -> Vec<Access> {
+    ///
+    /// # Errors
+    /// Where they are too many to be told, since each caller of a rule can reach each of its destinations.
+    pub fn who(&self, to: Option<&str>, role: Option<&str>) -> Result<Vec<Access>, TooMany> {
         let rules = Rules::of(self);
         let neighbours = Neighbours::of(&rules);
         let http = self.http_rules().iter().zip(&rules.http).map(|(addressed, rule)| Candidate {
             rule,
             callers: &addressed.rule.from,
-            destinations: &addressed.to,
+            destinations: destinations(rule, &addressed.to, to),
             roles: addressed.rule.db_role.iter().map(ToString::to_string).collect(),
         });
         let postgres =
@@ -43,7 +55,7 @@ impl PolicyDocument {
                 Candidate {
                     rule,
                     callers: &addressed.rule.from,
-                    destinations: &addressed.to,
+                    destinations: destinations(rule, &addressed.to, to),
                     roles: roles.map(ToString::to_string).collect(),
                 }
             });
@@ -52,36 +64,15 @@ impl PolicyDocument {
                 && candidate.rule.mode == Mode::Enforce
                 && role.is_none_or(|role| candidate.roles.iter().any(|found| found == role))
         };
-        let mut found = Vec::new();
-        for Candidate { rule, callers, destinations, roles } in http.chain(postgres).filter(counts)
-        {
-            for (at, from) in callers.iter().enumerate() {
-                for (place, destination) in destinations.iter().enumerate() {
-                    let bounds = match to {
-                        Some(to) => Segments::of_id(to),
-                        None => rule.to[place].clone(),
-                    };
-                    if !rule.to[place].meets(&bounds) {
-                        continue;
-                    }
-                    let proof = decides(&neighbours, rule, at, &rule.only_to(bounds));
-                    if proof == Ok(false) {
-                        continue;
-                    }
-                    found.push(Access {
-                        from: from.to_string(),
-                        to: to.map_or_else(|| destination.to_string(), str::to_owned),
-                        rule: rule.name.to_owned(),
-                        what: rule.what(),
-                        roles: roles.clone(),
-                        is_proven: proof.is_ok(),
-                    });
-                }
-            }
+        let candidates: Vec<_> = http.chain(postgres).filter(counts).collect();
+        let pairs = candidates.iter().map(Candidate::pairs).fold(0, usize::saturating_add);
+        if pairs > MOST_TOLD {
+            return Err(TooMany(pairs));
         }
+        let mut found: Vec<_> =
+            candidates.iter().flat_map(|candidate| candidate.told(&neighbours)).collect();
         found.sort_by(|a, b| (&a.from, &a.to, &a.rule).cmp(&(&b.from, &b.to, &b.rule)));
-        found.dedup();
-        found
+        Ok(found)
     }
 }
 
@@ -89,34 +80,88 @@ impl PolicyDocument {
 struct Candidate<'d> {
     rule: &'d Rule<'d>,
     callers: &'d [IdPattern],
-    destinations: &'d [IdPattern],
+    destinations: Vec<Destination<'d>>,
     roles: Vec<String>,
+}
+
+/// A destination that is asked for, as it is told, and what it holds.
+type Destination<'d> = (&'d str, Segments<'d>);
+
+/// The destinations of a rule, or the one that is asked for.
+fn destinations<'d>(
+    rule: &Rule<'d>,
+    patterns: &'d [IdPattern],
+    to: Option<&'d str>,
+) -> Vec<Destination<'d>> {
+    match to.map(|to| (to, Segments::of_id(to))) {
+        None => patterns.iter().map(IdPattern::as_str).zip(rule.to.iter().cloned()).collect(),
+        Some(one) if rule.to.iter().any(|to| to.meets(&one.1)) => vec![one],
+        Some(_) => Vec::new(),
+    }
+}
+
+impl Candidate<'_> {
+    /// How many callers with a destination it has.
+    fn pairs(&self) -> usize {
+        self.callers.len().saturating_mul(self.destinations.len())
+    }
+
+    /// Each caller with each destination, but for those about which others always decide.
+    fn told(&self, neighbours: &Neighbours<'_>) -> Vec<Access> {
+        let Self { rule, callers, destinations, roles } = self;
+        let near = neighbours.near(rule, false);
+        let alone = is_alone(rule, &near) && rule.matches_something();
+        let effort = Effort::for_questions(self.pairs());
+        let what = rule.what();
+        let mut told = Vec::new();
+        for (to, bounds) in destinations {
+            let bounds = rule.only_to(bounds.clone());
+            for (at, from) in callers.iter().enumerate() {
+                let proof =
+                    if alone { Ok(true) } else { decides(&effort, &near, rule, at, &bounds) };
+                if proof == Ok(false) {
+                    continue;
+                }
+                told.push(Access {
+                    from: from.to_string(),
+                    to: (*to).to_owned(),
+                    rule: rule.name.to_owned(),
+                    what: what.clone(),
+                    roles: roles.clone(),
+                    is_proven: proof.is_ok(),
+                });
+            }
+        }
+        told
+    }
 }
 
 /// Whether a rule decides about something of one of its callers within `bounds`.
 fn decides(
-    neighbours: &Neighbours<'_>,
+    effort: &Effort,
+    near: &[&Rule<'_>],
     rule: &Rule<'_>,
     from: usize,
     bounds: &Rule<'_>,
 ) -> Result<bool, GaveUp> {
-    let near = neighbours.near(rule, false);
-    let mut answer = Ok(false);
-    for alternative in Region::alternatives(rule).filter(|it| it.from == Some(from)) {
-        let found = Search::find(&[alternative, Region::whole(bounds)], |point| {
-            match decider(&near, point).region() {
-                Some(region) if region.rule.index != rule.index => {
-                    Step::Split { outside: vec![region], inside: Vec::new() }
-                }
-                _ => Step::Found,
+    let alternatives = Region::alternatives(rule, from..from + 1);
+    let bounds = Some(Region::whole(bounds));
+    let found = Search::find_in_any(effort, alternatives, bounds, |point| {
+        match decider(near, point).region() {
+            Some(region) if region.rule.index != rule.index => {
+                Step::Split { outside: vec![region], inside: Vec::new() }
             }
-        });
-        match found {
-            Ok(Some(_)) => return Ok(true),
-            Ok(None) => {}
-            // Another alternative may still show that it does.
-            Err(GaveUp) => answer = Err(GaveUp),
+            _ => Step::Found,
         }
-    }
-    answer
+    })?;
+    Ok(found.is_some())
 }
+
+impl fmt::Display for TooMany {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(pairs) = self;
+        write!(f, "{pairs} pairs of a caller and a destination, and at most {MOST_TOLD} are told")
+    }
+}
+
+impl std::error::Error for TooMany {}

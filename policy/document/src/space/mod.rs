@@ -5,9 +5,11 @@
 //! counter-example: pick a request in the box, ask the rules who decides about it, and if that isn't
 //! the answer sought, cut that rule off along each of its dimensions in turn. Each cut is a smaller
 //! box, and picking from a box is exact in each dimension: so the search finds a witness if there is
-//! one, and its failure is a proof that there is none.
+//! one, and its failure is a proof that there is none. What lists multiply to is searched so far and no further;
+//! then nothing is known.
 
 mod dimension;
+mod effort;
 mod pick;
 mod point;
 mod region;
@@ -15,8 +17,9 @@ mod rule;
 mod search;
 mod segments;
 
+pub(crate) use effort::{Effort, GaveUp};
 pub(crate) use point::Point;
 pub(crate) use region::Region;
 pub(crate) use rule::{Named, Paths, Rule};
-pub(crate) use search::{GaveUp, Search, Step};
+pub(crate) use search::{Search, Step};
 pub(crate) use segments::Segments;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use signet_policy::{DatabaseName, Effect, HeaderCondition};
 
 use super::dimension::{Dimension, satisfied};
+use super::effort::Effort;
 use super::point::{Point, Target};
 use super::region::Region;
 use super::rule::{Named, Paths};
@@ -27,13 +28,14 @@ const METHODS: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OP
 
 /// A box: the regions that hold it, and those that don't in one dimension each.
 pub(super) struct Bounds<'a, 'd> {
+    pub(super) effort: &'a Effort,
     pub(super) sort: Sort,
     pub(super) all: &'a [Region<'d>],
     pub(super) none: &'a [(Dimension, Region<'d>)],
 }
 
 impl<'d> Bounds<'_, 'd> {
-    /// A point in the box, if it isn't empty.
+    /// A point in the box, if it isn't empty. Nothing is said where all effort is spent.
     pub(super) fn pick(&self) -> Option<Point> {
         let to = self.identity(&Dimension::To, |region| &region.rule.to)?;
         let mut point = Point::between(self.identity(&Dimension::From, Region::callers)?, to);
@@ -136,7 +138,7 @@ impl<'d> Bounds<'_, 'd> {
     ) -> Option<Vec<String>> {
         let none: Vec<&Segments<'_>> = self.excluded(dimension).flat_map(&of).collect();
         let unions: Vec<&[Segments<'_>]> = self.all.iter().map(of).collect();
-        pick_union(&unions, &mut Vec::new(), &none, 2)
+        pick_union(self.effort, &unions, &mut Vec::new(), &none, 2)
     }
 
     fn target(&self) -> Option<Target> {
@@ -163,7 +165,8 @@ impl<'d> Bounds<'_, 'd> {
         let unions: Vec<Vec<Segments<'_>>> =
             self.all.iter().filter_map(constrained).map(only_paths).collect();
         let unions: Vec<&[Segments<'_>]> = unions.iter().map(Vec::as_slice).collect();
-        pick_union(&unions, &mut Vec::new(), &none.iter().collect::<Vec<_>>(), 0).map(Target::Path)
+        let none: Vec<&Segments<'_>> = none.iter().collect();
+        pick_union(self.effort, &unions, &mut Vec::new(), &none, 0).map(Target::Path)
     }
 
     /// Hosts to try: of each exact pattern that one, of each wildcard one that nothing else names, one
@@ -263,7 +266,10 @@ impl<'d> Bounds<'_, 'd> {
 }
 
 /// A list that is in one pattern of each union and in none of `none`.
+///
+/// Patterns of which any two meet have a list in common, so those that don't meet what is chosen already are left out.
 fn pick_union<'s>(
+    effort: &Effort,
     unions: &[&'s [Segments<'s>]],
     chosen: &mut Vec<&'s Segments<'s>>,
     none: &[&Segments<'_>],
@@ -271,8 +277,12 @@ fn pick_union<'s>(
 ) -> Option<Vec<String>> {
     let Some((union, rest)) = unions.split_first() else { return pick(chosen, none, min) };
     union.iter().find_map(|pattern| {
+        if !chosen.iter().all(|other| other.meets(pattern)) {
+            return None;
+        }
+        effort.spend().ok()?;
         chosen.push(pattern);
-        let found = pick_union(rest, chosen, none, min);
+        let found = pick_union(effort, rest, chosen, none, min);
         chosen.pop();
         found
     })

@@ -1,6 +1,7 @@
 //! Parts of rules that have one weight each.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use signet_policy::{DatabaseName, Effect, HostPattern, IdPattern, PathPattern};
 
@@ -23,8 +24,11 @@ impl<'d> Region<'d> {
         Self { rule, from: None, path: None, host: None, database: None }
     }
 
-    /// All alternatives of a rule, each of one weight.
-    pub(crate) fn alternatives(rule: &'d Rule<'d>) -> impl Iterator<Item = Self> {
+    /// All alternatives of a rule with these of its callers, each of one weight.
+    pub(crate) fn alternatives(
+        rule: &'d Rule<'d>,
+        callers: Range<usize>,
+    ) -> impl Iterator<Item = Self> {
         let each = |count: Option<usize>| match count {
             None => vec![None],
             Some(count) => (0..count).map(Some).collect::<Vec<_>>(),
@@ -34,7 +38,7 @@ impl<'d> Region<'d> {
         let paths = each(rule.paths.as_ref().map(Vec::len));
         paths.into_iter().flat_map(move |path| {
             let (hosts, databases) = (hosts.clone(), databases.clone());
-            (0..rule.from.len()).flat_map(move |from| {
+            callers.clone().flat_map(move |from| {
                 let databases = databases.clone();
                 hosts.clone().into_iter().flat_map(move |host| {
                     let from = Some(from);
@@ -99,11 +103,6 @@ fn one_or_all<T>(list: &[T], one: Option<usize>) -> &[T] {
 }
 
 impl Region<'_> {
-    /// Whether the region's caller is `**`.
-    pub(crate) fn is_of_anyone(&self) -> bool {
-        self.callers().iter().all(|from| *from == Segments::anyone())
-    }
-
     /// Whether two regions may have a point in common: a quick look, that never denies it wrongly.
     pub(crate) fn may_meet(&self, other: &Self) -> bool {
         fn meet<T>(a: &[T], b: &[T], alike: impl Fn(&T, &T) -> bool) -> bool {

@@ -49,6 +49,9 @@ pub(crate) enum Named {
     Claim,
 }
 
+/// Entries of a list that are told of a rule.
+const MOST_LISTED: usize = 20;
+
 /// The identities that patterns hold.
 fn identities(patterns: &[IdPattern]) -> Vec<Segments<'_>> {
     patterns.iter().map(|pattern| Segments::of(pattern.parts(), 1)).collect()
@@ -220,10 +223,14 @@ impl<'d> Rule<'d> {
         Self::between(self.name, Effect::Deny, to, from)
     }
 
-    /// What the rule is about, in words.
+    /// What the rule is about, in words; of long lists the first.
     pub(crate) fn what(&self) -> String {
         fn list<T: ToString>(items: &[T]) -> String {
-            items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+            let mut words: Vec<String> = items.iter().take(MOST_LISTED).map(T::to_string).collect();
+            if items.len() > MOST_LISTED {
+                words.push(format!("{} more", items.len() - MOST_LISTED));
+            }
+            words.join(", ")
         }
         if let Some(databases) = self.databases {
             return format!("database {}", list(databases));

@@ -1,6 +1,7 @@
 //! The search for a request that rules treat in a certain way.
 
 use super::dimension::Dimension;
+use super::effort::{Effort, GaveUp};
 use super::pick::{Bounds, Sort};
 use super::point::Point;
 use super::region::Region;
@@ -14,7 +15,8 @@ pub(crate) enum Step<'d> {
 }
 
 /// A search in the box of some regions.
-pub(crate) struct Search<'d> {
+pub(crate) struct Search<'s, 'd> {
+    effort: &'s Effort,
     sort: Sort,
     all: Vec<Region<'d>>,
     none: Vec<(Dimension, Region<'d>)>,
@@ -25,12 +27,48 @@ pub(crate) struct Search<'d> {
 /// Points that one search may pick. Policies that people write need a few.
 const MOST_POINTS: usize = 4_000;
 
-impl<'d> Search<'d> {
+impl<'d> Search<'_, 'd> {
     /// Finds a point in all of `regions` that `judge` takes.
     ///
     /// # Errors
     /// Where the search was given up.
     pub(crate) fn find(
+        regions: &[Region<'d>],
+        judge: impl FnMut(&Point) -> Step<'d>,
+    ) -> Result<Option<Point>, GaveUp> {
+        Self::find_within(&Effort::for_questions(1), regions, judge)
+    }
+
+    /// Finds a point in one of `alternatives`, and within `bounds` where there are any, that `judge` takes.
+    ///
+    /// # Errors
+    /// Where none was found and something was not searched.
+    pub(crate) fn find_in_any(
+        effort: &Effort,
+        alternatives: impl Iterator<Item = Region<'d>>,
+        bounds: Option<Region<'d>>,
+        mut judge: impl FnMut(&Point) -> Step<'d>,
+    ) -> Result<Option<Point>, GaveUp> {
+        let mut answer = Ok(None);
+        for alternative in alternatives {
+            effort.spend_on_an_alternative()?;
+            let regions: Vec<Region<'d>> = [alternative].into_iter().chain(bounds).collect();
+            match Self::find_within(effort, &regions, &mut judge) {
+                Ok(None) => {}
+                // Another alternative may still have one.
+                Err(GaveUp) => answer = Err(GaveUp),
+                found => return found,
+            }
+        }
+        answer
+    }
+
+    /// Finds a point in all of `regions` that `judge` takes, with what is left of the effort.
+    ///
+    /// # Errors
+    /// Where the search was given up.
+    pub(crate) fn find_within(
+        effort: &Effort,
         regions: &[Region<'d>],
         mut judge: impl FnMut(&Point) -> Step<'d>,
     ) -> Result<Option<Point>, GaveUp> {
@@ -39,7 +77,8 @@ impl<'d> Search<'d> {
             if postgres { &[Sort::Postgres] } else { &[Sort::Path, Sort::Asterisk] };
         for sort in sorts {
             let all = regions.to_vec();
-            let mut search = Self { sort: *sort, all, none: Vec::new(), left: MOST_POINTS };
+            let none = Vec::new();
+            let mut search = Search { effort, sort: *sort, all, none, left: MOST_POINTS };
             if let Some(point) = search.step(&mut judge)? {
                 return Ok(Some(point));
             }
@@ -51,9 +90,10 @@ impl<'d> Search<'d> {
         &mut self,
         judge: &mut impl FnMut(&Point) -> Step<'d>,
     ) -> Result<Option<Point>, GaveUp> {
-        let Some(point) = (Bounds { sort: self.sort, all: &self.all, none: &self.none }).pick()
-        else {
-            return Ok(None);
+        let (effort, all, none) = (self.effort, &self.all, &self.none);
+        let Some(point) = (Bounds { effort, sort: self.sort, all, none }).pick() else {
+            // Nothing is there, or it was not looked for to the end.
+            return effort.check().map(|()| None);
         };
         self.left = self.left.checked_sub(1).ok_or(GaveUp)?;
         let (outside, inside) = match judge(&point) {
@@ -85,7 +125,3 @@ impl<'d> Search<'d> {
         Ok(None)
     }
 }
-
-/// A search took too many steps: nothing is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct GaveUp;
