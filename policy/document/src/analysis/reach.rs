@@ -211,15 +211,16 @@ fn stranger<'d>(
     let Some(anyone) = rule.from.iter().position(|from| *from == Segments::anyone()) else {
         return Ok(None);
     };
+    let ours = Rule::from_trust_domains(document.trust_domains());
     let alternatives = Region::alternatives(rule, anyone..anyone + 1);
     Search::find_in_any(&Effort::for_questions(1), alternatives, None, |point| {
-        let ours =
-            point.from.first().is_some_and(|domain| document.trust_domains().contains(domain));
         match decider(&near, point).region() {
             Some(region) if region.rule.index != rule.index => {
                 Step::Split { outside: vec![region], inside: Vec::new() }
             }
-            _ if ours => Step::Split { outside: Vec::new(), inside: Vec::new() },
+            _ if ours.at(point).is_some() => {
+                Step::Split { outside: vec![Region::whole(&ours)], inside: Vec::new() }
+            }
             _ => Step::Found,
         }
     })

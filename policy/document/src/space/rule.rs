@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use signet_policy::{
-    DatabaseName, Effect, HeaderCondition, HostPattern, HttpRule, IdPattern, Method, Mode,
+    DatabaseName, Effect, HeaderCondition, HostPattern, HttpRule, IdPattern, Method, Mode, Part,
     PathPattern, PostgresRule, UpgradeProtocol,
 };
 
@@ -216,6 +216,15 @@ impl<'d> Rule<'d> {
     /// Everything whose destination is this.
     pub(crate) fn only_to(&self, to: Segments<'d>) -> Self {
         self.bounds(vec![to], vec![Segments::anyone()])
+    }
+
+    /// Everything whose caller is in one of these trust domains.
+    pub(crate) fn from_trust_domains(domains: &'d [String]) -> Self {
+        let all_of = |domain: &'d String| {
+            Segments::of([Part::Literal(domain.as_str()), Part::Rest].into_iter(), 1)
+        };
+        let from = domains.iter().map(all_of).collect();
+        Self::between("", Effect::Deny, vec![Segments::anyone()], from)
     }
 
     /// Everything between these: a deny, since an allow doesn't hold upgrades.

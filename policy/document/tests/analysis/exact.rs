@@ -124,6 +124,22 @@ fn who_can_reach_a_workload_are_those_whom_a_rule_lets_in() {
     );
 }
 
+/// Who is let in by `**` is looked for in other trust domains, whatever one's own and its aliases are called.
+#[test]
+fn strangers_are_found_beside_every_trust_domain() {
+    for (domain, stranger) in [("a", "x"), ("x", "xx"), ("xx", "x")] {
+        let text = format!(
+            "version: 1\ntrust_domain: {domain}\ntrust_domain_aliases: [b, xxx]\nhttp: [{{ name: r, from: ['**'], to: [/api] }}]\n"
+        );
+        let document = PolicyDocument::parse("p.yaml", &text).unwrap();
+        let warnings = document.warnings();
+        let [warning] = warnings.as_slice() else { panic!("{domain}: {warnings:?}") };
+        assert_eq!(warning.fault.message, "rule `r` lets in workloads of every trust domain");
+        let from = &warning.witnesses[0].case.from;
+        assert!(from.starts_with(&format!("spiffe://{stranger}/")), "{from}");
+    }
+}
+
 /// The ways in which the decisions of two policies differ: allowed no longer, newly, or otherwise.
 #[test]
 fn differences_are_those_of_the_decisions() {
