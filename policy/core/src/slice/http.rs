@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{is_default, sort_optional};
 use crate::names::{ClaimName, HeaderName, Method, RoleName, RuleName, UpgradeProtocol};
@@ -29,7 +29,11 @@ pub struct HttpRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hosts: Option<Vec<HostPattern>>,
     /// Conditions on the claims of the caller's JWT: all must hold.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        serialize_with = "in_order_of_utf_16"
+    )]
     pub jwt: BTreeMap<ClaimName, HeaderCondition>,
     /// The methods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,4 +128,14 @@ impl HttpRule {
             }
         }
     }
+}
+
+/// As RFC 8785 §3.2.3 sorts keys, which beyond U+FFFF is not the order of their octets. Other keys are ASCII.
+fn in_order_of_utf_16<S: Serializer>(
+    conditions: &BTreeMap<ClaimName, HeaderCondition>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let mut sorted: Vec<_> = conditions.iter().collect();
+    sorted.sort_by(|(a, _), (b, _)| a.as_str().encode_utf16().cmp(b.as_str().encode_utf16()));
+    serializer.collect_map(sorted)
 }

@@ -33,6 +33,19 @@ fn canonical_form() {
     );
 }
 
+/// RFC 8785 §3.2.3: by UTF-16 code units. 😀 is D83D DE00, and Ａ is FF21.
+#[test]
+fn keys_stand_in_the_order_of_utf_16() {
+    let slice = |claims: &str| {
+        format!(
+            r#"{{"format":1,"http":[{{"from":["**"],"jwt":{{{claims}}},"name":"a"}}],"workload":"{WORKLOAD}"}}"#
+        )
+    };
+    let written = slice(r#""Ａ":"absent","😀":"present","a":"present""#);
+    let sorted = slice(r#""a":"present","😀":"present","Ａ":"absent""#);
+    assert_eq!(Slice::from_json(written.as_bytes()).unwrap().to_json(), sorted);
+}
+
 /// A slice that says what it need not means the same, and is written without it.
 #[test]
 fn defaults_are_omitted_written_or_not() {
