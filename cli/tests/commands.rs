@@ -289,14 +289,30 @@ fn questions_that_have_no_decision() {
         assert_eq!(run.code, 2, "{question:?}");
         assert!(run.err.contains(told), "{question:?}: {told:?} in\n{}", run.err);
     }
-    let filter = tempfile::tempdir().unwrap();
-    std::fs::write(filter.path().join("spiffe_authz.wasm"), b"not wasm").unwrap();
-    let directory = filter.path().to_str().unwrap();
-    let question =
-        ["--from", "client", "--to", "api", "--request", "GET /", "--wasm-dir", directory];
-    let run = signet(&[&["policy", "decide", "-"], &question[..]].concat(), POLICY);
-    assert_eq!(run.code, 2);
-    assert!(run.err.contains("is not a filter module"), "{}", run.err);
+}
+
+/// One line, which names the file, what is in it and what belongs there.
+#[test]
+fn files_that_are_no_filters() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("spiffe_authz.wasm");
+    let question = ["--from", "client", "--to", "api", "--request", "GET /", "--wasm-dir"];
+    let question = [&question[..], &[directory.path().to_str().unwrap()]].concat();
+    for (content, found) in [
+        (&b"# Signet\nIdentity for Envoy"[..], "it begins with `# Signet\\nIdentity for En`"),
+        (b"", "it is empty"),
+        (b"\0asm\x01\0\0\0", "it is WebAssembly that exports no `proxy_abi_version_0_2_1`"),
+        (b"\0asm\x01\0\0\0\x01", "its WebAssembly can't be compiled, unexpected end"),
+    ] {
+        std::fs::write(&file, content).unwrap();
+        let run = signet(&[&["policy", "decide", "-"], &question[..]].concat(), POLICY);
+        assert_eq!((run.code, run.out.as_str()), (2, ""));
+        let told =
+            format!("error: the filter gave no decision: {} is no filter: {found}", file.display());
+        assert!(run.err.starts_with(&told), "{told}\n{}", run.err);
+        assert!(run.err.contains("; accepted is a module of proxy-wasm ABI 0.2.1"), "{}", run.err);
+        assert_eq!(run.err.lines().count(), 1, "{}", run.err);
+    }
 }
 
 #[test]

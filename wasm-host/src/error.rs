@@ -2,28 +2,35 @@
 
 use std::path::PathBuf;
 
+/// What makes the filters.
+const BUILD: &str =
+    "cargo build --profile filters --target wasm32-unknown-unknown -p spiffe-authz -p pg-role";
+
 /// Why a filter gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     /// The module cannot be read.
-    #[error(
-        "{} cannot be read; `cargo build --profile filters --target wasm32-unknown-unknown -p spiffe-authz -p pg-role` builds it",
-        path.display()
-    )]
+    #[error("{} cannot be read; `{BUILD}` builds it", path.display())]
     Read {
         /// Where it was looked for.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
     },
-    /// The bytes are no module that this host can run.
-    #[error("{} is not a filter module", path.display())]
-    Module {
+    /// The file is no module that Envoy would take for a filter.
+    #[error(
+        "{} is no filter: {found}; accepted is a module of proxy-wasm ABI 0.2.1, which `{BUILD}` builds",
+        path.display()
+    )]
+    NoFilter {
         /// Where it was read.
         path: PathBuf,
-        /// What wasmtime said.
-        source: wasmtime::Error,
+        /// What is there instead.
+        found: String,
     },
+    /// No module can be run here.
+    #[error("this machine runs no WebAssembly")]
+    Engine(#[source] wasmtime::Error),
     /// The module needs an import that Envoy does not give, or lacks an export that Envoy calls.
     #[error("the module does not fit proxy-wasm ABI 0.2.1")]
     Abi(#[source] wasmtime::Error),
