@@ -10,6 +10,7 @@ use signet_policy_document::{Fault, Faults, IdentityError, TooMany};
 use wasm_host::HostError;
 
 use crate::commands::sql::ConnectError;
+use crate::commands::status::AskError;
 use crate::output::{Format, print_json, tell};
 
 /// Why a command has no result.
@@ -94,6 +95,9 @@ pub(crate) enum Error {
     /// The database can't be checked.
     #[error(transparent)]
     Database(#[from] ConnectError),
+    /// The server can't be asked.
+    #[error(transparent)]
+    Server(#[from] AskError),
     /// A start-up packet can't be built.
     #[error("the case has no start-up packet: {0}")]
     Startup(String),

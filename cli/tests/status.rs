@@ -46,7 +46,7 @@ fn status(ready: bool) -> Value {
             "since": "2026-01-01T00:00:00Z", "rejected": "2 faults", "code_faults": [],
         },
         "envoys": [{
-            "peer": "uid 7 pid 9", "node": "sidecar\u{1b}[2J", "cluster": "api",
+            "peer": "uid 7 pid 9", "node": "sidecar\u{1b}[2J\nPolicy", "cluster": "api",
             "since": "2026-01-01T00:00:00Z",
             "streams": [{ "transport": "unix", "protocol": "sotw", "open": 3 }],
             "policies": { "signet.http": "bbbbbbbbbbbbbbbb", "signet.postgres": "withdrawn" },
@@ -82,15 +82,15 @@ fn status(ready: bool) -> Value {
 }
 
 /// Runs the command against a listener that gives this answer once.
-fn asked(answer: &str, arguments: &[&str]) -> Run {
+fn asked(answer: impl AsRef<[u8]>, arguments: &[&str]) -> Run {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let admin = format!("http://{}", listener.local_addr().unwrap());
-    let answer = answer.to_owned();
+    let answer = answer.as_ref().to_owned();
     let serving = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut request = [0; 1024];
         let length = stream.read(&mut request).unwrap();
-        stream.write_all(answer.as_bytes()).unwrap();
+        stream.write_all(&answer).unwrap();
         String::from_utf8(request[..length].to_vec()).unwrap()
     });
     let run = signet(&[&["status", "--admin", &admin], arguments].concat(), "");
@@ -105,7 +105,7 @@ fn ok(status: &Value) -> String {
 
 #[test]
 fn the_table_is_for_people() {
-    let run = asked(&ok(&status(true)), &[]);
+    let run = asked(ok(&status(true)), &[]);
     assert_eq!(run.code, 0, "{}", run.err);
     let (first, rest) = run.out.split_once('\n').unwrap();
     assert!(first.starts_with("sds-server 0.1.0 at http://127.0.0.1:"), "{first}");
@@ -124,7 +124,7 @@ Bundles  1
 Policy  aaaaaaaaaaaa  rules 3  /etc/policy.yaml
 
 Envoys  1
-  sidecar[2J  (uid 7 pid 9; streams: 3 unix sotw)
+  sidecar[2J Policy  (uid 7 pid 9; streams: 3 unix sotw)
     signet.http runs policy bbbbbbbbbbbb  OLDER
     signet.postgres DENIES EVERYTHING: identity withdrawn
     ROOTCA   cccccccccccc  acknowledged 2026-01-01T00:00:02Z
@@ -147,7 +147,7 @@ fn a_server_of_a_node_tells_what_each_process_has() {
         { "process": "uid 7 pid 9", "streams": 2, "trouble": null, "svids": [svid], "bundles": [] },
         { "process": "uid 8 pid 10", "streams": 1, "trouble": "no identity\u{1b}", "svids": [], "bundles": [] },
     ]);
-    let run = asked(&ok(&status), &[]);
+    let run = asked(ok(&status), &[]);
     let expected = "
 Processes  2
   uid 7 pid 9  (streams: 2)
@@ -161,12 +161,12 @@ Policy";
 
 #[test]
 fn the_exit_code_tells_readiness() {
-    let run = asked(&ok(&status(false)), &[]);
+    let run = asked(ok(&status(false)), &[]);
     assert_eq!(run.code, 1);
     let missing = "  missing  identity: waiting for the Workload API socket\n";
     assert!(run.out.contains("NOT READY\n") && run.out.contains(missing), "{}", run.out);
 
-    let run = asked(&ok(&status(false)), &["-o", "json"]);
+    let run = asked(ok(&status(false)), &["-o", "json"]);
     assert_eq!((run.code, run.json()), (1, status(false)), "the JSON is what the server says");
 }
 
@@ -181,14 +181,26 @@ fn what_cannot_be_asked_is_told_with_code_2() {
     assert!(run.json()["error"].as_str().unwrap().contains("unix:///nonexistent.sock"));
 
     for (answer, told) in [
-        ("HTTP/1.0 403 Forbidden\r\n\r\nhost: accepted are…\n", "accepted is 200"),
-        ("HTTP/1.0 200 OK\r\n\r\n{}", "missing field"),
-        ("HTTP/1.0 200 OK\r\n\r\nhello", "no sds-server"),
-        ("SSH-2.0", "no sds-server"),
+        ("HTTP/1.0 403 Forbidden\r\n\r\nhost: accepted are…\n".as_bytes(), "accepted is 200"),
+        (b"HTTP/1.0 200 OK\r\n\r\n{}", "missing field"),
+        (b"HTTP/1.0 200 OK\r\n\r\nhello", "answers what no sds-server does"),
+        (b"SSH-2.0", "answers what no sds-server does: it ends within the headers"),
+        (b"\x16\x03\x03\xff", "answers what no sds-server does: it is no text"),
     ] {
         let run = asked(answer, &[]);
-        assert_eq!(run.code, 2, "{answer}");
-        assert!(run.err.contains(told), "{answer}: {}", run.err);
+        assert_eq!(run.code, 2, "{answer:?}");
+        assert!(run.err.contains(told), "{answer:?}: {}", run.err);
+        assert_eq!(run.err.lines().count(), 1, "{}", run.err);
     }
     assert_eq!(signet(&["status", "--admin", "localhost"], "").code, 2, "no URL");
+}
+
+/// Who accepts and says nothing is told as such, not in the words of the system.
+#[test]
+fn a_silent_server_is_given_up() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let run =
+        signet(&["status", "--admin", &format!("http://{}", silent.local_addr().unwrap())], "");
+    assert_eq!(run.code, 2);
+    assert!(run.err.contains(": nothing came within 5 s; is sds-server running"), "{}", run.err);
 }

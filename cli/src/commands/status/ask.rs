@@ -1,8 +1,8 @@
 //! A GET to an admin listener, over TCP or a Unix socket.
 
 use std::fmt;
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -10,6 +10,9 @@ use std::time::Duration;
 
 /// How long the server may take for each step.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Longest answer in bytes. A server of a node with a thousand Envoys answers a few millions.
+const LONGEST: u64 = 64 * 1024 * 1024;
 
 /// Where a server's admin listener is.
 #[derive(Clone, Debug)]
@@ -22,15 +25,33 @@ pub(super) enum Admin {
 
 /// Why a server cannot be asked.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum AskError {
+pub(crate) enum AskError {
+    /// Nobody is there, or it takes too long.
     #[error(
-        "no answer from {admin}: {source}; is sds-server running, and is this its `admin.listen`?"
+        "no answer from {admin}: {why}; is sds-server running, and is this its `admin.listen`?"
     )]
-    NoAnswer { admin: Admin, source: io::Error },
+    NoAnswer {
+        /// Who was asked.
+        admin: String,
+        /// What the system said.
+        why: String,
+    },
+    /// The server doesn't tell.
     #[error("{admin} answers {found}; accepted is 200")]
-    Refused { admin: Admin, found: String },
+    Refused {
+        /// Who was asked.
+        admin: String,
+        /// The status line, and what was said.
+        found: String,
+    },
+    /// Something else listens there.
     #[error("{admin} answers what no sds-server does: {reason}")]
-    Strange { admin: Admin, reason: String },
+    Strange {
+        /// Who was asked.
+        admin: String,
+        /// What is strange in it.
+        reason: String,
+    },
 }
 
 impl FromStr for Admin {
@@ -42,10 +63,18 @@ impl FromStr for Admin {
         }
         text.strip_prefix("http://")
             .map(|rest| rest.trim_end_matches('/'))
-            .filter(|authority| authority.contains(':') && !authority.contains('/'))
+            .filter(|authority| has_port(authority))
             .map(|authority| Self::Tcp(authority.to_owned()))
             .ok_or_else(|| "accepted are http://ADDRESS:PORT and unix:///absolute/path".to_owned())
     }
+}
+
+/// Whether a text is a host and a port.
+fn has_port(authority: &str) -> bool {
+    let parts = authority.rsplit_once(':');
+    parts.is_some_and(|(host, port)| {
+        !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok_and(|port| port != 0)
+    })
 }
 
 impl fmt::Display for Admin {
@@ -60,29 +89,40 @@ impl fmt::Display for Admin {
 impl Admin {
     /// The body of the page at `path`.
     pub(super) fn ask(&self, path: &str) -> Result<String, AskError> {
-        let answer = self
-            .exchange(path)
-            .map_err(|source| AskError::NoAnswer { admin: self.clone(), source })?;
+        let no_answer = |error: io::Error| AskError::NoAnswer {
+            admin: self.to_string(),
+            why: match error.kind() {
+                ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                    format!("nothing came within {} s", PATIENCE.as_secs())
+                }
+                _ => error.to_string(),
+            },
+        };
+        let answer = self.exchange(path).map_err(no_answer)?;
+        if answer.len() as u64 > LONGEST {
+            return Err(self.strange(&format!("it has more than {LONGEST} bytes")));
+        }
+        let answer = String::from_utf8(answer).map_err(|_| self.strange(&"it is no text"))?;
         let (head, body) = answer
             .split_once("\r\n\r\n")
             .ok_or_else(|| self.strange(&"it ends within the headers"))?;
         let status = head.lines().next().unwrap_or_default();
         if status.split(' ').nth(1) != Some("200") {
             let found = format!("`{status}` {}", body.trim());
-            return Err(AskError::Refused { admin: self.clone(), found });
+            return Err(AskError::Refused { admin: self.to_string(), found });
         }
         Ok(body.to_owned())
     }
 
     /// Says that the answer is none of an sds-server.
     pub(super) fn strange(&self, reason: &impl fmt::Display) -> AskError {
-        AskError::Strange { admin: self.clone(), reason: reason.to_string() }
+        AskError::Strange { admin: self.to_string(), reason: reason.to_string() }
     }
 
-    fn exchange(&self, path: &str) -> io::Result<String> {
+    fn exchange(&self, path: &str) -> io::Result<Vec<u8>> {
         match self {
             Self::Tcp(authority) => {
-                let stream = TcpStream::connect(authority)?;
+                let stream = connect(authority)?;
                 stream.set_read_timeout(Some(PATIENCE))?;
                 stream.set_write_timeout(Some(PATIENCE))?;
                 get(stream, authority, path)
@@ -97,12 +137,24 @@ impl Admin {
     }
 }
 
-/// HTTP/1.0: the answer is whole when the server closes.
-fn get(mut stream: impl Read + Write, host: &str, path: &str) -> io::Result<String> {
+/// Connects to the first address of an authority that answers.
+fn connect(authority: &str) -> io::Result<TcpStream> {
+    let mut failed = io::Error::new(ErrorKind::NotFound, "the host has no address");
+    for address in authority.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, PATIENCE) {
+            Err(error) => failed = error,
+            connected => return connected,
+        }
+    }
+    Err(failed)
+}
+
+/// HTTP/1.0: the answer is whole when the server closes. Of one that is too long so much that it is seen.
+fn get(mut stream: impl Read + Write, host: &str, path: &str) -> io::Result<Vec<u8>> {
     let request = format!("GET {path} HTTP/1.0\r\nhost: {host}\r\n\r\n");
     stream.write_all(request.as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
+    let mut answer = Vec::new();
+    stream.take(LONGEST + 1).read_to_end(&mut answer)?;
     Ok(answer)
 }
 
@@ -119,7 +171,18 @@ mod tests {
             "http://localhost:1/".parse::<Admin>().expect("valid").to_string(),
             "http://localhost:1"
         );
-        for text in ["", "127.0.0.1:9902", "https://x:1", "http://x", "http://x:1/y", "unix://y"] {
+        for text in [
+            "",
+            "127.0.0.1:9902",
+            "https://x:1",
+            "http://x",
+            "http://x:1/y",
+            "http://[::1]",
+            "http://:1",
+            "http://x:0",
+            "http://x:y",
+            "unix://y",
+        ] {
             let refusal = text.parse::<Admin>().expect_err(text);
             assert!(refusal.contains("unix:///"), "{refusal}");
         }

@@ -6,12 +6,14 @@ mod words;
 
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use self::ask::{Admin, AskError};
+use self::ask::Admin;
+pub(crate) use self::ask::AskError;
 use self::report::Report;
 use crate::OutputArguments;
-use crate::output::{Format, print, print_json, tell};
+use crate::error::Error;
+use crate::output::{Format, print, print_json, success_if};
 
 /// Tell what an sds-server serves, to whom, and who refused what and why.
 ///
@@ -41,15 +43,9 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
                 Format::Text => print(&words::told(&report, &arguments.admin.to_string())),
                 Format::Json => print_json(&status),
             }
-            ExitCode::from(u8::from(!report.ready))
+            success_if(report.ready)
         }
-        Err(error) => {
-            match format {
-                Format::Text => tell(format_args!("error: {error}")),
-                Format::Json => print_json(&json!({ "error": error.to_string() })),
-            }
-            ExitCode::from(2)
-        }
+        Err(error) => Error::from(error).report(format, 2),
     }
 }
 

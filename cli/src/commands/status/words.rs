@@ -1,7 +1,5 @@
 //! The status for people: one thing a line, what belongs to it indented.
 
-use std::fmt::Write;
-
 use super::report::{Envoy, Report, Resource, Svid, Withdrawn};
 
 /// Digits of a hash that tell it from others.
@@ -10,7 +8,7 @@ const SHORT: usize = 12;
 /// Stands in a digest's place where the identity of the filter's workload is withdrawn.
 const WITHDRAWN: &str = "withdrawn";
 
-/// All of it. Texts of peers have lost their control characters: they can't move the cursor.
+/// All of it. No text of a peer moves the cursor or begins a line.
 pub(super) fn told(report: &Report, admin: &str) -> String {
     let mut page = Page(String::new());
     page.state(report, admin);
@@ -19,15 +17,24 @@ pub(super) fn told(report: &Report, admin: &str) -> String {
     page.policy(report);
     page.envoys(report);
     page.refused(report);
-    page.0.chars().filter(|c| *c == '\n' || !c.is_control()).collect()
+    page.0
 }
 
 struct Page(String);
 
 impl Page {
+    fn heading(&mut self, line: std::fmt::Arguments<'_>) {
+        self.0.push('\n');
+        self.line(line);
+    }
+
+    /// One line, without control characters.
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
-        // Writing to a String can't fail.
-        let _ = writeln!(self.0, "{line}");
+        let line = line.to_string();
+        self.0.extend(
+            line.chars().map(|c| if c == '\n' { ' ' } else { c }).filter(|c| !c.is_control()),
+        );
+        self.0.push('\n');
     }
 
     fn state(&mut self, report: &Report, admin: &str) {
@@ -46,11 +53,11 @@ impl Page {
         let connected = if source.connected { "connected" } else { "NOT CONNECTED" };
         // The broker answers for each process; what is connected or not gives the server its own SVID.
         let api = if source.kind == "broker" { "Workload API " } else { "" };
-        self.line(format_args!("\nSource  {} {}: {api}{connected}", source.kind, source.address));
-        self.line(format_args!("\nSVIDs  {}", report.svids.len()));
+        self.heading(format_args!("Source  {} {}: {api}{connected}", source.kind, source.address));
+        self.heading(format_args!("SVIDs  {}", report.svids.len()));
         self.svids(&report.svids, "  ");
         self.withdrawn(&report.withdrawn, "  ");
-        self.line(format_args!("\nBundles  {}", report.bundles.len()));
+        self.heading(format_args!("Bundles  {}", report.bundles.len()));
         let width = widest(report.bundles.iter().map(|bundle| bundle.trust_domain.as_str()));
         for bundle in &report.bundles {
             let left = bundle.authorities.iter().map(|authority| authority.seconds_left).min();
@@ -86,7 +93,7 @@ impl Page {
     /// Of a server of a node, which serves each process its own.
     fn processes(&mut self, report: &Report) {
         if report.source.kind != "workload_api" {
-            self.line(format_args!("\nProcesses  {}", report.processes.len()));
+            self.heading(format_args!("Processes  {}", report.processes.len()));
         }
         for process in &report.processes {
             self.line(format_args!("  {}  (streams: {})", process.name, process.streams));
@@ -100,17 +107,17 @@ impl Page {
 
     fn policy(&mut self, report: &Report) {
         match &report.policy {
-            None => self.line(format_args!("\nPolicy  none is configured")),
+            None => self.heading(format_args!("Policy  none is configured")),
             Some(policy) => {
                 let digest = policy.digest.as_deref().map_or("NONE IN FORCE", short);
                 let (rules, file) = (policy.rules, &policy.file);
-                self.line(format_args!("\nPolicy  {digest}  rules {rules}  {file}"));
+                self.heading(format_args!("Policy  {digest}  rules {rules}  {file}"));
             }
         }
     }
 
     fn envoys(&mut self, report: &Report) {
-        self.line(format_args!("\nEnvoys  {}", report.envoys.len()));
+        self.heading(format_args!("Envoys  {}", report.envoys.len()));
         let policy = report.policy.as_ref().and_then(|policy| policy.digest.as_deref());
         for envoy in &report.envoys {
             self.envoy(envoy, policy);
@@ -148,7 +155,7 @@ impl Page {
     }
 
     fn refused(&mut self, report: &Report) {
-        self.line(format_args!("\nRefused peers  {}", report.refused_peers.len()));
+        self.heading(format_args!("Refused peers  {}", report.refused_peers.len()));
         for refused in &report.refused_peers {
             let (peer, count, last) = (&refused.peer, refused.count, &refused.last);
             self.line(format_args!("  {peer}  {count} times, last {last}: {}", refused.reason));
