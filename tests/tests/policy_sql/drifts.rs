@@ -171,7 +171,7 @@ async fn who_cannot_connect_is_told_why() {
     let ground = Ground::bare(V15, POLICY, "").await;
     for (url, told) in [
         ("user=nobody_at_all", "cannot connect to Postgres at /"),
-        ("host=/nowhere user=postgres", "cannot connect to Postgres at /nowhere: "),
+        ("host=/nowhere user=postgres", "cannot connect to Postgres at /nowhere/.s.PGSQL."),
         ("host=127.0.0.1 port=1 sslmode=require", "TLS is asked for"),
         ("hots=x", "--url is no way to a database: "),
     ] {

@@ -1,10 +1,11 @@
 //! The connection to the server that is checked: by URL, and by the environment as libpq has it.
 
 use std::env;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::str::FromStr;
 
-use postgres::config::SslMode;
+use postgres::config::{Host, SslMode};
 use postgres::{Client, Config, NoTls};
 
 /// Why there is no connection.
@@ -59,7 +60,7 @@ pub(super) fn connect(url: Option<&str>) -> Result<Client, ConnectError> {
         return Err(ConnectError::Tls);
     }
     config.connect(NoTls).map_err(|source| {
-        let at = hosts(&config);
+        let at = places(&config);
         // Postgres' words where no line of `pg_hba.conf` lets in, or one rejects; over a Unix socket too.
         let wants_tls = source.as_db_error().is_some_and(|error| {
             let message = error.message();
@@ -120,16 +121,22 @@ fn default_host() -> String {
     if Path::new(DEBIAN).is_dir() { DEBIAN.to_owned() } else { "/tmp".to_owned() }
 }
 
-fn hosts(config: &Config) -> String {
-    let hosts: Vec<String> = config
-        .get_hosts()
-        .iter()
-        .map(|host| match host {
-            postgres::config::Host::Tcp(host) => host.clone(),
-            postgres::config::Host::Unix(path) => path.display().to_string(),
-        })
-        .collect();
-    hosts.join(", ")
+/// Where the server is looked for, as psql tells it.
+fn places(config: &Config) -> String {
+    let (hosts, addresses) = (config.get_hosts(), config.get_hostaddrs());
+    let port = |at: usize| match config.get_ports() {
+        [] => 5432,
+        [one] => *one,
+        several => several.get(at).copied().unwrap_or_default(),
+    };
+    let place = |at: usize| match (hosts.get(at), addresses.get(at)) {
+        (Some(Host::Unix(path)), _) => format!("{}/.s.PGSQL.{}", path.display(), port(at)),
+        (_, Some(address)) => SocketAddr::new(*address, port(at)).to_string(),
+        (Some(Host::Tcp(host)), None) => format!("{host}:{}", port(at)),
+        (None, None) => String::new(),
+    };
+    let places: Vec<String> = (0..hosts.len().max(addresses.len())).map(place).collect();
+    places.join(", ")
 }
 
 #[cfg(test)]
@@ -148,16 +155,21 @@ mod tests {
         let environment =
             [("PGHOST", "/run/pg"), ("PGPORT", "5433"), ("PGUSER", "eve"), ("PGDATABASE", "d")];
         let config = from(None, &environment).unwrap();
-        assert_eq!((hosts(&config).as_str(), config.get_ports()), ("/run/pg", &[5433][..]));
+        assert_eq!(places(&config), "/run/pg/.s.PGSQL.5433");
         assert_eq!((config.get_user(), config.get_dbname()), (Some("eve"), Some("d")));
         let config = from(Some("postgres://bob@db:5432/other"), &environment).unwrap();
-        assert_eq!((hosts(&config).as_str(), config.get_ports()), ("db", &[5432][..]));
+        assert_eq!(places(&config), "db:5432");
         assert_eq!((config.get_user(), config.get_dbname()), (Some("bob"), Some("other")));
         let config = from(Some("host=/run/postgresql user=postgres"), &[]).unwrap();
-        assert_eq!(
-            (hosts(&config).as_str(), config.get_dbname()),
-            ("/run/postgresql", Some("postgres"))
-        );
+        assert_eq!(places(&config), "/run/postgresql/.s.PGSQL.5432");
+        assert_eq!(config.get_dbname(), Some("postgres"));
+        for (url, expected) in [
+            ("hostaddr=127.0.0.1 port=5433", "127.0.0.1:5433"),
+            ("host=a,b hostaddr=127.0.0.1,::1 port=1,2", "127.0.0.1:1, [::1]:2"),
+            ("host=a,/run port=1,2", "a:1, /run/.s.PGSQL.2"),
+        ] {
+            assert_eq!(places(&from(Some(url), &[]).unwrap()), expected);
+        }
     }
 
     #[test]

@@ -154,22 +154,23 @@ impl Arguments {
         Ok(wanted)
     }
 
-    fn dialect(&self, version: u8) -> Dialect {
-        Dialect {
+    fn dialect(&self, version: u8, wanted: &Wanted) -> Result<Dialect, Error> {
+        let dialect = Dialect {
             version,
             envoy_user: self.envoy_user.clone(),
             map: self.map.clone(),
             keep_passwords: self.keep_passwords,
+        };
+        match dialect.group() {
+            Some(group) if wanted.roles.contains_key(&group) => Err(Error::GroupIsRole(group)),
+            _ => Ok(dialect),
         }
     }
 }
 
 fn write(arguments: &Arguments, format: Format) -> Result<(), Error> {
     let wanted = arguments.wanted()?;
-    let dialect = arguments.dialect(arguments.postgres_version.unwrap_or_default());
-    if let Some(group) = dialect.group().filter(|group| wanted.roles.contains_key(group)) {
-        return Err(Error::GroupIsRole(group));
-    }
+    let dialect = arguments.dialect(arguments.postgres_version.unwrap_or_default(), &wanted)?;
     let sql = script::script(&wanted, &dialect);
     let hba = files::hba(&wanted, &dialect)?;
     let ident = files::ident(&wanted, &dialect)?;
@@ -210,10 +211,7 @@ fn check(arguments: &Arguments) -> Result<Report, Error> {
     if major < 15 {
         return Err(ConnectError::Version(major).into());
     }
-    let dialect = arguments.dialect(major);
-    if let Some(group) = dialect.group().filter(|group| wanted.roles.contains_key(group)) {
-        return Err(Error::GroupIsRole(group));
-    }
+    let dialect = arguments.dialect(major, &wanted)?;
     let found = Found::read(&mut client, &wanted, &dialect)?;
     let known: BTreeSet<String> = arguments.known_role.iter().cloned().collect();
     let comparison =
