@@ -19,6 +19,11 @@ pub(crate) const RULES: &[Rule] = &[
         break_it: |configuration| set(configuration, "allow_post", &false.into()),
     },
     Rule {
+        name: "as many sessions, denials and cancels as there can be connections",
+        check: as_many,
+        break_it: |configuration| set(configuration, "max_connections", &1024.into()),
+    },
+    Rule {
         name: "Postgres is behind a Unix socket",
         check: unix_socket,
         break_it: |configuration| set(configuration, "pipe", &Value::Null),
@@ -44,14 +49,18 @@ fn proxy(configuration: &Value) -> Option<&Value> {
 
 fn cluster<'a>(configuration: &'a Value, wanted: &str) -> Result<&'a Value, String> {
     let found = clusters(configuration).iter().find(|cluster| name(cluster) == wanted);
-    let found = found.ok_or_else(|| format!("found no cluster {wanted}"))?;
-    Ok(&found["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"])
+    found.ok_or_else(|| format!("found no cluster {wanted}"))
+}
+
+fn address<'a>(configuration: &'a Value, wanted: &str) -> Result<&'a Value, String> {
+    let cluster = cluster(configuration, wanted)?;
+    Ok(&cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"])
 }
 
 fn deny_by_default(configuration: &Value) -> Result<(), String> {
     let Some(proxy) = proxy(configuration) else { return Ok(()) };
     expect(proxy["cluster"] == "deny", &proxy["cluster"])?;
-    let deny = cluster(configuration, "deny")?;
+    let deny = address(configuration, "deny")?;
     expect(*deny == json!({ "envoy_internal_address": { "server_listener_name": "echo" } }), deny)?;
     let echo = listeners(configuration).iter().find(|listener| name(listener) == "echo");
     let echo = echo.ok_or("found no listener echo")?;
@@ -64,9 +73,9 @@ fn cancels(configuration: &Value) -> Result<(), String> {
     if proxy(configuration).is_none() {
         return Ok(());
     }
-    let address = cluster(configuration, "cancel")?;
     let inside = json!({ "envoy_internal_address": { "server_listener_name": "cancel" } });
-    expect(*address == inside, address)?;
+    let found = address(configuration, "cancel")?;
+    expect(*found == inside, found)?;
     let cancel = listeners(configuration).iter().find(|listener| name(listener) == "cancel");
     let cancel = cancel.ok_or("found no listener cancel")?;
     expect(cancel["internal_listener"].is_object(), cancel)?;
@@ -81,11 +90,28 @@ fn cancels(configuration: &Value) -> Result<(), String> {
     )
 }
 
+/// Envoy's own limit is 1,024 to a cluster, beyond which it closes without a word.
+fn as_many(configuration: &Value) -> Result<(), String> {
+    if proxy(configuration).is_none() {
+        return Ok(());
+    }
+    let monitor = &configuration["overload_manager"]["resource_monitors"][0]["typed_config"];
+    let connections = &monitor["max_active_downstream_connections"];
+    for name in ["postgres", "deny", "cancel"] {
+        let limits = &cluster(configuration, name)?["circuit_breakers"]["thresholds"][0];
+        for limit in ["max_connections", "max_pending_requests"] {
+            let enough = connections.is_u64() && limits[limit] == *connections;
+            expect(enough, format_args!("{limit} of {name}: {}", limits[limit]))?;
+        }
+    }
+    Ok(())
+}
+
 fn unix_socket(configuration: &Value) -> Result<(), String> {
     if proxy(configuration).is_none() {
         return Ok(());
     }
-    let postgres = cluster(configuration, "postgres")?;
+    let postgres = address(configuration, "postgres")?;
     expect(postgres["pipe"]["path"].is_string(), postgres)
 }
 
