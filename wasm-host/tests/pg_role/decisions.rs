@@ -77,6 +77,18 @@ fn the_peer_learns_the_class_and_the_log_the_rule() {
     assert_eq!(fields[&'H'], "name a user that the policy gives to this workload");
     let log = &filter.logs().last().unwrap().text;
     assert!(log.starts_with("session 2 of spiffe://example.org/api: rule `api` "), "{log}");
+    // What the client says is not repeated at its length.
+    let long = "x".repeat(9_000);
+    let options = format!("--{long}=y");
+    for name_and_value in [(long.as_str(), "y"), ("options", &options), ("options", &long)] {
+        open(
+            &mut filter,
+            API,
+            &startup(&[("user", "api"), ("database", "customers"), name_and_value]),
+        );
+        let log = &filter.logs().last().unwrap().text;
+        assert!(log.contains("xxx") && log.len() < 300, "{log}");
+    }
     let told = POLICY.replacen('{', r#"{"filter": {"denial_detail": "rule"},"#, 1);
     let (_, progress) = open(&mut start(&told), API, &startup(&asked));
     assert!(error(&progress.to_client)[&'D'].starts_with("rule `api` "));

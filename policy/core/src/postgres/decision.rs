@@ -147,7 +147,8 @@ impl fmt::Display for PostgresDecision<'_> {
                 write!(f, "rule `{rule}` doesn't let the peer act as this user")
             }
             Self::Deny(PostgresDenial::Parameter { rule, name }) => {
-                let name = name.escape_ascii();
+                // The client chose its length.
+                let name = name.get(..MAX_POSTGRES_NAME).unwrap_or(name).escape_ascii();
                 write!(f, "rule `{rule}` doesn't let the client set `{name}` at start-up")
             }
             Self::Refuse(PostgresRefusal::NoUser) => f.write_str("the start-up names no user"),
