@@ -17,12 +17,13 @@ fn next(raw: &mut Raw, kind: u8) -> Frame {
     std::iter::from_fn(|| raw.read()).find(|frame| frame.kind == kind).expect("an open connection")
 }
 
-/// The gRPC status of an empty call.
-async fn status(client: &Client, path: &str) -> Option<String> {
+/// The gRPC status of a call whose message is so many zeros.
+async fn status(client: &Client, path: &str, zeros: u32) -> Option<String> {
+    let message = [&[0], zeros.to_be_bytes().as_slice(), &vec![0; zeros as usize]].concat();
     let request = Request::post(format!("http://sds{path}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
-        .body(tonic::body::Body::new(Body::from(vec![0; 5])))
+        .body(tonic::body::Body::new(Body::from(message)))
         .expect("a request");
     let mut channel = client.0.clone();
     std::future::poll_fn(|context| Service::<Request<_>>::poll_ready(&mut channel, context))
@@ -45,11 +46,26 @@ async fn nobody_is_told_what_services_there_are() {
         "/envoy.service.cluster.v3.ClusterDiscoveryService/StreamClusters",
         "/",
     ] {
-        assert_eq!(status(&client, path).await, unimplemented, "{path}");
+        assert_eq!(status(&client, path, 0).await, unimplemented, "{path}");
     }
     // The control: what there is answers otherwise.
-    let health = status(&client, "/grpc.health.v1.Health/Check").await;
+    let health = status(&client, "/grpc.health.v1.Health/Check", 0).await;
     assert_ne!(health, unimplemented);
+}
+
+/// What has half arrived of a request is kept for each stream.
+#[tokio::test]
+async fn the_health_service_is_told_a_name_and_nothing_long() {
+    const OUT_OF_RANGE: &str = "11";
+    let server = Server::start("").await;
+    let client = server.client().await;
+    for (zeros, is_read) in [(1 << 10, true), ((1 << 10) + 1, false)] {
+        for method in ["Check", "Watch"] {
+            let path = format!("/grpc.health.v1.Health/{method}");
+            let status = status(&client, &path, zeros).await;
+            assert_eq!(status.as_deref() != Some(OUT_OF_RANGE), is_read, "{method} {zeros}");
+        }
+    }
 }
 
 #[tokio::test]

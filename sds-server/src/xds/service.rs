@@ -27,6 +27,10 @@ use super::views::{View, Views};
 use crate::config::{Config, LiveConfig};
 use crate::sources::Moment;
 
+/// Bytes of a request of the health service, which holds a service's name: half-received ones are kept for each stream, and
+/// by default they may have 4 MiB.
+const HEALTH_BYTES: usize = 1 << 10;
+
 /// What all streams share.
 #[derive(Debug)]
 pub struct Hub {
@@ -149,7 +153,8 @@ pub(super) fn routes(hub: &Arc<Hub>) -> Routes {
     }
     let unimplemented =
         || async { Status::unimplemented("this method is not served").into_http::<Body>() };
-    let health = HealthServer::new(HealthService::from_health_reporter(hub.health()));
+    let health = HealthServer::new(HealthService::from_health_reporter(hub.health()))
+        .max_decoding_message_size(HEALTH_BYTES);
     Routes::from(router.fallback(unimplemented)).add_service(health)
 }
 

@@ -143,9 +143,9 @@ impl Session {
         &self.context.config
     }
 
-    /// Bytes of the names that are asked for.
+    /// Bytes of the names that are kept.
     pub(crate) fn name_bytes(&self) -> usize {
-        self.subscriptions.iter().map(|subscription| subscription.size().1).sum()
+        self.subscriptions.iter().map(Subscription::name_bytes).sum()
     }
 
     /// Looks again: time has passed, or the quarantine has news.

@@ -152,6 +152,11 @@ impl Subscription {
         listed.fold((0, 0), |(names, bytes), entry| (names + 1, bytes + entry.name.len()))
     }
 
+    /// Bytes of all names that are kept: a peer that wants all there is may tell of others that it holds.
+    pub(super) fn name_bytes(&self) -> usize {
+        self.entries.iter().map(|entry| entry.name.len()).sum()
+    }
+
     fn repeat_soon(&mut self, now: Instant) {
         let held = self.entries.iter_mut().filter(|entry| matches!(entry.held, Held::Version(_)));
         if self.repeats {

@@ -1,7 +1,7 @@
 //! The protocol's names: which are answered, how they come and go, for both of its forms unless a test's
 //! name says otherwise.
 
-use super::{BOTH, DELTA, Envoy, NOTHING, SECRETS, STATE, granted, listed};
+use super::{BOTH, DELTA, Envoy, NOTHING, SECRETS, STATE, Wanted, granted, listed};
 use crate::xds::absence::Absence;
 use crate::xds::event::Event;
 use crate::xds::resource::Kind;
@@ -123,6 +123,17 @@ fn an_ordinary_secret_that_vanishes_is_not_withdrawn_and_returns_when_it_differs
         envoy.update(&[("default", "2")]);
         assert_eq!(envoy.accept(), ["default=2"]);
     }
+}
+
+#[test]
+fn names_that_a_peer_only_says_it_holds_count_among_the_bytes_that_are_kept() {
+    let mut envoy = Envoy::new(SECRETS, DELTA, &[]);
+    let held = [("spiffe://example.org/gone".to_owned(), String::new())].into();
+    let all = Wanted::Changed { more: Vec::new(), fewer: Vec::new(), held };
+    envoy.say(Kind::Secret, "", None, all);
+    assert_eq!(envoy.session.name_bytes(), "spiffe://example.org/gone".len());
+    envoy.update(&[("spiffe://example.org/a", "1")]);
+    assert_eq!(envoy.session.name_bytes(), "spiffe://example.org/a".len(), "it has gone");
 }
 
 #[test]
