@@ -52,6 +52,11 @@ fn status(ready: bool) -> Value {
             "policies": { "signet.http": "bbbbbbbbbbbbbbbb", "signet.postgres": "withdrawn" },
             "resources": [
                 {
+                    "type": "secret", "name": "ALL", "sent": null,
+                    "acknowledged": { "version": "eeeeeeeeeeeeeeee", "at": "2026-01-01T00:00:01Z" },
+                    "refused": null,
+                },
+                {
                     "type": "secret", "name": "ROOTCA",
                     "sent": { "version": "cccccccccccccccc", "at": "2026-01-01T00:00:01Z" },
                     "acknowledged": { "version": "cccccccccccccccc", "at": "2026-01-01T00:00:02Z" },
@@ -127,6 +132,7 @@ Envoys  1
   sidecar[2J Policy  (uid 7 pid 9; streams: 3 unix sotw)
     signet.http runs policy bbbbbbbbbbbb  OLDER
     signet.postgres DENIES EVERYTHING: identity withdrawn
+    ALL      eeeeeeeeeeee  came with it 2026-01-01T00:00:01Z
     ROOTCA   cccccccccccc  acknowledged 2026-01-01T00:00:02Z
     default  dddddddddddd  REFUSED 2026-01-01T00:00:02Z: no room
     nobody  WAITS since 2026-01-01T00:00:11Z: unknown

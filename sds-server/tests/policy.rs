@@ -286,3 +286,30 @@ async fn a_filter_that_one_envoy_refuses_is_told_and_sent_to_the_others() {
         assert_eq!(stream.accept().await.extension(), next);
     }
 }
+
+/// A restart of either end is no reason to send anything again, and no reason to lose sight of an Envoy.
+#[tokio::test]
+async fn an_envoy_that_comes_back_with_what_is_served_is_shown_with_its_policy() {
+    let (server, _agent) = started(ABC).await;
+    std::fs::write(server.at("policy.yaml"), policy("/one")).expect("written");
+    let filter = ["signet.http"];
+    let mut before = server.client().await.extensions_as("before", &filter, "").await;
+    before.accept().await;
+    let back = server.client().await;
+    let mut stream = back.extensions_as("back", &filter, &before.version).await;
+    let entry = eventually("it is told", async || told(&server, "back")).await;
+    assert!(entry["sent"].is_null() && entry["acknowledged"]["version"].is_string(), "{entry}");
+    let status = told_all(&server);
+    let envoys = status["envoys"].as_array().expect("a list");
+    let envoy = envoys.iter().find(|envoy| envoy["node"] == "back").expect("there");
+    assert_eq!(envoy["policies"][filter[0]], status["policy"]["digest"], "{envoy}");
+    let page = server.get("/").1;
+    assert!(page.contains("before it connected") && !page.contains("Nothing was sent"), "{page}");
+    std::fs::write(server.at("policy.yaml"), policy("/two")).expect("written");
+    stream.accept().await;
+    eventually("what it is sent is told", async || {
+        let entry = told(&server, "back")?;
+        (entry["sent"]["version"] == entry["acknowledged"]["version"]).then_some(())
+    })
+    .await;
+}

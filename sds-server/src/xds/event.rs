@@ -21,6 +21,9 @@ pub(crate) enum Event {
     /// The peer accepted a response. Not `believed` where it refused the same bytes before: it goes
     /// on with older ones.
     Acked { kind: Kind, name: String, version: Version, after: Duration, believed: bool },
+    /// The peer has already what it would be sent: from an earlier stream, or from before nothing was served under that
+    /// name for a while.
+    Holds { kind: Kind, name: String, version: Version, policy: Option<Arc<str>> },
     /// The peer refused a response.
     Nacked { kind: Kind, name: String, version: Version, reason: String },
     /// Bytes that the peer refused before, perhaps on an earlier stream, were not sent again.
@@ -70,6 +73,9 @@ impl Event {
                 } else {
                     warn!(r#type, name, %version, peer, node, "accepted what it refused before: not believed");
                 }
+            }
+            Self::Holds { kind, name, version, .. } => {
+                debug!(r#type = kind.label(), name, %version, peer, node, "holds it already");
             }
             Self::Nacked { kind, name, version, reason } => {
                 let r#type = kind.label();

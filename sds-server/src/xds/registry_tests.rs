@@ -110,6 +110,46 @@ fn a_name_waits_until_it_is_answered_or_no_longer_wanted() {
     assert!(waiting().is_empty());
 }
 
+/// An Envoy that reconnects, to a server that was restarted perhaps, is sent nothing where it has what is served.
+#[test]
+fn what_an_envoy_came_with_is_told_like_what_it_accepted() {
+    let registry = registry();
+    let line = registry.open(&peer(), "extension", Protocol::Sotw);
+    let (kind, policy) = (Kind::Extension, Some(Arc::from("digest")));
+    let (name, version) = (|| "signet.http".to_owned(), version("slice"));
+    let holds =
+        || Event::Holds { kind, name: name(), version: version.clone(), policy: policy.clone() };
+    line.hear(&holds());
+    let envoy = registry.envoys().remove(0);
+    assert_eq!(envoy.policies["signet.http"], "digest");
+    let resource = &envoy.resources[0];
+    let accepted = resource.acknowledged.as_ref().map(|stamp| &stamp.version);
+    assert_eq!((&resource.sent.is_none(), accepted), (&true, Some(&version.to_string())));
+
+    // What is not served any more it keeps; when it is there again, nobody waits.
+    line.hear(&Event::Unanswered { kind, name: name(), absence: Absence::NoDefault });
+    let envoy = registry.envoys().remove(0);
+    assert_eq!((envoy.waiting.len(), envoy.resources.len()), (1, 1));
+    line.hear(&holds());
+    assert!(registry.envoys()[0].waiting.is_empty());
+
+    // An answer that is awaited is not given by that.
+    line.hear(&pushed("default", "1"));
+    line.hear(&Event::Holds {
+        kind: Kind::Secret,
+        name: "default".into(),
+        version: version.clone(),
+        policy: None,
+    });
+    assert!(registry.envoys()[0].resources.iter().any(|resource| resource.acknowledged.is_none()));
+    line.hear(&Event::Gone { kind: Kind::Secret, name: "default".into() });
+    assert_eq!(
+        registry.envoys()[0].resources.len(),
+        1,
+        "what it was told is gone it does not hold"
+    );
+}
+
 #[test]
 fn what_an_envoy_runs_is_the_policy_that_it_accepted() {
     let registry = registry();

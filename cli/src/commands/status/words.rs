@@ -174,7 +174,8 @@ fn standing(resource: &Resource) -> String {
             format!("{}  acknowledged {}", short(&sent.version), accepted.at)
         }
         (Some(sent), _) => format!("{}  not answered since {}", short(&sent.version), sent.at),
-        (None, _) => "not sent".to_owned(),
+        (None, Some(held)) => format!("{}  came with it {}", short(&held.version), held.at),
+        (None, None) => "not sent".to_owned(),
     }
 }
 

@@ -21,7 +21,10 @@ pub(super) fn envoys(status: &Status) -> Markup {
 }
 
 fn card(envoy: &EnvoyReport, policy: Option<&str>) -> Markup {
-    let resources: Vec<_> = envoy.resources.iter().take(SHOWN).map(resource).collect();
+    let is_missed = |name: &str| envoy.waiting.iter().any(|waiting| *waiting.name == *name);
+    let is_held = |name: &str| envoy.resources.iter().any(|held| *held.name == *name);
+    let resources = envoy.resources.iter().take(SHOWN);
+    let resources: Vec<_> = resources.map(|it| resource(it, is_missed(&it.name))).collect();
     html! {
         article {
             header {
@@ -42,14 +45,14 @@ fn card(envoy: &EnvoyReport, policy: Option<&str>) -> Markup {
                         span class="pill bad" { "identity withdrawn" }
                     }
                 } @else {
-                p {
-                    code { (filter) } " runs policy " code title=(digest) { (short(digest)) } " "
-                    @if policy == Some(digest) {
-                        span class="pill good" { "in force" }
-                    } @else {
-                        span class="pill warn" { "older" }
+                    p {
+                        code { (filter) } " runs policy " code title=(digest) { (short(digest)) } " "
+                        @if policy == Some(digest) {
+                            span class="pill good" { "in force" }
+                        } @else {
+                            span class="pill warn" { "older" }
+                        }
                     }
-                }
                 }
             }
             (table(&["resource", "sent", "acknowledged", "state"], &resources, "Nothing was sent."))
@@ -58,6 +61,7 @@ fn card(envoy: &EnvoyReport, policy: Option<&str>) -> Markup {
                 p class="note warn" {
                     b { (name.reason) } code { (name.name) } " (" (name.r#type)
                     ") has been asked for in vain since " (utc(name.since))
+                    @if is_held(&name.name) { "; it keeps what it has" }
                 }
             }
             (more(envoy.waiting.len()))
@@ -65,10 +69,12 @@ fn card(envoy: &EnvoyReport, policy: Option<&str>) -> Markup {
     }
 }
 
-fn resource(resource: &ResourceReport) -> Markup {
+/// `missed`: nothing is served under its name any more.
+fn resource(resource: &ResourceReport, missed: bool) -> Markup {
     let version = |version: &str| html! { code title=(version) { (short(version)) } };
     let sent = resource.sent.as_ref();
     let acknowledged = resource.acknowledged.as_ref();
+    let held_before = sent.is_none() && acknowledged.is_some();
     let same = sent.map(|sent| &sent.version) == acknowledged.map(|accepted| &accepted.version);
     html! {
         td { code { (resource.name) } }
@@ -76,6 +82,8 @@ fn resource(resource: &ResourceReport) -> Markup {
             td {
                 @if let Some(stamp) = stamp {
                     (version(&stamp.version)) " " (clock(stamp.at))
+                } @else if held_before {
+                    span class="soft" { "before it connected" }
                 }
             }
         }
@@ -91,7 +99,8 @@ fn resource(resource: &ResourceReport) -> Markup {
                         }
                     }
                 }
-                None if same => span class="pill good" { "current" },
+                None if missed => span class="pill warn" { "kept" },
+                None if held_before || same => span class="pill good" { "current" },
                 None => span class="pill warn" { "not answered yet" },
             }
         }

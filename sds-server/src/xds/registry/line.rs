@@ -105,6 +105,18 @@ impl Line {
                     entry.waiting = None;
                 });
             }
+            Event::Holds { kind, name, version, policy } => {
+                if let Some(digest) = policy {
+                    self.registry.note_policy(version, digest);
+                }
+                self.change(*kind, name, |entry| {
+                    entry.waiting = None;
+                    // Of what was sent on this stream its answer is awaited, or known.
+                    if entry.sent.is_none() {
+                        entry.acknowledged = Some((version.clone(), now));
+                    }
+                });
+            }
             Event::Acked { kind, name, version, believed, .. } => {
                 self.change(*kind, name, |entry| {
                     if *believed {
@@ -142,11 +154,10 @@ impl Line {
                 let reason = cut(&absence.to_string());
                 self.change(*kind, name, |entry| entry.waiting = Some((now, reason)));
             }
-            Event::Unsubscribed { kind, name } => self.forget(*kind, name),
-            Event::Gone { .. }
-            | Event::GoneAnswered { .. }
-            | Event::StaleNonce { .. }
-            | Event::Ignored { .. } => {}
+            Event::Unsubscribed { kind, name } | Event::Gone { kind, name } => {
+                self.forget(*kind, name);
+            }
+            Event::GoneAnswered { .. } | Event::StaleNonce { .. } | Event::Ignored { .. } => {}
         }
     }
 

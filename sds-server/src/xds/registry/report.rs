@@ -27,9 +27,9 @@ pub struct EnvoyReport {
     /// The digest of the policy that it has accepted, by the filter's resource; `withdrawn` where that denies
     /// everything because the identity was withdrawn.
     pub policies: BTreeMap<String, String>,
-    /// What it was sent.
+    /// What it was sent, or holds from an earlier stream.
     pub resources: Vec<ResourceReport>,
-    /// What it asks for in vain.
+    /// What it asks for in vain. What stands among `resources` too was served before, and stays with it.
     pub waiting: Vec<WaitingName>,
     /// Resources that are not listed because there are too many.
     pub unlisted: usize,
@@ -53,9 +53,10 @@ pub struct ResourceReport {
     pub r#type: &'static str,
     /// Its name.
     pub name: Box<str>,
-    /// The last version that was sent.
+    /// The last version that was sent; `None` where nothing had to be: it came with what is served.
     pub sent: Option<Stamp>,
-    /// The last version that was accepted, and is in force.
+    /// The last version that was accepted, and is in force. Where nothing was sent, it says itself that it is, since it
+    /// connected.
     pub acknowledged: Option<Stamp>,
     /// The version that was refused, while no later one is accepted.
     pub refused: Option<RefusalReport>,
@@ -149,7 +150,8 @@ impl Registry {
                 let r#type = kind.label();
                 let (name, since, reason) = (name.clone(), *since, reason.clone());
                 envoy.waiting.push(WaitingName { r#type, name, since, reason });
-            } else {
+            }
+            if entry.waiting.is_none() || entry.sent.is_some() || entry.acknowledged.is_some() {
                 envoy.resources.push(resource(*kind, name, entry));
             }
         }

@@ -79,6 +79,8 @@ pub(super) struct Entry {
     withheld: Option<Version>,
     unknown: Option<Unknown>,
     again: Option<Again>,
+    /// Whether operators know that the peer holds something: it was sent on this stream, or the peer came with it.
+    told: bool,
 }
 
 /// What a peer has stored under a name.
@@ -112,8 +114,8 @@ struct Again {
 /// What is to be done for a name.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// The peer has what there is.
-    Content,
+    /// The peer has what there is, which is this.
+    Content(Arc<Resource>),
     /// There is nothing to send, for a reason.
     Unknown(Option<Absence>),
     /// What there is was refused before.
@@ -144,6 +146,7 @@ impl Entry {
             withheld: None,
             unknown: None,
             again: None,
+            told: false,
         }
     }
 
@@ -180,11 +183,11 @@ impl Entry {
         if self.again.as_ref().is_some_and(|again| again.at <= of.now.steady) {
             return say(Says::Have(resource), Why::Again);
         }
-        Verdict::Content
+        Verdict::Content(resource)
     }
 
-    /// Notes what was found; returns whether that is worth telling, which it is once: bytes that
-    /// are withheld, and a name that is unknown for too long.
+    /// Notes what was found; returns whether that is worth telling, which it is once: what the peer
+    /// holds already, bytes that are withheld, and a name that is unknown for too long.
     pub(super) fn note(&mut self, verdict: &Verdict, now: Instant) -> bool {
         match verdict {
             Verdict::Unknown(absence) => {
@@ -206,7 +209,11 @@ impl Entry {
             Verdict::Say { says: Says::Gone(_), .. } => {
                 (self.accepted, self.unknown) = (None, None);
             }
-            Verdict::Content | Verdict::Say { .. } => self.unknown = None,
+            Verdict::Content(_) => {
+                let was_missed = self.unknown.take().is_some_and(|unknown| unknown.told);
+                return !std::mem::replace(&mut self.told, true) || was_missed;
+            }
+            Verdict::Say { .. } => self.unknown = None,
         }
         false
     }
@@ -221,7 +228,7 @@ impl Entry {
 
     /// That something was sent.
     pub(super) fn sent(&mut self, why: Why, now: Instant) {
-        (self.rejected, self.withheld) = (false, None);
+        (self.rejected, self.withheld, self.told) = (false, None, true);
         match &mut self.again {
             Some(again) if why == Why::Again => {
                 again.step += 1;

@@ -177,7 +177,13 @@ impl Subscription {
             let verdict = entry.verdict(of);
             let news = entry.note(&verdict, now);
             match verdict {
-                Verdict::Content => {}
+                Verdict::Content(resource) => {
+                    if news {
+                        let (name, version) = (entry.name.to_string(), resource.version.clone());
+                        let policy = resource.policy.clone();
+                        events.push(Event::Holds { kind, name, version, policy });
+                    }
+                }
                 Verdict::Unknown(absence) => {
                     crowded |= matches!(absence, Some(Absence::TooManyTokens(_)));
                     if let Some(absence) = absence.filter(|_| news) {

@@ -126,6 +126,39 @@ fn an_ordinary_secret_that_vanishes_is_not_withdrawn_and_returns_when_it_differs
 }
 
 #[test]
+fn what_a_peer_holds_already_is_told_and_not_sent() {
+    let bundle = [("ROOTCA", "1")];
+    let holds = |events: &[Event]| {
+        events.iter().filter(|event| matches!(event, Event::Holds { .. })).cloned().collect()
+    };
+    for protocol in BOTH {
+        let mut envoy = Envoy::new(SECRETS, protocol, &bundle);
+        envoy.subscribe(&["ROOTCA"]);
+        assert_eq!(envoy.accept(), ["ROOTCA=1"]);
+        assert_eq!(holds(&envoy.events), Vec::<Event>::new(), "it was sent");
+
+        // It is there again after the operators were told that it is not.
+        envoy.update(&[]);
+        assert_eq!(envoy.wait(10).len(), 1);
+        let back: Vec<Event> = holds(&envoy.update(&bundle));
+        let [Event::Holds { kind: Kind::Secret, name, version, policy: None }] = &back[..] else {
+            panic!("{protocol:?}: {back:?}")
+        };
+        assert_eq!((name.as_str(), &version.to_string()), ("ROOTCA", &envoy.holds["ROOTCA"]));
+        assert_eq!(holds(&envoy.update(&bundle)), Vec::<Event>::new(), "told once");
+
+        // What it brings along to a new stream; what it does not have is sent.
+        envoy.events.clear();
+        let mut envoy = envoy.reconnect(&bundle);
+        assert_eq!((envoy.accept(), &holds(&envoy.events)), (Vec::new(), &back));
+        assert_eq!(envoy.wait(60), []);
+        envoy.events.clear();
+        let mut envoy = envoy.reconnect(&[("ROOTCA", "2")]);
+        assert_eq!((envoy.accept(), holds(&envoy.events)), (vec!["ROOTCA=2".into()], Vec::new()));
+    }
+}
+
+#[test]
 fn names_that_a_peer_only_says_it_holds_count_among_the_bytes_that_are_kept() {
     let mut envoy = Envoy::new(SECRETS, DELTA, &[]);
     let held = [("spiffe://example.org/gone".to_owned(), String::new())].into();
