@@ -188,3 +188,24 @@ async fn what_is_too_large_or_compressed_is_not_taken_in() {
         assert!(grown <= TOO_LARGE, "{what}: {grown} KiB more");
     }
 }
+
+/// Two sets of names that nothing answers, asked for in turns: each name is new every time.
+#[tokio::test]
+async fn names_without_end_are_no_flood_of_log_lines() {
+    const LINES_A_SECOND: u64 = 100;
+    const TURNS: usize = 20;
+    let (server, _agent, _authority) = serve("").await;
+    let begun = Instant::now();
+    let mut stream = server.client().await.secrets(&["default"], "").await;
+    stream.accept().await;
+    let names = |set: usize| -> Vec<String> { (0..500).map(|n| format!("{set}-{n}")).collect() };
+    for turn in 0..TURNS {
+        stream.rename(names(turn % 2));
+    }
+    let all = 500 * TURNS as u64;
+    let counted = "signet_xds_unanswered_names_total{type=\"secret\",reason=\"name\"}";
+    eventually("all are counted", async || (server.metric(counted)? == all).then_some(())).await;
+    let seconds = begun.elapsed().as_secs() + 2;
+    let lines = server.log().matches("not served; who needs it waits").count() as u64;
+    assert!((1..=LINES_A_SECOND * seconds).contains(&lines), "{lines} lines in {seconds} s");
+}

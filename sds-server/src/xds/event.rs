@@ -93,11 +93,8 @@ impl Event {
             Self::StaleNonce { kind } => {
                 debug!(r#type = kind.label(), peer, node, "an answer to no open response");
             }
-            Self::Unanswered { kind, name, absence } => {
-                let (r#type, reason) = (kind.label(), absence.to_string());
-                metrics.count_unanswered(r#type, absence.class());
-                warn!(r#type, name, peer, node, reason, "not served; who needs it waits");
-            }
+            // Peers may invent names without end, so the registry tells of them.
+            Self::Unanswered { .. } => {}
             Self::Gone { kind, name } => {
                 let r#type = kind.label();
                 metrics.count_push(r#type);

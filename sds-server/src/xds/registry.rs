@@ -22,6 +22,7 @@ use tracing::{info, warn};
 use self::line::Record;
 use self::refused::Refusals;
 use self::thinning::Thinning;
+use super::absence::Absence;
 use super::peer::Peer;
 use super::resource::{Kind, Version};
 use crate::metrics::Metrics;
@@ -36,6 +37,11 @@ pub use self::report::{
 const ENTRIES: usize = 1 << 16;
 /// Versions of filter configurations whose policy is remembered.
 const POLICIES: usize = 1024;
+/// Lines a second about refusals of one class. Whoever is refused may try without end.
+const REFUSED: u64 = 10;
+/// Lines a second about names that nothing answers, for one reason. Many Envoys may miss many when they start, and one may
+/// invent them without end.
+const UNANSWERED: u64 = 100;
 /// What a peer may write into one field, in characters.
 const TEXT: usize = 512;
 
@@ -47,7 +53,10 @@ pub struct Registry {
     opened: AtomicU64,
     entries: AtomicUsize,
     refusals: Mutex<Refusals>,
-    thinning: Thinning,
+    /// What is logged of refusals.
+    refused: Thinning,
+    /// What is logged of names.
+    unanswered: Thinning,
     policies: Mutex<Policies>,
 }
 
@@ -80,7 +89,8 @@ impl Registry {
             opened: AtomicU64::default(),
             entries: AtomicUsize::default(),
             refusals: Mutex::default(),
-            thinning: Thinning::default(),
+            refused: Thinning::to(REFUSED),
+            unanswered: Thinning::to(UNANSWERED),
             policies: Mutex::default(),
         })
     }
@@ -110,7 +120,7 @@ impl Registry {
         class: &'static str,
         reason: &impl fmt::Display,
     ) {
-        if let Some(passed_over) = self.thinning.admit(class, Instant::now()) {
+        if let Some(passed_over) = self.refused.admit(class, Instant::now()) {
             warn!(%peer, class, %reason, passed_over, "peer refused");
         }
         self.metrics.count_rejected(class);
@@ -120,6 +130,16 @@ impl Registry {
             &reason.to_string(),
             SystemTime::now(),
         );
+    }
+
+    /// Logs and counts that a name has been asked for in vain.
+    fn miss(&self, line: &Line, (kind, name): (Kind, &str), absence: &Absence) {
+        let (r#type, class, reason) = (kind.label(), absence.class(), absence.to_string());
+        self.metrics.count_unanswered(r#type, class);
+        if let Some(passed_over) = self.unanswered.admit(class, Instant::now()) {
+            let (name, peer, node) = (cut(name), &line.peer, &line.node);
+            warn!(r#type, %name, %peer, %node, reason, passed_over, "not served; who needs it waits");
+        }
     }
 
     /// Notes of which policy a filter's configuration is. The same bytes may be of several; the

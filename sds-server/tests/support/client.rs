@@ -298,6 +298,19 @@ impl Discovery {
         self.requests.send(request).expect("open");
     }
 
+    /// Asks for these names instead.
+    pub(crate) fn rename(&mut self, names: Vec<String>) {
+        self.names.clone_from(&names);
+        let (version_info, type_url) = (self.version.clone(), self.type_url.clone());
+        let request = DiscoveryRequest {
+            version_info,
+            resource_names: names,
+            type_url,
+            ..Default::default()
+        };
+        self.requests.send(request).expect("open");
+    }
+
     /// Whether the server stays silent for a while.
     pub(crate) async fn is_silent(&mut self) -> bool {
         tokio::time::timeout(Duration::from_millis(300), self.responses.message()).await.is_err()

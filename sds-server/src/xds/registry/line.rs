@@ -13,8 +13,8 @@ use crate::xds::resource::{Kind, Version};
 #[derive(Debug)]
 pub(crate) struct Line {
     id: u64,
-    peer: Arc<str>,
-    node: Box<str>,
+    pub(super) peer: Arc<str>,
+    pub(super) node: Box<str>,
     cluster: Box<str>,
     record: Arc<Mutex<Record>>,
     registry: Arc<Registry>,
@@ -151,6 +151,7 @@ impl Line {
                 });
             }
             Event::Unanswered { kind, name, absence } => {
+                self.registry.miss(self, (*kind, name), absence);
                 let reason = cut(&absence.to_string());
                 self.change(*kind, name, |entry| entry.waiting = Some((now, reason)));
             }

@@ -1,4 +1,4 @@
-//! A flood of refusals is no flood of log lines.
+//! A flood of what peers do wrong is no flood of log lines.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -8,33 +8,39 @@ use tokio::time::Instant;
 
 use super::locked;
 
-/// Lines about refusals of one class that are logged in a second. Whoever is refused may try
-/// without end.
-const LINES: u64 = 10;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What was logged lately, by class.
-#[derive(Debug, Default)]
-pub(super) struct Thinning(Mutex<HashMap<&'static str, Lately>>);
+#[derive(Debug)]
+pub(super) struct Thinning {
+    /// Lines of one class that are logged in a second.
+    lines: u64,
+    classes: Mutex<HashMap<&'static str, Lately>>,
+}
 
 #[derive(Debug)]
 struct Lately {
     since: Instant,
-    refusals: u64,
+    happened: u64,
 }
 
 impl Thinning {
-    /// Whether to log one more refusal of `class`: then how many were passed over before it.
+    /// At most so many `lines` of one class in a second.
+    pub(super) fn to(lines: u64) -> Self {
+        Self { lines, classes: Mutex::default() }
+    }
+
+    /// Whether to log that `class` has happened once more: then how many were passed over before it.
     pub(super) fn admit(&self, class: &'static str, now: Instant) -> Option<u64> {
-        let mut classes = locked(&self.0);
-        let lately = classes.entry(class).or_insert(Lately { since: now, refusals: 0 });
+        let mut classes = locked(&self.classes);
+        let lately = classes.entry(class).or_insert(Lately { since: now, happened: 0 });
         let mut passed_over = 0;
         if now >= lately.since + SECOND {
-            passed_over = lately.refusals.saturating_sub(LINES);
-            *lately = Lately { since: now, refusals: 0 };
+            passed_over = lately.happened.saturating_sub(self.lines);
+            *lately = Lately { since: now, happened: 0 };
         }
-        lately.refusals += 1;
-        (lately.refusals <= LINES).then_some(passed_over)
+        lately.happened += 1;
+        (lately.happened <= self.lines).then_some(passed_over)
     }
 }
 
@@ -44,11 +50,13 @@ mod tests {
 
     use tokio::time::Instant;
 
-    use super::{LINES, Thinning};
+    use super::Thinning;
+
+    const LINES: u64 = 10;
 
     #[test]
     fn what_was_passed_over_is_told_with_the_next() {
-        let (thinning, now) = (Thinning::default(), Instant::now());
+        let (thinning, now) = (Thinning::to(LINES), Instant::now());
         let logged = (0..1000).filter(|_| thinning.admit("uid", now).is_some()).count();
         assert_eq!(logged as u64, LINES);
         assert_eq!(thinning.admit("gid", now), Some(0), "classes do not hide each other");
