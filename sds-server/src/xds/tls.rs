@@ -89,7 +89,7 @@ pub(super) struct ProvenPeer {
     pub(super) id: SpiffeId,
     /// When the first certificate of its chain expires.
     pub(super) not_after: SystemTime,
-    chain: Vec<CertificateDer<'static>>,
+    pub(super) chain: Vec<CertificateDer<'static>>,
 }
 
 /// How peers are identified now.

@@ -27,6 +27,8 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const HANDSHAKES: usize = 1024;
 /// Clocks may be turned while a connection is open: its certificate is looked at this often.
 const LOOK: Duration = Duration::from_secs(5);
+/// Certificates are good throughout the second that they name as their end.
+const LAST: Duration = Duration::from_secs(1);
 
 /// The TCP socket and its rules.
 pub(super) struct Remote {
@@ -142,11 +144,55 @@ fn unwelcome(proven: ProvenPeer, mut identification: Identification) -> Watch {
             if let Err(fault) = identification.confirm(&proven) {
                 return Refusal::Unproven(fault);
             }
-            let left = proven.not_after.duration_since(SystemTime::now()).unwrap_or_default();
+            let end = proven.not_after + LAST;
+            let left = end.duration_since(SystemTime::now()).unwrap_or_default();
             tokio::select! {
                 () = identification.changed() => {}
                 () = sleep(left.min(LOOK)) => {}
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use rustls_pki_types::CertificateDer;
+    use spiffe::TrustDomain;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::sources::test_context::Authority;
+    use crate::sources::{Identities, SvidSnapshot};
+
+    #[tokio::test]
+    async fn the_end_of_a_certificate_is_slept_to_and_not_waited_for_in_a_loop() {
+        let authority = Authority::new("example.org");
+        let svid = authority.svid("/edge", Duration::from_secs(2));
+        let context = Authority::context(&[], &[&authority]);
+        let domain = TrustDomain::new("example.org").expect("a domain");
+        let bundles = [(domain.clone(), context.bundle_set().get(&domain).expect("there"))].into();
+        let snapshot = Arc::new(SvidSnapshot { bundles, ..SvidSnapshot::default() });
+        let (_identities, identities) =
+            watch::channel(Identities { snapshot, ..Identities::default() });
+        let config = "source: {workload_api: {socket: unix:///a}}
+listen: {tcp: {address: '127.0.0.1:0', allow: [{peer: spiffe://example.org/*, names: [default]}]}}
+";
+        let (_config, config) = watch::channel(Config::parse(config).expect("valid").into());
+        let leaf = CertificateDer::from(svid.cert_chain()[0].as_bytes().to_vec());
+        let (_, read) = x509_parser::parse_x509_certificate(&leaf).expect("a certificate");
+        let not_after = read.validity().not_after.to_datetime().into();
+        let proven = ProvenPeer { id: svid.spiffe_id().clone(), not_after, chain: vec![leaf] };
+        let mut watch = unwelcome(proven, Identification::new(identities, config));
+        let mut polls = 0;
+        let refusal = poll_fn(|context| {
+            polls += 1;
+            watch.as_mut().poll(context)
+        });
+        let refusal = refusal.await;
+        assert_eq!(refusal.class(), "certificate_expired", "{refusal}");
+        assert!(polls < 10, "asked {polls} times");
+    }
 }
