@@ -1,4 +1,4 @@
-//! What the operator configures: one YAML file, read once at the start.
+//! What the operator configures: one YAML file, read at the start and followed from then on.
 //!
 //! Every value is parsed into a type that cannot be wrong while the file is read, so that a mistake
 //! is reported with its line, what was found and what would be accepted. Unknown keys are mistakes.
@@ -271,7 +271,7 @@ pub struct Limits {
     /// Bytes of one request; Envoy's node alone takes 61 KB. What is kept for the streams of a
     /// connection, of half-received requests and of names, is at most four times as much. Default 1 MiB.
     pub message_bytes: usize,
-    /// How long a peer may leave a response unread before its stream is closed. Default 20 s.
+    /// How long a peer may leave a response unread before its stream is closed. From 100 ms to 1 h. Default 20 s.
     pub slow_reader: Interval,
     /// How often a connection's peer is asked whether it is there (HTTP/2 PING): an Envoy that is frozen
     /// or gone is noticed by it. From 100 ms to 1 h. Default 30 s.

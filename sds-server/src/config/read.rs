@@ -70,9 +70,6 @@ impl Config {
                     "listen: accepted are a `path`, a `tcp` with its address, or both".into()
                 );
             }
-            Listen { tcp: Some(_), .. } if self.source.is_per_process() => {
-                return Err("listen.tcp: this source serves processes of this node only".into());
-            }
             Listen { path: Some(path), .. } if !path.is_absolute() => {
                 let path = path.display();
                 return Err(format!("listen.path `{path}`: a socket needs an absolute path"));
@@ -104,9 +101,8 @@ impl Config {
 }
 
 impl Limits {
-    /// Beyond these a peer would be asked all the time, or never.
-    const KEEPALIVE: RangeInclusive<Duration> =
-        Duration::from_millis(100)..=Duration::from_hours(1);
+    /// Beyond these a peer would be asked all the time, or never; and nobody could read in time, or might never.
+    const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(1);
 
     /// With fewer no request of gRPC is read; with more a peer would have us keep them.
     const HEADER_BYTES: RangeInclusive<u32> = 1 << 10..=1 << 20;
@@ -138,10 +134,13 @@ impl Limits {
                 return Err(format!("limits.{key} `{found}`: accepted are {least} to {most}"));
             }
         }
-        let intervals =
-            [("keepalive", self.keepalive), ("keepalive_timeout", self.keepalive_timeout)];
+        let intervals = [
+            ("slow_reader", self.slow_reader),
+            ("keepalive", self.keepalive),
+            ("keepalive_timeout", self.keepalive_timeout),
+        ];
         for (key, interval) in intervals {
-            if !Self::KEEPALIVE.contains(&interval.duration()) {
+            if !Self::INTERVAL.contains(&interval.duration()) {
                 let found = String::from(interval);
                 return Err(format!("limits.{key} `{found}`: accepted are 100ms to 1h"));
             }
@@ -197,6 +196,7 @@ mod tests {
                 "limits: {window_bytes: 65535}",
                 &["limits.window_bytes `65535`", "65536 to 1073741824"],
             ),
+            ("limits: {slow_reader: 0s}", &["limits.slow_reader `0s`", "100ms to 1h"]),
             ("limits: {keepalive: 0s}", &["limits.keepalive `0s`", "100ms to 1h"]),
             ("limits: {keepalive_timeout: 2h}", &["limits.keepalive_timeout `2h`", "100ms to 1h"]),
             ("limits: {connection: 3}", &["unknown field `connection`", "connections_per_peer"]),

@@ -106,6 +106,10 @@ impl Reloader {
             .inspect_err(|error| warn!(%error, "SIGHUP cannot be handled; the file is watched"))
             .ok();
         let mut watch = FileWatch::new(vec![self.file.path.clone()]);
+        // The watch knows nothing of what was written since the file was read.
+        if !ConfigFile::read(&self.file.path).is_ok_and(|now| now.written == self.file.written) {
+            self.started.clone().reload(|| self.read());
+        }
         loop {
             tokio::select! {
                 () = watch.changed() => {}
@@ -184,9 +188,13 @@ fn differences(old: &Value, new: &Value, key: &str, found: &mut Vec<String>) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
-    use super::{LIVE_KEYS, differences, is_live};
+    use super::{
+        CancellationToken, ConfigFile, LIVE_KEYS, Metrics, Reloader, Started, differences, is_live,
+    };
 
     #[test]
     fn a_difference_is_named_by_its_key() {
@@ -214,6 +222,27 @@ mod tests {
             differences(&old, &new, "", &mut found);
             assert_eq!(found, expected, "{new}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_written_while_the_server_starts_counts() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("config.yaml");
+        let write = |drain: &str| {
+            let source = "source: {workload_api: {socket: unix:///a}}\nlisten: {path: /s}\n";
+            std::fs::write(&path, format!("{source}drain: {drain}\n")).expect("written");
+        };
+        write("1s");
+        let file = ConfigFile::read(&path).expect("valid");
+        write("2s");
+        let (reloader, mut live, _) = Reloader::new(file, Metrics::default(), Started::default());
+        let stop = CancellationToken::new();
+        let reloading = tokio::spawn(reloader.run(stop.clone()));
+        let in_force = live.wait_for(|config| config.drain.duration().as_secs() == 2);
+        let in_force = tokio::time::timeout(Duration::from_secs(40), in_force).await;
+        assert!(in_force.expect("in time").is_ok());
+        stop.cancel();
+        reloading.await.expect("no panic");
     }
 
     #[test]
