@@ -43,7 +43,7 @@ pub(super) fn processes(status: &Status) -> Markup {
 /// A row for each of its SVIDs, or one that says why there is none.
 fn process(process: &ProcessReport) -> Vec<Markup> {
     let who =
-        html! { td { (process.process) " " span class="chip" { (process.streams) " streams" } } };
+        html! { td { (process.process) " " span class="chip" { "streams " (process.streams) } } };
     let trouble =
         html! { @if let Some(trouble) = &process.trouble { p class="reason" { (trouble) } } };
     let bundles: Vec<_> =

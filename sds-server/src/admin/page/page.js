@@ -16,7 +16,8 @@ const tick = () => {
 };
 const refresh = async () => {
   try {
-    const answer = await fetch("/", { cache: "no-store" });
+    // A server that hangs takes connections and says nothing.
+    const answer = await fetch("/", { cache: "no-store", signal: AbortSignal.timeout(4000) });
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     document.querySelector("main").replaceWith(document.adoptNode(fresh.querySelector("main")));
     document.title = fresh.title;
