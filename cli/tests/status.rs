@@ -36,10 +36,16 @@ fn status(ready: bool) -> Value {
         }],
         "bundles": [{
             "trust_domain": "example.org",
-            "authorities": [{
-                "subject": "CN=x", "serial": "01", "key": null,
-                "not_after": "2026-02-01T00:00:00Z", "seconds_left": 90000,
-            }],
+            "authorities": [
+                {
+                    "subject": "CN=x", "serial": "01", "key": null,
+                    "not_after": "2026-01-01T00:00:00Z", "seconds_left": 0,
+                },
+                {
+                    "subject": "CN=x", "serial": "02", "key": null,
+                    "not_after": "2026-01-02T01:00:00Z", "seconds_left": 90000,
+                },
+            ],
         }],
         "policy": {
             "file": "/etc/policy.yaml", "digest": "aaaaaaaaaaaaaaaa", "rules": 3,
@@ -124,7 +130,7 @@ SVIDs  1
   spiffe://example.org/old  WITHDRAWN: Envoys hold it until 2026-01-01T00:20:00Z, 10 min 0 s left
 
 Bundles  1
-  example.org    1 d 1 h left  authorities 1
+  example.org    1 d 1 h left  authorities 2
 
 Policy  aaaaaaaaaaaa  rules 3  /etc/policy.yaml
 

@@ -60,7 +60,8 @@ impl Page {
         self.heading(format_args!("Bundles  {}", report.bundles.len()));
         let width = widest(report.bundles.iter().map(|bundle| bundle.trust_domain.as_str()));
         for bundle in &report.bundles {
-            let left = bundle.authorities.iter().map(|authority| authority.seconds_left).min();
+            // As long as its last one; one that is being replaced may end before.
+            let left = bundle.authorities.iter().map(|authority| authority.seconds_left).max();
             let (domain, left) = (&bundle.trust_domain, length(left.unwrap_or(0)));
             let authorities = bundle.authorities.len();
             self.line(format_args!("  {domain:width$}  {left:>14}  authorities {authorities}"));
