@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime};
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::sources::serial_number;
+
 /// A certificate that was parsed before, so that what cannot be read is left empty.
 #[derive(Debug, Default)]
 pub(super) struct Certificate {
@@ -25,7 +27,7 @@ impl Certificate {
         let Ok((_, parsed)) = X509Certificate::from_der(der) else { return Self::default() };
         let mut certificate = Self {
             subject: parsed.subject().to_string(),
-            serial: parsed.tbs_certificate.raw_serial_as_string(),
+            serial: serial_number(&parsed),
             issuer: parsed.issuer().to_string(),
             not_after: u64::try_from(parsed.validity().not_after.timestamp())
                 .ok()

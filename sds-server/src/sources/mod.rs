@@ -35,6 +35,7 @@ pub use finding::Finding;
 pub use moment::Moment;
 pub(crate) use node::Holdings;
 pub use node::{Node, NodeSettings, Pin, PinFault, Reached};
+pub(crate) use svid::serial_number;
 pub use svid::{Svid, SvidFault};
 
 use crate::time::utc;

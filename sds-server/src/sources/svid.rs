@@ -143,7 +143,7 @@ fn check_key(document: &X509Svid) -> Result<(), SvidFault> {
 }
 
 /// Hex in pairs. DER puts a zero before a first digit that would look negative.
-fn serial_number(certificate: &X509Certificate<'_>) -> String {
+pub(crate) fn serial_number(certificate: &X509Certificate<'_>) -> String {
     let digits = certificate.tbs_certificate.raw_serial_as_string();
     digits.strip_prefix("00:").map(str::to_owned).unwrap_or(digits)
 }
