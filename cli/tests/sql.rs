@@ -26,6 +26,7 @@ fn the_sql_of_15() {
         r#"-- PostgreSQL 15 behind spiffe://example.org/db, by `signet policy sql`.
 -- Run it as the administrator, in any database. It can be run again; it drops nothing and revokes nothing.
 begin;
+set local search_path = pg_catalog, pg_temp;
 do $signet$ begin
   if current_setting('server_version_num')::int >= 160000 then
     raise exception 'written for PostgreSQL 15, and this is %', current_setting('server_version')

@@ -8,3 +8,4 @@ mod ground;
 mod mesh;
 mod network;
 mod replication;
+mod traps;

@@ -53,13 +53,18 @@ pub(crate) enum ConnectError {
     Version(u8),
 }
 
+/// What each session begins with: whoever owns the database may have chosen where names are looked for, and made functions
+/// there. And nothing is to be changed.
+const SESSION: &str =
+    "set search_path = pg_catalog, pg_temp; set default_transaction_read_only = on";
+
 /// Connects as `url` says, and as the environment says where it doesn't.
 pub(super) fn connect(url: Option<&str>) -> Result<Client, ConnectError> {
     let config = configured(url, |name| env::var(name).ok().filter(|value| !value.is_empty()))?;
     if config.get_ssl_mode() == SslMode::Require {
         return Err(ConnectError::Tls);
     }
-    config.connect(NoTls).map_err(|source| {
+    let mut client = config.connect(NoTls).map_err(|source| {
         let at = places(&config);
         // Postgres' words where no line of `pg_hba.conf` lets in, or one rejects; over a Unix socket too.
         let wants_tls = source.as_db_error().is_some_and(|error| {
@@ -71,7 +76,9 @@ pub(super) fn connect(url: Option<&str>) -> Result<Client, ConnectError> {
         } else {
             ConnectError::Refused { at, source }
         }
-    })
+    })?;
+    client.batch_execute(SESSION)?;
+    Ok(client)
 }
 
 fn configured(

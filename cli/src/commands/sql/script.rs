@@ -7,13 +7,15 @@ use super::dialect::Dialect;
 use super::quote::{block, identifier, identifiers, literal};
 use super::wanted::{Role, Rules, Wanted, is_predefined};
 
-/// The script for the administrator: one transaction, which changes nothing the second time.
+/// The script for the administrator: one transaction, which changes nothing the second time. Whoever owns the database in
+/// which it runs may have made functions there that fit its calls better than Postgres' own: these are not seen.
 pub(super) fn script(wanted: &Wanted, dialect: &Dialect) -> String {
     let mut text = format!(
         "\
 -- {} behind {}, by `signet policy sql`.
 -- Run it as the administrator, in any database. It can be run again; it drops nothing and revokes nothing.
 begin;
+set local search_path = pg_catalog, pg_temp;
 ",
         dialect.versions(),
         wanted.workload
