@@ -6,6 +6,7 @@ mod drifts;
 mod files;
 mod ground;
 mod mesh;
+mod names;
 mod network;
 mod replication;
 mod traps;

@@ -38,6 +38,8 @@ impl fmt::Display for Finding {
             Drift::Superfluous => "superfluous",
             Drift::Privileged => "privileged",
         };
+        // Names in a file may be those of whoever may make databases, and are not to look like another finding.
+        let found = found.replace(char::is_control, "\u{fffd}");
         let repair = repair.replace('\n', "\n            ");
         write!(
             f,

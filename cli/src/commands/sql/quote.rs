@@ -1,8 +1,21 @@
 //! Names as Postgres reads them: in SQL, and in the files of its administrator.
 
-/// A name as an identifier. Always quoted, so that upper case and key words need no thought.
+/// A name as an identifier. Always quoted, so that upper case and key words need no thought; and always on one line, whatever
+/// a server has for names.
 pub(super) fn identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
+    if !name.contains(char::is_control) {
+        return quoted(name);
+    }
+    let escape = |c: char| match c {
+        '\\' => "\\\\".to_owned(),
+        c if c.is_control() => format!("\\{:04x}", u32::from(c)),
+        c => c.to_string(),
+    };
+    format!("U&{}", quoted(&name.chars().map(escape).collect::<String>()))
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\"\""))
 }
 
 /// Names as a list of identifiers.
@@ -42,7 +55,7 @@ pub(super) fn token(name: &str, version: u8) -> Option<String> {
         Some(_) if version >= 16 => format!("/^{}$", literally(name)),
         _ => name.to_owned(),
     };
-    Some(identifier(&text))
+    Some(quoted(&text))
 }
 
 /// A regular expression that matches this text alone.
@@ -62,6 +75,7 @@ mod tests {
     #[test]
     fn names_cannot_leave_their_quotes() {
         assert_eq!(identifier(r#"a"; drop role b; --"#), r#""a""; drop role b; --""#);
+        assert_eq!(identifier("a\n\\\"; drop role b"), r#"U&"a\000a\\""; drop role b""#);
         assert_eq!(literal("it's"), "'it''s'");
         assert_eq!(literal(r"\'; drop role b; --"), r"E'\\''; drop role b; --'");
         let hostile = block("  perform '$signet$; drop role b;';\n");
