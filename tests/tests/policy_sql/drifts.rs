@@ -75,6 +75,14 @@ const SINCE_16: &[Drift] = &[
         &[(r#""reader" in "signet_logins""#, "no member")],
     ),
     Drift(
+        &["drop role signet_logins"],
+        &[
+            (r#""app" in "signet_logins""#, "no member"),
+            (r#""reader" in "signet_logins""#, "no member"),
+            (r#""writer" in "signet_logins""#, "no member"),
+        ],
+    ),
+    Drift(
         &["create role stranger login; grant signet_logins to stranger"],
         &[(r#""stranger" in "signet_logins""#, "a member")],
     ),
@@ -142,16 +150,41 @@ async fn what_the_administrator_knows_is_no_drift() {
     assert_eq!(ground.check(&[]).findings().len(), 2);
     let known = &["--known-role", "carrier", "--known-role", "human"];
     assert_eq!(ground.check(known).code, Some(0));
-    // But not what reaches Postgres' own roles through them.
-    ground.sql("postgres", "grant pg_write_all_data to carrier");
-    let through = (
-        r#""carrier" as "pg_write_all_data""#.to_owned(),
-        "a member of a role of Postgres itself".to_owned(),
-    );
-    assert_eq!(ground.check(known).findings(), [through]);
+    // But not what is more than a workload should reach through them, or through the mark that gives nothing.
+    for (provocation, thing, found, repair) in [
+        (
+            "grant pg_write_all_data to carrier",
+            r#""carrier" as "pg_write_all_data""#,
+            "a member of a role of Postgres itself",
+            "revoke pg_write_all_data from carrier",
+        ),
+        (
+            "alter role carrier createrole",
+            r#""app" as "carrier""#,
+            "a member of a role that may do more than a workload should: it may create roles",
+            "alter role carrier nocreaterole",
+        ),
+        (
+            "create role dba superuser; grant dba to carrier",
+            r#""carrier" as "dba""#,
+            "a member of a role that may do more than a workload should: a superuser",
+            "drop role dba",
+        ),
+        (
+            "grant pg_monitor to signet_logins; grant signet_logins to app with inherit true",
+            r#""signet_logins" as "pg_monitor""#,
+            "a member of a role of Postgres itself",
+            "grant signet_logins to app with inherit false",
+        ),
+    ] {
+        ground.sql("postgres", provocation);
+        let expected = [(thing.to_owned(), found.to_owned())];
+        assert_eq!(ground.check(known).findings(), expected, "{provocation}");
+        ground.sql("postgres", repair);
+        assert_eq!(ground.check(known).code, Some(0), "{repair}");
+    }
     // Passwords may stay for a while.
-    ground
-        .sql("postgres", "revoke pg_write_all_data from carrier; alter role app password 'secret'");
+    ground.sql("postgres", "alter role app password 'secret'");
     assert_eq!(ground.check(known).code, Some(1));
     assert_eq!(ground.check(&[known, &["--keep-passwords"][..]].concat()).code, Some(0));
 }

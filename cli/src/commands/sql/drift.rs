@@ -89,17 +89,9 @@ impl Comparison<'_> {
             ));
         }
         if !role.privileged {
-            for (is, what, without) in [
-                (has.superuser, "a superuser", "nosuperuser"),
-                (has.createrole, "it may create roles", "nocreaterole"),
-                (has.createdb, "it may create databases", "nocreatedb"),
-                (has.replication, "it may replicate, which reads everything", "noreplication"),
-                (has.bypassrls, "it bypasses row level security", "nobypassrls"),
-            ] {
-                if is {
-                    let wanted = "an ordinary role, or `allow_privileged: true` in its rules";
-                    findings.push(found(Drift::Privileged, thing(), what, wanted, alter(without)));
-                }
+            for (what, without) in has.excess() {
+                let wanted = "an ordinary role, or `allow_privileged: true` in its rules";
+                findings.push(found(Drift::Privileged, thing(), what, wanted, alter(without)));
             }
             for (_, database, count) in self.found.owned.iter().filter(|(owner, ..)| owner == name)
             {

@@ -6,6 +6,7 @@ use super::drift::{Comparison, found, listed};
 use super::finding::{Drift, Finding};
 use super::found::Membership;
 use super::quote::identifier;
+use super::script::create;
 use super::wanted::{is_of_postgres, is_predefined};
 
 impl Comparison<'_> {
@@ -81,19 +82,19 @@ impl Comparison<'_> {
             .collect();
         for (name, role) in self.wanted.own() {
             if self.found.roles.contains_key(name) && !members.contains(name.as_str()) {
-                let mut repair = format!(
+                let grant = format!(
                     "grant {quoted} to {} with inherit false, set false;",
                     identifier(name)
                 );
-                if !self.found.roles.contains_key(&group) {
-                    repair = format!("create role {quoted} nologin;\n{repair}");
-                }
+                // Every role that is missing there says so, and the group is made once.
+                let there = self.found.roles.contains_key(&group);
+                let create = if there { String::new() } else { create(&group, "nologin") };
                 findings.push(found(
                     Drift::Missing,
                     format!("{} in {quoted}", identifier(name)),
                     "no member",
                     format!("a member, so that Envoy may be it, for {}", listed(&role.rules)),
-                    repair,
+                    create + &grant,
                 ));
             }
         }
@@ -113,14 +114,13 @@ impl Comparison<'_> {
     fn other_memberships(&self, findings: &mut Vec<Finding>) {
         let group = self.dialect.group();
         let is_ours = |name: &String| self.wanted.roles.contains_key(name);
+        let carriers = self.carriers();
         for grant in &self.found.memberships {
             let Membership { member, role, grantor, .. } = grant;
             let asked = self.wanted.memberships.contains_key(&(member.clone(), role.clone()));
-            if asked || Some(role) == group.as_ref() {
+            if asked {
                 continue;
             }
-            let privileged = self.wanted.roles.get(member).is_some_and(|role| role.privileged);
-            let of_ours = is_ours(member) || self.carries_ours(member);
             let repair = format!(
                 "revoke {} from {}{};",
                 identifier(role),
@@ -128,14 +128,17 @@ impl Comparison<'_> {
                 self.granted_by(grantor)
             );
             let thing = format!("{} as {}", identifier(member), identifier(role));
-            if of_ours && is_of_postgres(role) && !privileged {
+            let excess = self.excess(role).filter(|_| carriers.contains(member.as_str()));
+            if let Some(excess) = excess {
                 findings.push(found(
                     Drift::Privileged,
                     thing,
-                    "a member of a role of Postgres itself",
+                    excess,
                     "none, or `allow_privileged: true` in its rules",
                     repair,
                 ));
+            } else if Some(role) == group.as_ref() {
+                // Who is in it is told of already.
             } else if is_ours(member)
                 && !self.known.contains(role)
                 && !is_predefined(member)
@@ -165,9 +168,29 @@ impl Comparison<'_> {
         }
     }
 
-    /// Whether a known role gives its rights to a role of the policy.
-    fn carries_ours(&self, role: &String) -> bool {
-        self.known.contains(role)
-            && self.found.members(role).iter().any(|member| self.wanted.roles.contains_key(*member))
+    /// What whoever belongs to this role may do beyond an ordinary one.
+    fn excess(&self, role: &str) -> Option<String> {
+        if is_of_postgres(role) {
+            return Some("a member of a role of Postgres itself".to_owned());
+        }
+        let (what, _) = self.found.roles.get(role)?.excess().next()?;
+        Some(format!("a member of a role that may do more than a workload should: {what}"))
+    }
+
+    /// The policy's roles that are to be ordinary, and whatever other roles these belong to, through others as well.
+    fn carriers(&self) -> BTreeSet<&str> {
+        let ordinary = self.wanted.roles.iter().filter(|(_, role)| !role.privileged);
+        let mut carriers: BTreeSet<&str> = ordinary.map(|(name, _)| name.as_str()).collect();
+        let mut next: Vec<&str> = carriers.iter().copied().collect();
+        while let Some(member) = next.pop() {
+            for grant in self.found.memberships.iter().filter(|g| g.member == member && g.gives()) {
+                let role = grant.role.as_str();
+                let is_judged = self.wanted.roles.contains_key(role) || self.excess(role).is_some();
+                if !is_judged && carriers.insert(role) {
+                    next.push(role);
+                }
+            }
+        }
+        carriers
     }
 }

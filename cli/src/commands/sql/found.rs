@@ -46,6 +46,20 @@ pub(super) struct FoundRole {
     pub(super) inherit: bool,
 }
 
+impl FoundRole {
+    /// What it may do beyond an ordinary role, with the attribute that takes it away.
+    pub(super) fn excess(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let excess = [
+            (self.superuser, "a superuser", "nosuperuser"),
+            (self.createrole, "it may create roles", "nocreaterole"),
+            (self.createdb, "it may create databases", "nocreatedb"),
+            (self.replication, "it may replicate, which reads everything", "noreplication"),
+            (self.bypassrls, "it bypasses row level security", "nobypassrls"),
+        ];
+        excess.into_iter().filter_map(|(is, what, without)| is.then_some((what, without)))
+    }
+}
+
 /// One grant of a role to another.
 #[derive(Clone, Debug)]
 pub(super) struct Membership {
@@ -57,6 +71,13 @@ pub(super) struct Membership {
     pub(super) inherit: bool,
     /// Whether the member may become the role.
     pub(super) set: bool,
+}
+
+impl Membership {
+    /// Whether the member has something of the role, or may give itself that. A mere mark gives nothing.
+    pub(super) fn gives(&self) -> bool {
+        self.inherit || self.set || self.admin
+    }
 }
 
 impl Found {

@@ -118,7 +118,7 @@ fn right_version(dialect: &Dialect) -> String {
 }
 
 /// Makes a role if it isn't there. What it is otherwise stays as it is: `--check` tells what is wrong with it.
-fn create(name: &str, attributes: &str) -> String {
+pub(super) fn create(name: &str, attributes: &str) -> String {
     block(&format!(
         "  if not exists (select from pg_roles where rolname = {}) then
     create role {} {attributes};
