@@ -153,3 +153,80 @@ async fn faults_and_unread_changes_are_told() {
     std::fs::File::options().append(true).open(&hba).unwrap().set_modified(before).unwrap();
     ground.is_clean("nothing is unread");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_of_files_that_are_included_are_told_with_their_file() {
+    let ground = Ground::applied(V18, POLICY, &["customers", "archive"]).await;
+    let right = ground.files(&[]);
+    let included = ground.postgres.directory().join("data/more.conf");
+    // On the second line of each file.
+    std::fs::write(&included, "# more\nhost all app 10.0.0.0/8 md5\n").unwrap();
+    let hba = format!("host all writer 10.0.0.0/8 md5\ninclude more.conf\n{}", right.hba);
+    ground.let_in(&PostgresFiles { hba, ..right }).await;
+    let file = included.display();
+    let report = ground.check(&[]).json();
+    let told = |key| report["findings"].as_array().unwrap().iter().map(move |it| it[key].clone());
+    assert_eq!(
+        told("found").collect::<Vec<_>>(),
+        [
+            "line 2: host all writer 10.0.0.0/255.0.0.0 md5".to_owned(),
+            format!("line 2 of {file}: host all app 10.0.0.0/255.0.0.0 md5")
+        ]
+    );
+    assert_eq!(
+        told("repair").collect::<Vec<_>>(),
+        [
+            "pg_hba.conf, before line 2: host all,replication writer all reject".to_owned(),
+            format!("{file}, before line 2: host all,replication app all reject")
+        ]
+    );
+
+    let soon = std::time::SystemTime::now() + std::time::Duration::from_mins(1);
+    std::fs::File::options().append(true).open(&included).unwrap().set_modified(soon).unwrap();
+    let (_, found) = ground.check(&[]).findings().pop().unwrap();
+    assert_eq!(found, "changed since Postgres read them");
+}
+
+/// A rule that lets replicate the whole server.
+const COPIES: &str = "\
+version: 1
+trust_domain: example.org
+postgres:
+  - { name: copies, from: [/replica], to: [/db], databases: ['*'], login_role: copier, replication: true, allow_privileged: true }
+";
+
+async fn who_replicates_is_for_no_database(version: PostgresVersion) {
+    let ground = Ground::applied(version, COPIES, &[]).await;
+    ground.is_clean("all is applied");
+    // Lines for `all` databases say nothing of replication.
+    let right = ground.files(&[]);
+    let hba = right.hba.replace("local   replication", "#").replace("all,replication", "all");
+    let more = "local replication all trust\nhost replication all 127.0.0.1/32 scram-sha-256\n";
+    ground.let_in(&PostgresFiles { hba: format!("{hba}{more}"), ..right.clone() }).await;
+    let found = ground.check(&[]).findings();
+    let expected = [
+        (r#"Envoy as "copier" to replicate"#, "local replication all trust"),
+        (r#"pg_hba.conf for "copier""#, "local replication all trust"),
+        (r#"pg_hba.conf for "copier""#, "host replication all 127.0.0.1/255.255.255.255 scram"),
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:?}");
+    for ((thing, line), (expected, shown)) in found.iter().zip(expected) {
+        assert_eq!(thing, expected);
+        assert!(line.contains(shown), "{line}");
+    }
+    // Shut by lines of their own.
+    let shut = "local replication copier reject\nhost replication copier all reject\n";
+    let hba = right.hba.replace("all,replication", "all");
+    ground.let_in(&PostgresFiles { hba: format!("{hba}{shut}{more}"), ..right }).await;
+    ground.is_clean("nobody else may replicate as copier");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_replicates_is_for_no_database_on_15() {
+    who_replicates_is_for_no_database(V15).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_replicates_is_for_no_database_on_18() {
+    who_replicates_is_for_no_database(V18).await;
+}

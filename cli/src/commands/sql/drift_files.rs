@@ -5,9 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::drift::{Comparison, listed};
 use super::files::mapped;
 use super::finding::{Drift, Finding};
-use super::found_files::{HbaLine, IdentLine};
+use super::found_files::{HbaLine, IdentLine, Place};
 use super::quote::{identifier, identifiers, token};
-use super::wanted::is_predefined;
+use super::wanted::{Visitors, is_predefined};
+
+const HBA: &str = "pg_hba.conf";
+const IDENT: &str = "pg_ident.conf";
+
+/// What Envoy's user wants in for.
+#[derive(Clone, Copy)]
+enum To<'a> {
+    Database(&'a str),
+    /// The whole server.
+    Replicate,
+}
 
 impl Comparison<'_> {
     /// All differences of the files, as far as they are told.
@@ -38,75 +49,86 @@ impl Comparison<'_> {
     /// decides.
     fn ways_in(&self, lines: &[HbaLine], findings: &mut Vec<Finding>) {
         for line in lines {
-            unreadable("pg_hba.conf", line.number, line.error.as_ref(), findings);
+            unreadable(HBA, &line.place, line.error.as_ref(), findings);
         }
-        let mut expected = Vec::new();
         for (database, visitors) in &self.wanted.databases {
-            expected.push((database, visitors));
+            self.way_in(lines, To::Database(database), visitors, findings);
         }
         for database in &self.found.databases {
-            expected.push((database, &self.wanted.any_database));
+            self.way_in(lines, To::Database(database), &self.wanted.any_database, findings);
         }
-        for (database, visitors) in expected {
-            let mut wrong: BTreeMap<Option<i32>, (String, BTreeSet<String>)> = BTreeMap::new();
-            for role in &visitors.roles {
-                let first =
-                    lines.iter().find(|l| l.kind == "local" && self.fits(l, role, database));
-                if first.is_some_and(|line| self.is_ours(line)) {
-                    continue;
-                }
-                let shown = first.map_or_else(|| "no line".to_owned(), shown);
-                let entry = wrong.entry(first.map(|line| line.number)).or_default();
-                entry.0 = shown;
-                entry.1.insert(role.clone());
+        self.way_in(lines, To::Replicate, &self.wanted.replicating(), findings);
+    }
+
+    fn way_in(
+        &self,
+        lines: &[HbaLine],
+        to: To<'_>,
+        visitors: &Visitors,
+        findings: &mut Vec<Finding>,
+    ) {
+        let mut wrong: BTreeMap<Option<usize>, BTreeSet<String>> = BTreeMap::new();
+        for role in &visitors.roles {
+            let fits = |line: &HbaLine| match to {
+                To::Database(database) => self.fits(line, role, database),
+                To::Replicate => line.is_for(true) && self.fits_user(line, role),
+            };
+            let first = lines.iter().position(|line| line.kind == "local" && fits(line));
+            if !first.is_some_and(|line| self.is_ours(&lines[line])) {
+                wrong.entry(first).or_default().insert(role.clone());
             }
-            for (number, (found, roles)) in wrong {
-                let before = number.map_or_else(String::new, |n| format!(", before line {n}"));
-                findings.push(Finding {
-                    drift: Drift::Missing,
-                    thing: format!(
-                        "Envoy as {} in database {}",
-                        identifiers(&roles),
-                        identifier(database)
-                    ),
-                    found,
-                    wanted: format!(
-                        "peer by map {}, for {}",
-                        self.dialect.map,
-                        listed(&visitors.rules)
-                    ),
-                    repair: format!(
-                        "pg_hba.conf{before}: local {} {} peer map={}",
-                        self.token(database),
-                        self.tokens(&roles),
-                        self.dialect.map
-                    ),
-                });
-            }
+        }
+        let (place, token) = match to {
+            To::Database(name) => (format!("in database {}", identifier(name)), self.token(name)),
+            To::Replicate => ("to replicate".to_owned(), "replication".to_owned()),
+        };
+        for (first, roles) in wrong {
+            let first = first.map(|line| &lines[line]);
+            findings.push(Finding {
+                drift: Drift::Missing,
+                thing: format!("Envoy as {} {place}", identifiers(&roles)),
+                found: first.map_or_else(|| "no line".to_owned(), shown),
+                wanted: format!(
+                    "peer by map {}, for {}",
+                    self.dialect.map,
+                    listed(&visitors.rules)
+                ),
+                repair: format!(
+                    "{}: local {token} {} peer map={}",
+                    first.map_or_else(|| HBA.to_owned(), |line| before(&line.place)),
+                    self.tokens(&roles),
+                    self.dialect.map
+                ),
+            });
         }
     }
 
     /// Lines that let somebody else in as a role of the policy.
     fn other_ways_in(&self, lines: &[HbaLine], findings: &mut Vec<Finding>) {
-        let mut open: BTreeMap<i32, (&HbaLine, BTreeSet<String>)> = BTreeMap::new();
+        let mut open: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
         for (name, role) in self.wanted.own() {
-            for local in [true, false] {
-                let of_kind = lines.iter().filter(|line| (line.kind == "local") == local);
-                for line in of_kind.filter(|line| self.fits_user(line, name)) {
-                    let rejects = line.method == "reject";
-                    let whole = local || (line.kind == "host" && line.address == "all");
-                    if rejects && whole && line.databases.iter().any(|d| d == "all") {
+            // A connection that replicates is for no database, and `all` is none of its lines.
+            for (local, replicating) in [(true, false), (true, true), (false, false), (false, true)]
+            {
+                if replicating && !role.replicates {
+                    continue;
+                }
+                for (index, line) in lines.iter().enumerate() {
+                    let of_kind = (line.kind == "local") == local && line.is_for(replicating);
+                    if !of_kind || !self.fits_user(line, name) {
+                        continue;
+                    }
+                    if line.shuts(replicating) {
                         break;
                     }
-                    let only_replication = line.databases.iter().all(|d| d == "replication");
-                    if !rejects && !self.is_ours(line) && (role.replicates || !only_replication) {
-                        let entry = open.entry(line.number);
-                        entry.or_insert_with(|| (line, BTreeSet::new())).1.insert(name.clone());
+                    if line.method != "reject" && !self.is_ours(line) {
+                        open.entry(index).or_default().insert(name.clone());
                     }
                 }
             }
         }
-        for (number, (line, roles)) in open {
+        for (line, roles) in open {
+            let line = &lines[line];
             let (kind, address) =
                 if line.kind == "local" { ("local", "") } else { ("host", " all") };
             findings.push(Finding {
@@ -115,7 +137,8 @@ impl Comparison<'_> {
                 found: shown(line),
                 wanted: "no way in but Envoy's".to_owned(),
                 repair: format!(
-                    "pg_hba.conf, before line {number}: {kind} all,replication {}{address} reject",
+                    "{}: {kind} all,replication {}{address} reject",
+                    before(&line.place),
                     self.tokens(&roles)
                 ),
             });
@@ -128,7 +151,7 @@ impl Comparison<'_> {
         let wanted = mapped(self.wanted, self.dialect);
         let mut found = BTreeSet::new();
         for line in lines {
-            unreadable("pg_ident.conf", line.number, line.error.as_ref(), findings);
+            unreadable(IDENT, &line.place, line.error.as_ref(), findings);
         }
         for line in lines.iter().filter(|line| line.map == *map) {
             let pairs = self.mapped_by(line);
@@ -142,7 +165,7 @@ impl Comparison<'_> {
                 findings.push(Finding {
                     drift: Drift::Superfluous,
                     thing: format!("pg_ident.conf for {}", identifiers(&strangers)),
-                    found: format!("line {}: {map} {} {}", line.number, line.user, line.role),
+                    found: format!("{}: {map} {} {}", line.place, line.user, line.role),
                     wanted: format!("only {} as a role that a rule names", self.dialect.envoy_user),
                     repair: match line.role.strip_prefix('+') {
                         Some(group) if pairs.len() > strangers.len() => format!(
@@ -150,7 +173,10 @@ impl Comparison<'_> {
                             identifiers(&strangers),
                             identifier(group)
                         ),
-                        _ => format!("pg_ident.conf: take line {} away", line.number),
+                        _ => {
+                            let (file, number) = line.place.within(IDENT);
+                            format!("{file}: take line {number} away")
+                        }
                     },
                 });
             }
@@ -234,8 +260,10 @@ impl Comparison<'_> {
         role == group || self.found.members(group).contains(role)
     }
 
+    /// What no line of a file can say, or should show, stands as in SQL.
     fn token(&self, name: &str) -> String {
-        token(name, self.dialect.version).unwrap_or_else(|| identifier(name))
+        let token = token(name, self.dialect.version);
+        token.filter(|_| !name.contains(char::is_control)).unwrap_or_else(|| identifier(name))
     }
 
     fn tokens(&self, names: &BTreeSet<String>) -> String {
@@ -245,7 +273,7 @@ impl Comparison<'_> {
 
 /// A line as it stands.
 fn shown(line: &HbaLine) -> String {
-    let HbaLine { number, kind, databases, users, address, method, options, .. } = line;
+    let HbaLine { place, kind, databases, users, address, method, options, .. } = line;
     let parts = [
         kind.as_str(),
         &databases.join(","),
@@ -255,11 +283,18 @@ fn shown(line: &HbaLine) -> String {
         &options.join(" "),
     ];
     let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-    format!("line {number}: {}", parts.join(" "))
+    format!("{place}: {}", parts.join(" "))
 }
 
-fn unreadable(file: &str, number: i32, error: Option<&String>, findings: &mut Vec<Finding>) {
+/// Where a line is to be put that is to decide instead.
+fn before(place: &Place) -> String {
+    let (file, number) = place.within(HBA);
+    format!("{file}, before line {number}")
+}
+
+fn unreadable(main: &str, place: &Place, error: Option<&String>, findings: &mut Vec<Finding>) {
     if let Some(error) = error {
+        let (file, number) = place.within(main);
         findings.push(Finding {
             drift: Drift::Missing,
             thing: format!("{file}, line {number}"),

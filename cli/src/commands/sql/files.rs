@@ -24,11 +24,7 @@ pub(super) fn hba(wanted: &Wanted, dialect: &Dialect) -> Result<String, Error> {
     }
     if !wanted.any_database.roles.is_empty() {
         let _ = write!(text, "\n{}", entry("all", &wanted.any_database, dialect)?);
-        let replicating = |role: &&String| wanted.roles.get(*role).is_some_and(|r| r.replicates);
-        let visitors = Visitors {
-            roles: wanted.any_database.roles.iter().filter(replicating).cloned().collect(),
-            rules: wanted.any_database.rules.clone(),
-        };
+        let visitors = wanted.replicating();
         if !visitors.roles.is_empty() {
             text += &entry("replication", &visitors, dialect)?;
         }

@@ -125,7 +125,7 @@ impl Found {
                 .map(|rows| rows.iter().map(|row| row.get(0)).collect()),
             hba: told(found_files::hba(client, newer))?,
             ident: told(found_files::ident(client, newer))?,
-            files_unread: told(found_files::files_unread(client))?,
+            files_unread: told(found_files::files_unread(client, newer))?,
         };
         found.memberships = client
             .query(&memberships_query(newer), &[])?

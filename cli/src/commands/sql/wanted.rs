@@ -98,6 +98,16 @@ impl Wanted {
         self.roles.iter().filter(|(name, _)| !is_predefined(name))
     }
 
+    /// Those who may replicate the whole server, which is no database.
+    pub(super) fn replicating(&self) -> Visitors {
+        let roles = &self.any_database.roles;
+        let replicates = |role: &&String| self.roles.get(*role).is_some_and(|it| it.replicates);
+        Visitors {
+            roles: roles.iter().filter(replicates).cloned().collect(),
+            rules: self.any_database.rules.clone(),
+        }
+    }
+
     fn add(&mut self, addressed: &Addressed<PostgresRule>) {
         let rule = &addressed.rule;
         let name = rule.name.to_string();
