@@ -90,7 +90,7 @@ impl Comparison<'_> {
         }
         if !role.privileged {
             for (what, without) in has.excess() {
-                let wanted = "an ordinary role, or `allow_privileged: true` in its rules";
+                let wanted = "an ordinary role, or `allow_privileged: true` in each of its rules";
                 findings.push(found(Drift::Privileged, thing(), what, wanted, alter(without)));
             }
             for (_, database, count) in self.found.owned.iter().filter(|(owner, ..)| owner == name)

@@ -134,7 +134,7 @@ impl Comparison<'_> {
                     Drift::Privileged,
                     thing,
                     excess,
-                    "none, or `allow_privileged: true` in its rules",
+                    "none, or `allow_privileged: true` in each of its rules",
                     repair,
                 ));
             } else if Some(role) == group.as_ref() {

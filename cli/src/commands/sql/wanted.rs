@@ -32,7 +32,7 @@ pub(super) struct Wanted {
 pub(super) struct Role {
     /// The rules that name it.
     pub(super) rules: Rules,
-    /// Whether one of them says `allow_privileged: true`: it may be more than an ordinary role.
+    /// Whether each of them says `allow_privileged: true`: it may be more than an ordinary role.
     pub(super) privileged: bool,
     /// Whether it becomes others, and so has no rights of its own.
     pub(super) becomes_others: bool,
@@ -81,8 +81,12 @@ impl Wanted {
         if let Some(circle) = wanted.circle() {
             return Err(Error::Circle(circle));
         }
+        for role in wanted.roles.values_mut() {
+            role.replicates &= role.privileged;
+        }
         for addressed in &rules {
             wanted.note_what_is_reached(&addressed.rule);
+            wanted.note_what_is_not_meant(addressed, &rules);
         }
         wanted.notes.sort();
         Ok(wanted)
@@ -113,10 +117,11 @@ impl Wanted {
         let name = rule.name.to_string();
         let login = rule.login_role.as_str();
         for role in named(rule) {
-            let wanted = self.roles.entry(role.to_owned()).or_default();
+            let first = || Role { privileged: true, ..Role::default() };
+            let wanted = self.roles.entry(role.to_owned()).or_insert_with(first);
             wanted.rules.insert(name.clone());
-            wanted.privileged |= addressed.allow_privileged;
-            wanted.replicates |= rule.replication && addressed.allow_privileged;
+            wanted.privileged &= addressed.allow_privileged;
+            wanted.replicates |= rule.replication;
             if is_of_postgres(role) {
                 self.notes.push(format!(
                     "rule {name} names `{role}`, which can't log in; it can only be become"
@@ -183,6 +188,29 @@ impl Wanted {
         }
         self.notes.extend(notes);
     }
+
+    /// So do attributes: whoever one rule lets in as a privileged role would have that of another.
+    fn note_what_is_not_meant(
+        &mut self,
+        addressed: &Addressed<PostgresRule>,
+        rules: &[&Addressed<PostgresRule>],
+    ) {
+        if addressed.allow_privileged {
+            return;
+        }
+        let roles: BTreeSet<_> = named(&addressed.rule).collect();
+        for role in roles {
+            let means = |other: &&&Addressed<PostgresRule>| {
+                other.allow_privileged && named(&other.rule).any(|it| it == role)
+            };
+            if let Some(other) = rules.iter().find(means) {
+                self.notes.push(format!(
+                    "rule {} says `allow_privileged: true` and rule {} doesn't, which names `{role}` too: it is an ordinary role until each rule says so",
+                    other.rule.name, addressed.rule.name
+                ));
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -212,6 +240,23 @@ mod tests {
         let [a, b] = found.notes.as_slice() else { panic!("{:?}", found.notes) };
         assert!(a.starts_with("rule a does not name `writer`"), "{a}");
         assert!(b.starts_with("rule b does not name `reader`"), "{b}");
+    }
+
+    #[test]
+    fn a_role_is_privileged_where_each_of_its_rules_says_so() {
+        let admin = "  - { name: a, from: [/x], to: [/db], databases: ['*'], login_role: dba, replication: true, allow_privileged: true }\n";
+        let found = wanted(admin).unwrap();
+        assert!(found.roles["dba"].privileged && found.roles["dba"].replicates);
+        assert_eq!(found.notes, [""; 0]);
+        let other = "  - { name: b, from: [/y], to: [/db], databases: [d], login_role: dba }\n";
+        let found = wanted(&format!("{admin}{other}")).unwrap();
+        assert!(!found.roles["dba"].privileged && !found.roles["dba"].replicates);
+        assert_eq!(
+            found.notes,
+            [
+                "rule a says `allow_privileged: true` and rule b doesn't, which names `dba` too: it is an ordinary role until each rule says so"
+            ]
+        );
     }
 
     #[test]
