@@ -21,7 +21,7 @@ async fn becomes(session: &Client, sql: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_per_role_cannot_be_left_and_a_shared_one_can() {
-    let mesh = MeshPlan::new(SourceKind::DevAgent, PostgresVersion::V15).policy(POLICY);
+    let mesh = MeshPlan::new(SourceKind::DevAgent, PostgresVersion::V18).policy(POLICY);
     let mesh = mesh.start().await.unwrap();
     let (shared, reader) = (session(&mesh, "api").await, session(&mesh, "customers_reader").await);
     for (sql, as_shared, as_reader) in [
@@ -45,7 +45,7 @@ async fn a_login_per_role_cannot_be_left_and_a_shared_one_can() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_a_name_of_the_rule_is_a_login() {
-    let mesh = MeshPlan::new(SourceKind::DevAgent, PostgresVersion::V18).policy(POLICY);
+    let mesh = MeshPlan::new(SourceKind::DevAgent, PostgresVersion::V15).policy(POLICY);
     let mesh = mesh.start().await.unwrap();
     let directory = &mesh.sidecar(Workload::Api).directory;
     let forked = mesh.postgres.backends_forked();

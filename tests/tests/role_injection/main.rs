@@ -89,10 +89,10 @@ async fn ask_until(mesh: &Mesh, way: &str, wanted: usize) -> Tally {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shared_login_never_leaks_a_role() {
-    no_answer_comes_from_another_role("set-config", PostgresVersion::V15).await;
+    no_answer_comes_from_another_role("set-config", PostgresVersion::V18).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_per_role_never_leaks_a_role() {
-    no_answer_comes_from_another_role("connection", PostgresVersion::V18).await;
+    no_answer_comes_from_another_role("connection", PostgresVersion::V15).await;
 }
