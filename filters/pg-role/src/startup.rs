@@ -193,6 +193,11 @@ fn hint(decision: &PostgresDecision<'_>) -> &'static str {
         PostgresDecision::Deny(PostgresDenial::User { .. }) => {
             "name a user that the policy gives to this workload"
         }
+        PostgresDecision::Deny(PostgresDenial::Parameter { name, .. })
+            if name.eq_ignore_ascii_case(b"replication") =>
+        {
+            "the rule must say `replication: true`, and `databases: [\"*\"]` for the whole server"
+        }
         PostgresDecision::Deny(PostgresDenial::Parameter { .. }) => {
             "SET it once the session runs, or have it listed in the rule's `client_parameters`"
         }

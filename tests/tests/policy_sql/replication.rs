@@ -64,6 +64,7 @@ async fn who_may_replicate_does(version: PostgresVersion) -> Mesh {
         if denied {
             assert_eq!(code, Some(2), "{told}");
             assert!(err.contains(r#"signet: parameter "replication" may not be set"#), "{told}");
+            assert!(err.contains("the rule must say `replication: true`"), "{told}");
         } else {
             assert_eq!(code, Some(0), "{told}");
             // What the server is, its timeline, where its log stands, and the database if there is one.
