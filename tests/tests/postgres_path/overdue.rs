@@ -6,7 +6,8 @@ use std::fs;
 
 use e2e::{
     FetchedSvid, Mesh, MeshPlan, PATIENCE, PostgresVersion, SourceKind, Stage, Workload,
-    startup::query, until,
+    startup::{PROTOCOL_3_2, message_of, query},
+    until,
 };
 use tokio::task::JoinSet;
 
@@ -83,9 +84,13 @@ async fn hasty_mesh(version: PostgresVersion) -> Mesh {
     plan.policy(policy).start_on(stage).await.unwrap()
 }
 
-/// A session that runs these one after another, in which Postgres does not look whether its client is still there.
+/// A session that runs these one after another, in which Postgres does not look whether its client is still there. PostgreSQL
+/// 18 gives it a cancel key of 32 bytes, 15 one of 4.
 async fn runs(mesh: &Mesh, svid: &FetchedSvid, queries: &[&str]) -> Wire {
-    let mut wire = Wire::session_as(mesh, svid, "customers_writer").await;
+    let mut wire = Wire::connect(mesh, svid).await;
+    let asked = [("user", "customers_writer"), ("database", "customers")];
+    wire.send(&message_of(PROTOCOL_3_2, &asked)).await;
+    wire.ready().await;
     wire.value("set client_connection_check_interval = 0").await;
     wire.send(&queries.iter().flat_map(|sql| query(sql)).collect::<Vec<u8>>()).await;
     wire
