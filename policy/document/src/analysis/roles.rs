@@ -1,5 +1,6 @@
 //! Roles that an API is told and can't take.
 
+use std::cell::LazyCell;
 use std::collections::HashMap;
 
 use signet_policy::{IdPattern, Mode, PostgresRule, RoleName};
@@ -9,7 +10,7 @@ use super::{Warning, Witness};
 use crate::case::{Ask, Case, Expectation, PostgresAsk, Verdict};
 use crate::document::PolicyDocument;
 use crate::fault::Fault;
-use crate::space::{GaveUp, Point, Region, Rule, Search, Step};
+use crate::space::{Effort, GaveUp, Point, Region, Rule, Search, Step};
 
 /// Rules whose `db_role` no Postgres rule lets their destination act as.
 pub(super) fn unusable<'d>(
@@ -24,13 +25,15 @@ pub(super) fn unusable<'d>(
             continue;
         };
         let mut told = Vec::new();
+        let near = LazyCell::new(|| neighbours.near(rule, rule.mode == Mode::Shadow));
+        let effort = Effort::for_questions(addressed.to.len());
         for (to, destination) in addressed.to.iter().enumerate() {
             let can_act = usable.entry((destination, role)).or_insert_with(|| {
                 let caller = rule.destination_as_caller(to);
                 can_act_as(document, neighbours, &caller, role)
             });
             if !*can_act {
-                match allowed(neighbours, rule, to) {
+                match allowed(&effort, &near, rule, to) {
                     // A rule that never allows is told about already.
                     Ok(None) => {}
                     found => told.push((to, found)),
@@ -56,14 +59,14 @@ pub(super) fn unusable<'d>(
 
 /// A request to one of its destinations that the rule allows.
 fn allowed(
-    neighbours: &Neighbours<'_>,
+    effort: &Effort,
+    near: &[&Rule<'_>],
     rule: &Rule<'_>,
     to: usize,
 ) -> Result<Option<Point>, GaveUp> {
-    let near = neighbours.near(rule, rule.mode == Mode::Shadow);
     let bounds = rule.only_to(rule.to[to].clone());
-    Search::find(&[Region::whole(rule), Region::whole(&bounds)], |point| {
-        match decider(&near, point) {
+    Search::find_within(effort, &[Region::whole(&bounds), Region::whole(rule)], |point| {
+        match decider(near, point) {
             Decider::Allowed(region) if region.rule.index == rule.index => Step::Found,
             decider => {
                 Step::Split { outside: decider.region().into_iter().collect(), inside: Vec::new() }

@@ -103,6 +103,26 @@ fn long_lists_of_a_rule_that_never_decides() {
     assert!(what.contains("/p/115, 180 more; hosts h0,") && what.len() < 1000, "{what}");
 }
 
+/// Each destination of a rule is asked about, and the rules that are near it are looked for once.
+#[test]
+fn long_lists_of_destinations() {
+    let rule = |name: &str| {
+        let destinations = many(&format!("/{name}"), 1000);
+        format!(
+            "  - {{ name: {name}, from: [/c], to: [{destinations}], paths: [/p], db_role: {name} }}\n"
+        )
+    };
+    let text = format!("version: 1\ntrust_domain: a\nhttp:\n{}{}", rule("d"), rule("e"));
+    let document = PolicyDocument::parse("p.yaml", &text).unwrap();
+    let warnings = document.warnings();
+    let told: Vec<_> = warnings.iter().map(|warning| &warning.fault.message[..47]).collect();
+    let expected = ["d", "e"].map(|name| {
+        format!("no postgres rule lets spiffe://a/{name}0, spiffe://a/{name}1, ")[..47].to_owned()
+    });
+    assert_eq!(told, expected);
+    assert!(warnings.iter().all(|warning| warning.witnesses.len() == 1), "{warnings:?}");
+}
+
 /// Rules of which each has many callers in common with each other: not all combinations of these are tried.
 #[test]
 fn long_lists_of_many_rules() {
