@@ -1,6 +1,7 @@
 //! Parts of rules that have one weight each.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::ops::Range;
 
 use signet_policy::{DatabaseName, Effect, HostPattern, IdPattern, PathPattern};
@@ -98,6 +99,9 @@ impl<'d> Region<'d> {
     }
 }
 
+/// So few pairs of patterns are compared each with each at once.
+const FEW_PAIRS: usize = 10_000;
+
 fn one_or_all<T>(list: &[T], one: Option<usize>) -> &[T] {
     one.and_then(|at| list.get(at..=at)).unwrap_or(list)
 }
@@ -105,9 +109,6 @@ fn one_or_all<T>(list: &[T], one: Option<usize>) -> &[T] {
 impl Region<'_> {
     /// Whether two regions may have a point in common: a quick look, that never denies it wrongly.
     pub(crate) fn may_meet(&self, other: &Self) -> bool {
-        fn meet<T>(a: &[T], b: &[T], alike: impl Fn(&T, &T) -> bool) -> bool {
-            a.iter().any(|a| b.iter().any(|b| alike(a, b)))
-        }
         fn meet_if_listed<T>(
             a: Option<&[T]>,
             b: Option<&[T]>,
@@ -124,8 +125,66 @@ impl Region<'_> {
             && a.conditions_may_meet(b)
             && meet_if_listed(self.databases(), other.databases(), names)
             && (denies || meet_if_listed(self.hosts(), other.hosts(), HostPattern::overlaps))
-            && meet(self.callers(), other.callers(), Segments::meets)
-            && meet(&a.to, &b.to, Segments::meets)
-            && meet_if_listed(self.paths(), other.paths(), Paths::meets)
+            && patterns_meet(self.callers(), other.callers(), Segments::beginning, Segments::meets)
+            && patterns_meet(&a.to, &b.to, Segments::beginning, Segments::meets)
+            && self
+                .paths()
+                .zip(other.paths())
+                .is_none_or(|(a, b)| patterns_meet(a, b, Paths::beginning, Paths::meets))
+    }
+}
+
+fn meet<T>(a: &[T], b: &[T], alike: impl Fn(&T, &T) -> bool) -> bool {
+    a.iter().any(|a| b.iter().any(|b| alike(a, b)))
+}
+
+/// The same of patterns. Long lists that have nothing in common are told apart in the time that it takes to read them.
+fn patterns_meet<'p, T>(
+    a: &'p [T],
+    b: &'p [T],
+    beginning: impl Fn(&'p T) -> Vec<&'p str>,
+    alike: impl Fn(&T, &T) -> bool,
+) -> bool {
+    let few = a.len().saturating_mul(b.len()) <= FEW_PAIRS;
+    (few || begin_alike(a, b, beginning)) && meet(a, b, alike)
+}
+
+/// Whether what a pattern of one list begins with begins with what one of the other does, or the other way round: else no two
+/// of them meet.
+fn begin_alike<'p, T>(a: &'p [T], b: &'p [T], beginning: impl Fn(&'p T) -> Vec<&'p str>) -> bool {
+    let theirs: HashSet<Vec<&str>> = b.iter().map(&beginning).collect();
+    let parts: HashSet<&[&str]> =
+        theirs.iter().flat_map(|whole| (0..=whole.len()).map(|end| &whole[..end])).collect();
+    a.iter().map(beginning).any(|ours| {
+        parts.contains(&ours[..]) || (0..ours.len()).any(|end| theirs.contains(&ours[..end]))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use signet_policy::IdPattern;
+
+    use super::{Segments, begin_alike};
+
+    #[test]
+    fn what_meets_begins_alike() {
+        let texts = [
+            "**",
+            "spiffe://a/**",
+            "spiffe://a/*/x",
+            "spiffe://a/b",
+            "spiffe://a/b/*",
+            "spiffe://b/b",
+        ];
+        let patterns = texts.map(|text| IdPattern::parse(text).unwrap());
+        let all: Vec<_> = patterns.iter().map(|one| Segments::of(one.parts(), 1)).collect();
+        for (i, a) in all.iter().enumerate() {
+            for (j, b) in all.iter().enumerate() {
+                let alike = begin_alike(&all[i..=i], &all[j..=j], Segments::beginning);
+                assert!(alike || !a.meets(b), "{} {}", texts[i], texts[j]);
+                let apart = (j == 5) != (i == 5) && i > 0 && j > 0;
+                assert_eq!(alike, !apart, "{} {}", texts[i], texts[j]);
+            }
+        }
     }
 }

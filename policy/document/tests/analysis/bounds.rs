@@ -103,7 +103,8 @@ fn long_lists_of_a_rule_that_never_decides() {
     assert!(what.contains("/p/115, 180 more; hosts h0,") && what.len() < 1000, "{what}");
 }
 
-/// Each destination of a rule is asked about, and the rules that are near it are looked for once.
+/// Each destination of a rule is asked about, and the rules that are near it are looked for once; those of one rule are
+/// not compared with each of another.
 #[test]
 fn long_lists_of_destinations() {
     let rule = |name: &str| {
