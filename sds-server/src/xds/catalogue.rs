@@ -91,6 +91,11 @@ impl Catalogue {
         self.stock.snapshot.default.is_some()
     }
 
+    /// Whether it has any SVID.
+    pub(super) fn has_svids(&self) -> bool {
+        !self.stock.snapshot.svids.is_empty()
+    }
+
     /// Whether it has a policy.
     pub(crate) fn has_policy(&self) -> bool {
         self.stock.policy.digest().is_some()

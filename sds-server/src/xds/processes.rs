@@ -171,6 +171,13 @@ impl Seat {
         Self(Arc::clone(process))
     }
 
+    /// Waits until the agent says that the process has no identity. Cancel safe.
+    pub(super) async fn refused(&self) {
+        let mut identities = self.0.identities.clone();
+        // Nobody says so any more of a process that has ended.
+        let _ = identities.wait_for(|identities| identities.withdrawn).await;
+    }
+
     /// Whether the process lives that took it.
     pub(super) fn is_alive(&self) -> bool {
         self.0.pin.is_alive()

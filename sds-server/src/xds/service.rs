@@ -184,6 +184,10 @@ async fn fetch_one(hub: &Hub, caller: &Caller, kind: Kind, body: Body) -> Answer
     let protocol = Protocol::StateOfTheWorld;
     let mut inbound = Inbound::new(body, protocol.fields(), limits.message_bytes, budget);
     let request = Asked::decode(protocol, &inbound.next().await?.unwrap_or_default())?;
+    tokio::select! {
+        () = view.begun() => {}
+        refusal = end.reached() => return Err(refusal),
+    }
     let permitted = Permitted::new(view.current(), hub.grant(peer)?);
     let pieces = fetch(kind, &request, limits, permitted, Moment::now())?;
     view.confirm()?;

@@ -4,13 +4,18 @@
 //! Streams know nothing but their [`View`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::catalogue::Catalogue;
 use super::peer::{LocalPeer, Peer};
 use super::processes::{Attended, Processes, Seat};
 use super::status::Refusal;
+
+/// How long a single request waits for the agent's first word of a process that nobody has asked for yet.
+const FIRST: Duration = Duration::from_secs(10);
 
 /// Opens a [`View`] for whoever is let in.
 #[derive(Debug)]
@@ -65,6 +70,17 @@ impl View {
     /// What is seen now; it counts as seen.
     pub(super) fn current(&mut self) -> Arc<Catalogue> {
         Arc::clone(&self.catalogues.borrow_and_update())
+    }
+
+    /// Waits until it is known what a process may have that asks for the first time, but not for ever. A stream need not:
+    /// it hears of that when it is known.
+    pub(super) async fn begun(&mut self) {
+        let Some(seat) = &self.seat else { return };
+        tokio::select! {
+            _ = self.catalogues.wait_for(|catalogue| catalogue.has_svids()) => {}
+            () = seat.refused() => {}
+            () = sleep(FIRST) => {}
+        }
     }
 
     /// Waits for something that was not seen yet. Cancel safe.

@@ -19,6 +19,9 @@ struct Arguments {
     /// The secret's name.
     #[arg(long, default_value = "default")]
     name: String,
+    /// Ask by a single request, without a stream, and end.
+    #[arg(long, conflicts_with_all = ["connections", "streams"])]
+    fetch: bool,
     /// Connections to open.
     #[arg(long, default_value_t = 1)]
     connections: usize,
@@ -41,6 +44,15 @@ fn main() -> Result<()> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn ask(arguments: &Arguments) -> Result<()> {
+    if arguments.fetch {
+        let client = SdsClient::connect(&arguments.socket).await?;
+        let fetched = client.fetch(&[&arguments.name]).await;
+        let (_, secrets) = fetched.map_err(|code| anyhow::anyhow!("refused: {code:?}"))?;
+        for secret in &secrets {
+            println!("{}", told(secret)?);
+        }
+        return Ok(());
+    }
     let mut streams = JoinSet::new();
     for _ in 0..arguments.connections {
         let client = SdsClient::connect(&arguments.socket).await?;

@@ -75,6 +75,10 @@ async fn two_users(node: &mut Node, alice: Account, bob: Account) -> Result<()> 
     node.shows("signet_node_upstream_streams", 5).await?;
     assert!(node.gauge("signet_xds_streams").await? > 12);
 
+    // Without a stream the first question is answered too, as SPIRE's agent does.
+    let fetched = node.fetched(&alice)?;
+    assert!(fetched.starts_with(&id_of(&alice)), "{fetched}");
+
     // JWT-SVIDs too are those of the process that asks.
     let mut token = node.caller_for("token", &alice, "jwt?aud=shop")?;
     answered(&mut token, 1, &id_of(&alice)).await?;

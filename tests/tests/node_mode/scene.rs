@@ -103,6 +103,12 @@ impl Node {
         self.asking(name, user, &[&format!("--name={secret}")])
     }
 
+    /// What a process of a user prints that asks for `default` by a single request, the first that it makes.
+    pub(crate) fn fetched(&self, user: &Account) -> Result<String> {
+        let program = self.stage.within_reach(&self.stage.programs.own("sds-caller")?)?;
+        Launch::new("fetches", program, user).arg(self.socket()).arg("--fetch").output()
+    }
+
     fn asking(&self, name: &str, user: &Account, arguments: &[&str]) -> Result<Process> {
         let program = self.stage.within_reach(&self.stage.programs.own("sds-caller")?)?;
         Launch::new(name, program, user).arg(self.socket()).args(arguments).start(&self.stage)
