@@ -189,3 +189,22 @@ async fn status_tells_what_each_envoy_accepted_and_which_policy_it_runs() {
         assert!(table.contains(": ready\n") && table.contains("in force\n"), "{table}");
     }
 }
+
+/// Envoys come back with what they have, and nothing is sent to them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_restarted_knows_which_policy_its_envoy_runs() {
+    let mut mesh = mesh().await;
+    let (sidecar, stage) = mesh.sidecar_mut(Workload::Api);
+    sidecar.server.kill().unwrap();
+    sidecar.server.restart(stage).unwrap();
+    until("what the Envoy holds is told", PATIENCE, async || {
+        let status = sidecar.server.admin("/status").await?.body;
+        let status: Value = serde_json::from_str(&status)?;
+        let envoy = &status["envoys"][0];
+        ensure!(envoy["policies"]["signet.http"].is_string(), "{status:#}");
+        ensure!(envoy["policies"]["signet.http"] == status["policy"]["digest"], "{envoy:#}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
