@@ -141,10 +141,15 @@ async fn a_listener_waits_for_its_first_valid_policy() {
     // The client's Envoy runs no filter of ours, so it is the sign that secrets do arrive.
     mesh.client_ready().await.unwrap();
     let api = mesh.sidecar(Workload::Api);
-    let readiness = api.server.admin("/readyz").await.unwrap();
+    let readiness = until("an answer of the API's server", PATIENCE, async || {
+        api.server.admin("/readyz").await
+    });
+    let readiness = readiness.await.unwrap();
     assert_eq!(readiness.status, 503);
     assert!(readiness.body.contains("policy"), "{}", readiness.body);
-    assert_ne!(api.envoy.admin("/ready").await.unwrap().trim(), "LIVE");
+    let ready =
+        until("an answer of the API's Envoy", PATIENCE, async || api.envoy.admin("/ready").await);
+    assert_ne!(ready.await.unwrap().trim(), "LIVE");
     let denied = Ask::get("/customers").unix(&mesh.http_socket(Workload::Client)).await.unwrap();
     assert_eq!(denied.status, 503);
     mesh.policy.write(&good.unwrap()).unwrap();

@@ -55,6 +55,17 @@ impl Kind {
         error.contains("57P01") || (is_deadpool && error == "connection closed")
     }
 
+    /// Whether a request may see this instead when Postgres has ended the session by itself. It closes the connection at once,
+    /// while the filter waits until the client has read: a request on its way then fails at being sent, and the drivers that
+    /// notice it so do not look for what had come before.
+    pub(crate) fn fails_at_sending(self, error: &str) -> bool {
+        match self {
+            Self::Deadpool | Self::DeadpoolVerified => false,
+            Self::Pgxpool => error.starts_with("write failed: "),
+            Self::HikariCp => error == "08006 An I/O error occurred while sending to the backend.",
+        }
+    }
+
     fn program(self, programs: &Programs) -> Result<(PathBuf, Vec<String>)> {
         Ok(match self {
             Self::Deadpool | Self::DeadpoolVerified => (programs.own("pool-deadpool")?, vec![]),
