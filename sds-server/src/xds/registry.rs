@@ -22,7 +22,6 @@ use tracing::{info, warn};
 use self::line::Record;
 use self::refused::Refusals;
 use self::thinning::Thinning;
-use super::absence::Absence;
 use super::peer::Peer;
 use super::resource::{Kind, Version};
 use crate::metrics::Metrics;
@@ -132,9 +131,9 @@ impl Registry {
         );
     }
 
-    /// Logs and counts that a name has been asked for in vain.
-    fn miss(&self, line: &Line, (kind, name): (Kind, &str), absence: &Absence) {
-        let (r#type, class, reason) = (kind.label(), absence.class(), absence.to_string());
+    /// Logs and counts that a name has been asked for in vain, for a reason and its class.
+    fn miss(&self, line: &Line, (kind, name): (Kind, &str), (class, reason): (&'static str, &str)) {
+        let r#type = kind.label();
         self.metrics.count_unanswered(r#type, class);
         if let Some(passed_over) = self.unanswered.admit(class, Instant::now()) {
             let (name, peer, node) = (cut(name), &line.peer, &line.node);

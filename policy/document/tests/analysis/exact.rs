@@ -8,7 +8,7 @@ use signet_policy::{HttpDecision, Policy, SpiffeId, StartupRequest};
 use signet_policy_document::{PolicyDocument, Verdict};
 
 use crate::idle;
-use crate::world::{API, Numbers, each_request, http_policy};
+use crate::world::{API, CALLERS, Numbers, each_request, http_policy};
 
 /// The names of the rules that decide about some request of the small world.
 fn deciding(document: &PolicyDocument) -> BTreeSet<String> {
@@ -58,14 +58,7 @@ fn idle_postgres_rules_are_those_that_decide_nothing() {
         read += 1;
         let policy = Policy::compile(document.slice_for(SpiffeId::parse(API).unwrap()));
         let mut deciding = BTreeSet::new();
-        for from in [
-            "spiffe://a/c",
-            "spiffe://a/d",
-            "spiffe://a/e",
-            "spiffe://a/e/f",
-            "spiffe://z/c",
-            "spiffe://z/e/f",
-        ] {
+        for from in CALLERS {
             for database in ["d", "e", "f"] {
                 let parameters = [(&b"user"[..], &b"u"[..]), (b"database", database.as_bytes())];
                 let request = StartupRequest { parameters: &parameters, options: &[] };

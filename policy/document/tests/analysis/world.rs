@@ -84,19 +84,22 @@ pub(crate) fn http_policy(numbers: &mut Numbers) -> String {
     text.replace(", ,", ",").replace(",  }", " }")
 }
 
+/// Who asks in the small world.
+pub(crate) const CALLERS: [&str; 6] = [
+    "spiffe://a/c",
+    "spiffe://a/d",
+    "spiffe://a/e",
+    "spiffe://a/e/f",
+    "spiffe://z/c",
+    "spiffe://z/e/f",
+];
+
 /// All requests of the small world.
 pub(crate) fn each_request(mut visit: impl FnMut(SpiffeId<'_>, &HttpRequest<'_>)) {
     let targets = ["/", "/p", "/q", "/p/q", "/q/p", "/p/q/q", "/q/q/q"];
     let asks = targets.iter().flat_map(|path| [("GET", *path), ("OPTIONS", *path), ("PUT", *path)]);
     for (method, path) in asks.chain([("OPTIONS", "*")]) {
-        for from in [
-            "spiffe://a/c",
-            "spiffe://a/d",
-            "spiffe://a/e",
-            "spiffe://a/e/f",
-            "spiffe://z/c",
-            "spiffe://z/e/f",
-        ] {
+        for from in CALLERS {
             for host in ["", "a.b", "c.b", "z"] {
                 for port in [None, Some(1), Some(3)] {
                     for upgrade in ["", "w", "z"] {

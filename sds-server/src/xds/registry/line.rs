@@ -151,8 +151,9 @@ impl Line {
                 });
             }
             Event::Unanswered { kind, name, absence } => {
-                self.registry.miss(self, (*kind, name), absence);
-                let reason = cut(&absence.to_string());
+                let reason = absence.to_string();
+                self.registry.miss(self, (*kind, name), (absence.class(), &reason));
+                let reason = cut(&reason);
                 self.change(*kind, name, |entry| entry.waiting = Some((now, reason)));
             }
             Event::Unsubscribed { kind, name } | Event::Gone { kind, name } => {
