@@ -26,7 +26,7 @@ fn are_told(reason: &str, pool: Kind, since: &Since, ends: usize) {
     let (name, errors) = (pool.name(), &since.errors);
     assert!(errors.len() <= ends * pool.requests_per_end(), "{reason}: {name}: {errors:?}");
     let is_known = |error: &String| {
-        pool.knows_the_end(error) || (reason == TERMINATED && pool.fails_at_sending(error))
+        pool.knows_the_end(error) || (reason == TERMINATED && pool.finds_it_broken(error))
     };
     assert!(errors.iter().all(is_known), "{reason}: {name}: {errors:?}");
 }

@@ -56,12 +56,18 @@ impl Kind {
     }
 
     /// Whether a request may see this instead when Postgres has ended the session by itself. It closes the connection at once,
-    /// while the filter waits until the client has read: a request on its way then fails at being sent, and the drivers that
-    /// notice it so do not look for what had come before.
-    pub(crate) fn fails_at_sending(self, error: &str) -> bool {
+    /// while the filter waits until the client has read. A request on its way then fails at being sent, or finds the
+    /// connection reset: what Postgres had said before may be lost with it.
+    pub(crate) fn finds_it_broken(self, error: &str) -> bool {
         match self {
-            Self::Deadpool | Self::DeadpoolVerified => false,
-            Self::Pgxpool => error.starts_with("write failed: "),
+            Self::Deadpool | Self::DeadpoolVerified => {
+                error.starts_with("error communicating with the server: ")
+            }
+            Self::Pgxpool => {
+                error.starts_with("write failed: ")
+                    || error == "unexpected EOF"
+                    || error.ends_with(": connection reset by peer")
+            }
             Self::HikariCp => error == "08006 An I/O error occurred while sending to the backend.",
         }
     }
