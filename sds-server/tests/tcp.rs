@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime};
 
 use support::{Agent, Authority, Client, HOUR, Identity, Server, certificate, eventually, tls};
@@ -107,6 +108,29 @@ async fn nobody_else_gets_in() {
     assert!(refused > strangers.len() as u64 * 100, "each was refused and counted: {refused}");
     let client = Client::over_tls(address, Some(&ours.pair("/edge/a", HOUR))).await;
     assert_eq!(client.expect("let in").fetch(&["default"]).await.expect("served").len(), 1);
+}
+
+/// Two hosts have the same workload, and their Envoys call themselves the same.
+#[tokio::test]
+async fn what_one_host_refuses_another_is_served() {
+    let (server, agent, ours, partner) = serve(ALLOWED).await;
+    let (address, edge) = (server.tcp_address().await, ours.pair("/edge/a", HOUR));
+    let [one, other] = [[127, 0, 0, 1], [127, 0, 0, 2]].map(Ipv4Addr::from);
+    let from = async |host| Client::over_tls_from(host, address, &edge).await.expect("let in");
+    let refuses = from(one).await;
+    let mut stream = refuses.secrets(&["default"], "").await;
+    let before = stream.accept().await.response.version_info;
+    let renewed = Identity::new(&ours, "/server", HOUR);
+    agent.issue(&[&renewed], &[&partner]);
+    let pushed = stream.next().await;
+    stream.answer(&pushed, Some("inventively"));
+    let refused = "signet_xds_nacks_total{type=\"secret\"}";
+    eventually("it is refused", async || (server.metric(refused)? == 1).then_some(())).await;
+
+    let served = from(other).await.secrets(&["default"], &before).await.accept().await.secret();
+    assert_eq!(certificate(&served), renewed.chain);
+    let mut again = from(one).await.secrets(&["default"], &before).await;
+    assert!(again.is_silent().await, "the one that refused it has it");
 }
 
 const TRIES: u64 = 20;

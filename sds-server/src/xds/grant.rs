@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use spiffe::SpiffeId;
+
 use super::absence::Absence;
 use super::admission::NotAdmitted;
 use super::catalogue::Catalogue;
@@ -35,14 +37,17 @@ impl Grant {
                 }
                 Ok(Arc::new(Self::Everything))
             }
-            Peer::Remote(id) => {
-                let entries = listen.tcp.iter().flat_map(|tcp| &tcp.allow);
-                let mut entries = entries.filter(|entry| entry.peer.matches(id)).peekable();
-                entries.peek().ok_or(NotAdmitted::NotListed)?;
-                let names = entries.flat_map(|entry| entry.names.iter().cloned());
-                Ok(Arc::new(Self::Listed(names.collect())))
-            }
+            Peer::Remote(id, _) => Self::of_workload(id, listen),
         }
+    }
+
+    /// The same for a workload, wherever it is.
+    pub(crate) fn of_workload(id: &SpiffeId, listen: &Listen) -> Result<Arc<Self>, NotAdmitted> {
+        let entries = listen.tcp.iter().flat_map(|tcp| &tcp.allow);
+        let mut entries = entries.filter(|entry| entry.peer.matches(id)).peekable();
+        entries.peek().ok_or(NotAdmitted::NotListed)?;
+        let names = entries.flat_map(|entry| entry.names.iter().cloned());
+        Ok(Arc::new(Self::Listed(names.collect())))
     }
 
     /// No name at all.
@@ -137,7 +142,7 @@ listen:
         assert_eq!(local(7, 70).expect("listed"), Grant::Everything.into());
         assert_eq!(local(8, 70), Err(NotAdmitted::Uid));
         assert_eq!(local(7, 0), Err(NotAdmitted::Gid));
-        let remote = |id: &str| Grant::of(&Peer::Remote(id.parse().expect("an ID")), &listen);
+        let remote = |id: &str| Grant::of_workload(&id.parse().expect("an ID"), &listen);
         let envoy = remote("spiffe://a/envoy").expect("listed twice");
         let other = remote("spiffe://a/other").expect("listed once");
         for (name, for_envoy, for_other) in [

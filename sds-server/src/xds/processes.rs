@@ -11,9 +11,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::info;
 
 use super::catalogue::Catalogue;
+use super::peer::Account;
 use super::publisher::Publisher;
 use super::registry::Registry;
 use super::rules::ResourceRules;
+use super::session::Quarantine;
 use super::status::Refusal;
 use crate::metrics::Metrics;
 use crate::policy::PolicyState;
@@ -32,6 +34,8 @@ pub struct Processes {
     rules: Arc<ResourceRules>,
     registry: Arc<Registry>,
     metrics: Metrics,
+    /// What the Envoys refused.
+    quarantine: watch::Sender<Quarantine>,
     end: CancellationToken,
     /// Everything ends with this value, and not before the last stream.
     _end: DropGuard,
@@ -74,6 +78,7 @@ impl Processes {
             rules,
             registry,
             metrics,
+            quarantine: watch::Sender::default(),
             _end: end.clone().drop_guard(),
             end,
             living: Arc::default(),
@@ -83,6 +88,11 @@ impl Processes {
     /// For operators.
     pub(super) fn attended(&self) -> Attended {
         Attended(Arc::downgrade(&self.living))
+    }
+
+    /// What the Envoys refused. It is forgotten with their process.
+    pub(super) fn quarantine(&self) -> watch::Sender<Quarantine> {
+        self.quarantine.clone()
     }
 
     /// A seat for a stream of the process, and what the process may have.
@@ -121,6 +131,7 @@ impl Processes {
             process: Arc::clone(&process),
             living: Arc::clone(&self.living),
             registry: Arc::clone(&self.registry),
+            quarantine: self.quarantine.clone(),
         };
         let (end, shown) = (self.end.clone(), self.metrics.open_process());
         tokio::spawn(async move {
@@ -195,6 +206,7 @@ struct Care {
     process: Arc<Process>,
     living: Arc<Mutex<Living>>,
     registry: Arc<Registry>,
+    quarantine: watch::Sender<Quarantine>,
 }
 
 impl Care {
@@ -239,6 +251,8 @@ impl Care {
         let key = key(&self.process.pin);
         if living.get(&key).is_some_and(|process| Arc::ptr_eq(process, &self.process)) {
             living.remove(&key);
+            let account = Account::Process(self.process.pin.pid());
+            self.quarantine.send_if_modified(|quarantine| quarantine.forget(&account));
         }
     }
 }
@@ -263,3 +277,7 @@ fn key(pin: &Pin) -> (i32, u32, u32) {
 fn locked(living: &Mutex<Living>) -> MutexGuard<'_, Living> {
     living.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+#[path = "processes_tests.rs"]
+mod tests;

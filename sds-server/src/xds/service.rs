@@ -52,8 +52,8 @@ impl Hub {
         stop: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
+            quarantine: views.quarantine(),
             views,
-            quarantine: watch::Sender::default(),
             registry,
             config,
             stop,

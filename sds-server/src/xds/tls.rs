@@ -31,7 +31,6 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::admission::NotAdmitted;
 use super::grant::Grant;
-use super::peer::Peer;
 use crate::config::LiveConfig;
 use crate::sources::Identities;
 
@@ -162,7 +161,7 @@ impl Identification {
         now: UnixTime,
     ) -> Result<SpiffeId, ClientFault> {
         let id = spiffe_id(Some(leaf))?;
-        Grant::of(&Peer::Remote(id.clone()), &self.config.borrow().listen)
+        Grant::of_workload(&id, &self.config.borrow().listen)
             .map_err(|reason| ClientFault::NotAdmitted { id: id.clone(), reason })?;
         let snapshot = Arc::clone(&self.identities.borrow().snapshot);
         let bundle = snapshot

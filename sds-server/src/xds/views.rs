@@ -12,6 +12,7 @@ use tokio::time::sleep;
 use super::catalogue::Catalogue;
 use super::peer::{LocalPeer, Peer};
 use super::processes::{Attended, Processes, Seat};
+use super::session::Quarantine;
 use super::status::Refusal;
 
 /// How long a single request waits for the agent's first word of a process that nobody has asked for yet.
@@ -40,6 +41,14 @@ impl Views {
         match self {
             Self::Shared(_) => Attended::default(),
             Self::PerProcess(processes) => processes.attended(),
+        }
+    }
+
+    /// What Envoys refused.
+    pub(super) fn quarantine(&self) -> watch::Sender<Quarantine> {
+        match self {
+            Self::Shared(_) => watch::Sender::default(),
+            Self::PerProcess(processes) => processes.quarantine(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! An Envoy as far as SDS and ECDS go, with the complete message types.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,7 +67,16 @@ impl Client {
         address: SocketAddr,
         shown: Option<&(Vec<u8>, Vec<u8>)>,
     ) -> Result<Self, tonic::transport::Error> {
-        Self::by(address, tls(shown)).await
+        Self::by(Ipv4Addr::LOCALHOST, address, tls(shown)).await
+    }
+
+    /// The same, from that address of this machine.
+    pub(crate) async fn over_tls_from(
+        host: Ipv4Addr,
+        address: SocketAddr,
+        shown: &(Vec<u8>, Vec<u8>),
+    ) -> Result<Self, tonic::transport::Error> {
+        Self::by(host, address, tls(Some(shown))).await
     }
 
     /// The same, showing a leaf and its intermediates.
@@ -76,10 +85,11 @@ impl Client {
         chain: &[Vec<u8>],
         key: &[u8],
     ) -> Result<Self, tonic::transport::Error> {
-        Self::by(address, tls_with(Some((chain, key)))).await
+        Self::by(Ipv4Addr::LOCALHOST, address, tls_with(Some((chain, key)))).await
     }
 
     async fn by(
+        host: Ipv4Addr,
         address: SocketAddr,
         tls: Arc<rustls::ClientConfig>,
     ) -> Result<Self, tonic::transport::Error> {
@@ -87,7 +97,9 @@ impl Client {
         let connector = service_fn(move |_| {
             let tls = tls.clone();
             async move {
-                let stream = tokio::net::TcpStream::connect(address).await?;
+                let socket = tokio::net::TcpSocket::new_v4()?;
+                socket.bind((host, 0).into())?;
+                let stream = socket.connect(address).await?;
                 let name = "signet.invalid".try_into().expect("a name");
                 Ok::<_, std::io::Error>(TokioIo::new(tls.connect(name, stream).await?))
             }

@@ -122,7 +122,7 @@ impl Remote {
             Ok::<_, Failure>((stream, proven))
         };
         let (mut stream, proven) = shaken.await.inspect_err(refused).ok()?;
-        let peer = Peer::Remote(proven.id.clone());
+        let peer = Peer::Remote(proven.id.clone(), address.ip());
         if let Err(reason) = pass.identify(&peer) {
             self.registry.refuse(&peer, reason.class(), &reason);
             let _ = timeout(HANDSHAKE, stream.write_all(&goodbye(reason.class()))).await;

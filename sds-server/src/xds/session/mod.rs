@@ -26,12 +26,11 @@ use crate::sources::Moment;
 
 use self::entry::Circumstances;
 use self::message::Wanted;
-use self::quarantine::EnvoyId;
 use self::subscription::Subscription;
 
 pub(crate) use self::fetch::fetch;
 pub(crate) use self::message::{Protocol, Request, Response, Says, Service};
-pub(crate) use self::quarantine::Quarantine;
+pub(crate) use self::quarantine::{EnvoyId, Instance, Quarantine};
 
 /// The state of one stream.
 #[derive(Debug)]
@@ -67,7 +66,8 @@ impl Session {
         grant: Arc<Grant>,
         catalogue: Arc<Catalogue>,
     ) -> Self {
-        let envoy = EnvoyId { account: peer.account(), node: String::new() };
+        let instance = Instance { place: peer.place(), node: String::new() };
+        let envoy = EnvoyId { account: peer.account(), instance };
         let permitted = Permitted::new(catalogue, grant);
         let context = Context { service, protocol, config, envoy, permitted };
         Self { context, subscriptions: Vec::new(), responses: 0 }
@@ -82,7 +82,7 @@ impl Session {
     ) -> Result<Vec<Event>, Refusal> {
         let context = &mut self.context;
         if let Some(node) = &request.node {
-            context.envoy.node.clone_from(&node.id);
+            context.envoy.instance.node.clone_from(&node.id);
             context.permitted.form = node.form;
         }
         let Some(kind) = context.service.kind_of(&request.type_url)? else {

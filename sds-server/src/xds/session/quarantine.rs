@@ -10,29 +10,48 @@
 //! same as the culprit is no suspect: the same bad certificate has several names, and sent once
 //! more Envoy would ACK it. Streams are heard in any order: what was sent before the healing and is heard
 //! to be refused after it was refused beside the culprit, too.
+//!
+//! What one peer refuses concerns no other: it counts for the process or the host that refused it, whatever node others
+//! call themselves, and a peer that refuses without end pushes out what it refused itself.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::super::peer::Account;
+use super::super::peer::{Account, Place};
 use super::super::resource::{Content, Kind, Version};
 
-/// One Envoy, as far as it can be told from others of the same account.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// One Envoy, as far as it can be told from others.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EnvoyId {
     pub(crate) account: Account,
+    pub(crate) instance: Instance,
+}
+
+/// One Envoy of an account.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Instance {
+    pub(crate) place: Place,
+    /// As it calls itself: nobody but it is told less for that.
     pub(crate) node: String,
 }
 
-/// The refusals that are remembered; the oldest are forgotten when there are too many.
+/// The refusals that are remembered. When there are too many, the account that has most loses its oldest.
 #[derive(Debug, Default)]
 pub(crate) struct Quarantine {
-    refusals: HashMap<EnvoyId, Vec<Refused>>,
+    shares: HashMap<Account, Share>,
     count: usize,
     /// Whether a stream that withholds something should look again.
     news: bool,
+}
+
+/// What the Envoys of one account refused.
+#[derive(Debug, Default)]
+struct Share {
+    /// By kind and name: the name of a bundle can be spelled in many ways, and each be refused.
+    envoys: HashMap<Instance, Vec<Refused>>,
+    count: usize,
 }
 
 #[derive(Debug)]
@@ -62,6 +81,7 @@ enum Standing {
 }
 
 impl Quarantine {
+    /// Refusals of all accounts together.
     const CAPACITY: usize = 4096;
     /// What is kept of a reason, in bytes.
     const REASON: usize = 512;
@@ -78,10 +98,9 @@ impl Quarantine {
         (content, version, reason): (Content, &Version, &str),
         (sent, now): (Instant, Instant),
     ) {
-        if self.count >= Self::CAPACITY {
-            self.forget_oldest();
-        }
-        let refusals = self.refusals.entry(envoy.clone()).or_default();
+        let share = self.shares.entry(envoy.account.clone()).or_default();
+        let refusals = share.envoys.entry(envoy.instance.clone()).or_default();
+        let before = refusals.len();
         let mut times = 1;
         let mut standing = Standing::Culprit { heal: false };
         refusals.retain_mut(|refused| {
@@ -98,31 +117,35 @@ impl Quarantine {
             let again = refused.version == *version;
             if again {
                 times = refused.times.saturating_add(1);
-                self.count -= 1;
             }
             refused.standing = Standing::Replaced;
             !again
         });
         let beside_healed =
             |other: &Refused| other.content != content && other.healed.is_some_and(|at| sent < at);
-        if standing != Standing::Suspect && refusals.iter().any(beside_healed) {
-            return;
+        if standing == Standing::Suspect || !refusals.iter().any(beside_healed) {
+            let place =
+                refusals.partition_point(|other| (other.kind, &*other.name) <= (kind, name));
+            let (name, version) = (name.to_owned(), version.clone());
+            let reason = reason[..reason.floor_char_boundary(Self::REASON)].into();
+            let (at, healed) = (now, None);
+            let refused =
+                Refused { kind, name, content, version, reason, at, times, standing, healed };
+            refusals.insert(place, refused);
         }
-        let (name, version) = (name.to_owned(), version.clone());
-        let reason = reason[..reason.floor_char_boundary(Self::REASON)].into();
-        let (at, healed) = (now, None);
-        refusals.push(Refused {
-            kind,
-            name,
-            content,
-            version,
-            reason,
-            at,
-            times,
-            standing,
-            healed,
-        });
-        self.count += 1;
+        let after = refusals.len();
+        share.count = share.count + after - before;
+        self.count = self.count + after - before;
+        if self.count > Self::CAPACITY {
+            self.make_room();
+        }
+    }
+
+    /// Forgets what all Envoys of `account` refused: they are no more. Returns whether there was anything.
+    pub(crate) fn forget(&mut self, account: &Account) -> bool {
+        let forgotten = self.shares.remove(account).map_or(0, |share| share.count);
+        self.count -= forgotten;
+        forgotten > 0
     }
 
     /// Whether `envoy` refused these bytes and has accepted no newer ones since.
@@ -179,7 +202,8 @@ impl Quarantine {
         if self.holds(envoy, kind, name, version) {
             return false;
         }
-        let Some(refusals) = self.refusals.get_mut(envoy) else { return true };
+        let Some(share) = self.shares.get_mut(&envoy.account) else { return true };
+        let Some(refusals) = share.envoys.get_mut(&envoy.instance) else { return true };
         let before = refusals.len();
         refusals.retain_mut(|refused| {
             let same = refused.is_of(kind, name);
@@ -194,11 +218,16 @@ impl Quarantine {
         if !culprits {
             refusals.retain(|refused| refused.standing != Standing::Suspect);
         }
-        self.count -= before - refusals.len();
-        self.news |= before > refusals.len();
+        let gone = before - refusals.len();
         if refusals.is_empty() {
-            self.refusals.remove(envoy);
+            share.envoys.remove(&envoy.instance);
         }
+        share.count -= gone;
+        if share.count == 0 {
+            self.shares.remove(&envoy.account);
+        }
+        self.count -= gone;
+        self.news |= gone > 0;
         true
     }
 
@@ -208,12 +237,17 @@ impl Quarantine {
     }
 
     fn find(&self, envoy: &EnvoyId, kind: Kind, name: &str, version: &Version) -> Option<&Refused> {
-        let refusals = self.refusals.get(envoy)?;
-        refusals.iter().find(|refused| refused.is_of(kind, name) && refused.version == *version)
+        let refusals = self.shares.get(&envoy.account)?.envoys.get(&envoy.instance)?;
+        let first =
+            refusals.partition_point(|refused| (refused.kind, &*refused.name) < (kind, name));
+        let mut of_name = refusals[first..].iter().take_while(|refused| refused.is_of(kind, name));
+        of_name.find(|refused| refused.version == *version)
     }
 
-    fn forget_oldest(&mut self) {
-        let all = self.refusals.iter().flat_map(|(envoy, refusals)| {
+    /// Forgets the oldest of the account that has most.
+    fn make_room(&mut self) {
+        let Some(share) = self.shares.values_mut().max_by_key(|share| share.count) else { return };
+        let all = share.envoys.iter().flat_map(|(envoy, refusals)| {
             refusals
                 .iter()
                 .enumerate()
@@ -221,13 +255,15 @@ impl Quarantine {
         });
         let Some((_, envoy, position)) = all.min_by_key(|(at, ..)| *at) else { return };
         let envoy = envoy.clone();
-        if let Some(refusals) = self.refusals.get_mut(&envoy) {
+        if let Some(refusals) = share.envoys.get_mut(&envoy) {
             refusals.remove(position);
-            self.count -= 1;
             if refusals.is_empty() {
-                self.refusals.remove(&envoy);
+                share.envoys.remove(&envoy);
             }
+            share.count -= 1;
+            self.count -= 1;
         }
+        self.shares.retain(|_, share| share.count > 0);
     }
 }
 

@@ -2,14 +2,20 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{EnvoyId, Quarantine};
-use crate::xds::peer::Account;
+use super::{EnvoyId, Instance, Quarantine};
+use crate::xds::peer::{Account, Place};
 use crate::xds::resource::{Content, Kind, Version};
 
 const KIND: Kind = Kind::Secret;
 
 fn envoy() -> EnvoyId {
-    EnvoyId { account: Account::User(7), node: "sidecar".into() }
+    of(7, "sidecar")
+}
+
+/// An Envoy of that user, which calls itself so.
+fn of(user: u32, node: &str) -> EnvoyId {
+    let instance = Instance { place: Place::Process(Some(1)), node: node.into() };
+    EnvoyId { account: Account::User(user), instance }
 }
 
 fn versions() -> (Version, Version) {
@@ -29,16 +35,23 @@ fn refused_bytes_are_not_believed_until_others_are_accepted() {
     assert!(!quarantine.accept(&envoy, KIND, "default", &bad, None));
     assert!(quarantine.holds(&envoy, KIND, "default", &bad));
     assert!(!quarantine.holds(&envoy, KIND, "other", &bad));
-    // Not what another refused: else one Envoy could keep a certificate from all.
+    // Not what another refused: else one Envoy could keep a certificate from all. Whatever it calls itself.
+    let elsewhere = |place| {
+        let instance = Instance { place, ..envoy.instance.clone() };
+        EnvoyId { instance, ..envoy.clone() }
+    };
     for other in [
-        EnvoyId { account: Account::User(8), ..envoy.clone() },
-        EnvoyId { node: "gateway".into(), ..envoy.clone() },
+        of(8, "sidecar"),
+        of(7, "gateway"),
+        elsewhere(Place::Process(Some(2))),
+        elsewhere(Place::Process(None)),
+        elsewhere(Place::Host([10, 0, 0, 1].into())),
     ] {
         assert!(!quarantine.holds(&other, KIND, "default", &bad), "{other:?}");
     }
     assert!(quarantine.accept(&envoy, KIND, "default", &good, None));
     assert!(!quarantine.holds(&envoy, KIND, "default", &bad));
-    assert_eq!((quarantine.count, quarantine.refusals.len()), (0, 0));
+    assert_eq!((quarantine.count, quarantine.shares.len()), (0, 0));
 }
 
 #[test]
@@ -104,14 +117,53 @@ fn what_is_heard_to_be_refused_after_the_healing_was_refused_before_it_if_it_was
     assert_eq!(quarantine.count, 2);
 }
 
+/// Under one invented node after the other, and under one name of many after the other.
 #[test]
-fn it_does_not_grow_without_bounds() {
-    let mut quarantine = Quarantine::default();
-    let (version, _) = versions();
-    for node in 0..=Quarantine::CAPACITY {
-        let envoy = EnvoyId { account: Account::User(7), node: node.to_string() };
-        quarantine.record(&envoy, KIND, "default", (Content::Certificate, &version, "no"), now());
+fn who_refuses_without_end_pushes_out_what_it_refused_itself() {
+    let (envoy, (bad, good)) = (envoy(), versions());
+    let start = Instant::now();
+    for invents_nodes in [true, false] {
+        let mut quarantine = Quarantine::default();
+        for name in ["default", "ROOTCA"] {
+            let refused = (Content::Certificate, &bad, "no");
+            quarantine.record(&envoy, KIND, name, refused, (start, start));
+        }
+        for turn in 0..Quarantine::CAPACITY + 100 {
+            let at = start + Duration::from_millis(1 + turn as u64);
+            let invented = turn.to_string();
+            let (node, name) =
+                if invents_nodes { (&*invented, "default") } else { ("sidecar", &*invented) };
+            let refused = (Content::Bundle, &good, "no");
+            quarantine.record(&of(8, node), KIND, name, refused, (at, at));
+            assert!(quarantine.count <= Quarantine::CAPACITY);
+        }
+        for name in ["default", "ROOTCA"] {
+            assert!(quarantine.holds(&envoy, KIND, name, &bad), "{name}");
+        }
+        let counted = quarantine.shares.values().map(|share| {
+            assert_eq!(share.count, share.envoys.values().map(Vec::len).sum::<usize>());
+            share.count
+        });
+        assert_eq!(counted.sum::<usize>(), Quarantine::CAPACITY);
+        assert!(quarantine.forget(&Account::User(8)));
+        assert!(!quarantine.forget(&Account::User(8)));
+        assert_eq!((quarantine.count, quarantine.shares.len()), (2, 1));
     }
-    assert_eq!(quarantine.refusals.len(), Quarantine::CAPACITY);
+}
+
+#[test]
+fn of_the_account_that_has_most_the_oldest_is_forgotten() {
+    let (bad, _) = versions();
+    let start = Instant::now();
+    let mut quarantine = Quarantine::default();
+    for turn in 0..=Quarantine::CAPACITY {
+        let at = start + Duration::from_millis(turn as u64);
+        let refused = (Content::Certificate, &bad, "no");
+        quarantine.record(&of(7, &turn.to_string()), KIND, "default", refused, (at, at));
+    }
     assert_eq!(quarantine.count, Quarantine::CAPACITY);
+    for (turn, is_held) in [(0, false), (1, true), (Quarantine::CAPACITY, true)] {
+        let envoy = of(7, &turn.to_string());
+        assert_eq!(quarantine.holds(&envoy, KIND, "default", &bad), is_held, "{turn}");
+    }
 }
