@@ -326,10 +326,10 @@ async fn connections_beyond_the_limit_are_closed_and_counted() {
 }
 
 #[tokio::test]
-async fn a_peer_that_does_not_read_is_left_and_others_are_served() {
+async fn a_peer_that_does_not_read_is_left_and_told_why_and_others_are_served() {
     let (server, agent, authority) = served("limits: { slow_reader: 500ms }").await;
     let narrow = Client::narrow(&server.at("sds.sock"), 512).await;
-    let _unread = narrow.secrets(&["default"], "").await;
+    let mut unread = narrow.secrets(&["default"], "").await;
     let mut read = server.client().await.secrets(&["default"], "").await;
     read.accept().await;
     let left = "signet_xds_rejected_total{reason=\"slow_reader\"}";
@@ -338,10 +338,13 @@ async fn a_peer_that_does_not_read_is_left_and_others_are_served() {
         agent.issue(&[&renewed], &[]);
         assert_eq!(certificate(&read.accept().await.secret()), renewed.chain);
         if server.metric(left) == Some(1) {
-            return;
+            break;
         }
     }
-    panic!("the stream stays open");
+    assert_eq!(server.metric(left), Some(1), "the stream stays open");
+    let why = unread.end().await.expect_err("it was left");
+    assert_eq!(why.code(), tonic::Code::ResourceExhausted, "{why}");
+    assert_eq!(why.message(), "responses were left unread for too long");
 }
 
 #[tokio::test]

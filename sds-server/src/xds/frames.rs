@@ -165,18 +165,29 @@ impl Message {
     }
 }
 
-/// Where a stream's messages go; the second, if it is an error, is the stream's last word.
+/// Where a stream's messages go.
 pub(super) type Outbound = mpsc::Sender<Result<Message, Status>>;
 
-/// A response whose body is what is sent to the outbound, until that is dropped.
-pub(super) fn respond() -> (Outbound, Response<tonic::body::Body>) {
-    // One message in the queue: everything behind it is the latest state when its turn comes.
-    let (outbound, messages) = mpsc::channel(1);
+/// Why a stream ends, if not well. Its place in the queue is kept from the beginning: whoever left messages unread for too
+/// long finds it behind them when it reads after all, and nobody waits for that.
+pub(super) struct LastWord(mpsc::OwnedPermit<Result<Message, Status>>);
+
+impl LastWord {
+    pub(super) fn say(self, status: Status) {
+        self.0.send(Err(status));
+    }
+}
+
+/// A response whose body is what is sent to the outbound, until that is dropped and the last word is said or dropped.
+pub(super) fn respond() -> (Outbound, LastWord, Response<tonic::body::Body>) {
+    // One message in the queue, besides the last word: everything behind it is the latest state when its turn comes.
+    let (outbound, messages) = mpsc::channel(2);
+    let last = outbound.clone().try_reserve_owned().expect("nothing is in the queue");
     let body = OutboundBody { messages, message: None, ended: false };
     let mut response = Response::new(tonic::body::Body::new(body));
     let grpc = HeaderValue::from_static("application/grpc");
     response.headers_mut().insert(header::CONTENT_TYPE, grpc);
-    (outbound, response)
+    (outbound, LastWord(last), response)
 }
 
 struct OutboundBody {
@@ -296,7 +307,7 @@ mod tests {
 
     #[tokio::test]
     async fn pieces_are_one_message_and_are_not_copied() {
-        let (outbound, response) = respond();
+        let (outbound, last, response) = respond();
         let shared = Bytes::from(vec![7; 100]);
         let pieces = vec![Bytes::from_static(b"head"), shared.clone()];
         outbound.try_send(Ok(Message::new(pieces))).expect("room");
@@ -306,9 +317,29 @@ mod tests {
         assert_eq!(head, b"\0\0\0\0\x68head".as_slice());
         let resource = next().await.and_then(|frame| frame.into_data().ok()).expect("data");
         assert_eq!(resource.as_ptr(), shared.as_ptr());
-        outbound.try_send(Err(Status::unavailable("later"))).expect("room");
+        last.say(Status::unavailable("later"));
         let trailers = next().await.and_then(|frame| frame.into_trailers().ok()).expect("trailers");
         assert_eq!(trailers["grpc-status"], "14");
         assert!(next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn the_last_word_has_room_behind_what_nobody_has_read() {
+        for is_told in [true, false] {
+            let (outbound, last, response) = respond();
+            let message = || Ok(Message::new(vec![Bytes::from_static(b"unread")]));
+            outbound.try_send(message()).expect("room for one");
+            assert!(outbound.try_send(message()).is_err(), "and no more");
+            if is_told {
+                last.say(Status::resource_exhausted("too long"));
+            } else {
+                drop(last);
+            }
+            drop(outbound);
+            let read = response.into_body().collect().await.expect("no error");
+            let status = read.trailers().expect("trailers")["grpc-status"].clone();
+            assert_eq!(status, if is_told { "8" } else { "0" });
+            assert_eq!(read.to_bytes(), b"\0\0\0\0\x06unread".as_slice());
+        }
     }
 }

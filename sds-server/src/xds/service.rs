@@ -171,10 +171,10 @@ fn stream(
     let Caller { peer, budget, end } = caller.clone();
     let limit = hub.config().limits.message_bytes;
     let inbound = Inbound::new(body, protocol.fields(), limit, &budget);
-    let (outbound, response) = respond();
+    let (outbound, last, response) = respond();
     let names = budget.open();
     let stream = Stream { service, protocol, peer, names, view, end, inbound, outbound };
-    hub.streams.spawn(carry(Arc::clone(hub), stream));
+    hub.streams.spawn(carry(Arc::clone(hub), stream, last));
     Ok(response)
 }
 
@@ -192,7 +192,7 @@ async fn fetch_one(hub: &Hub, caller: &Caller, kind: Kind, body: Body) -> Answer
     let pieces = fetch(kind, &request, limits, permitted, Moment::now())?;
     view.confirm()?;
     end.confirm()?;
-    let (outbound, response) = respond();
+    let (outbound, _, response) = respond();
     // The queue has room for one.
     let _ = outbound.try_send(Ok(Message::new(pieces)));
     Ok(response)

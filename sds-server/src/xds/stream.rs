@@ -8,7 +8,7 @@ use tracing::debug;
 use super::budget::Charge;
 use super::caller::End;
 use super::event::Event;
-use super::frames::{Inbound, Message, Outbound};
+use super::frames::{Inbound, LastWord, Message, Outbound};
 use super::grant::Grant;
 use super::peer::Peer;
 use super::registry::{self, Line};
@@ -32,11 +32,11 @@ pub(super) struct Stream {
     pub(super) outbound: Outbound,
 }
 
-/// Serves one stream until the peer leaves, the server stops, or one of them breaks the rules.
-pub(super) async fn carry(hub: Arc<Hub>, stream: Stream) {
+/// Serves one stream until the peer leaves, the server stops, or one of them breaks the rules. The `last` word says which.
+pub(super) async fn carry(hub: Arc<Hub>, stream: Stream, last: LastWord) {
     let (r#type, peer) = (stream.service.label(), stream.peer.clone());
     debug!(r#type, %peer, "stream opened");
-    let (outbound, end) = (stream.outbound.clone(), stream.end.clone());
+    let end = stream.end.clone();
     let protocol = match (stream.service, stream.protocol) {
         (Service::Of(_), Protocol::StateOfTheWorld) => registry::Protocol::Sotw,
         (Service::Of(_), Protocol::Delta) => registry::Protocol::Delta,
@@ -52,8 +52,7 @@ pub(super) async fn carry(hub: Arc<Hub>, stream: Stream) {
         Err(refusal) => hub.registry.refuse(&peer, refusal.class(), refusal),
     }
     if let Err(refusal) = ended {
-        // A peer that does not read will not read this either.
-        let _ = outbound.try_send(Err(refusal.into()));
+        last.say(refusal.into());
     }
 }
 
