@@ -169,7 +169,7 @@ fn every_case_of_the_postgres_bench_reaches_postgres_and_is_written_down() {
         let is_direct = ["tcp", "password", "tls"].contains(&case["route"].as_str().unwrap());
         let spent = case["median"]["proxy_cpu_us_per_transaction"].as_f64();
         assert_eq!(spent.is_none_or(|spent| spent <= 0.0), is_direct, "{case}");
-        assert_eq!(case["rounds"].as_array().unwrap().len(), 1);
+        assert_eq!(case["turns"].as_array().unwrap().len(), 1);
     }
     let rows = figures["rows"].as_array().unwrap();
     assert_eq!(rows.len(), 6);

@@ -42,7 +42,7 @@ pub(crate) enum Bench {
     /// pgbench's `-S` and its default, with 1 and 8 clients, on steady connections and with one per
     /// transaction, over each way to one and the same Postgres in turn.
     ///
-    /// Takes about fifteen minutes on a machine that does nothing else; others at work meanwhile are
+    /// Takes about twenty minutes on a machine that does nothing else; others at work meanwhile are
     /// noticed, and told beside the figures. Writes `target/bench/postgres.json`,
     /// `docs/bench/postgres.md` and `docs/bench/postgres.svg`. One way or one load alone is quick:
     /// `--case pg-role --case envoys-empty`, `--case select-8-connect`.

@@ -53,7 +53,8 @@ listener wrote it; all headers, in one call, which costs less than two calls for
 the second wall demands, and the rule, both where no client can write; `x-envoy-external-address`, which Envoy adds to
 each request of a listener at the edge, is removed with whatever else a client could have forged under `x-envoy-`; and
 what the API is told, a call for each header. The ABI has no call that hands over headers and a property at once, nor
-one that writes several values.
+one that writes several values. An expression that Envoy evaluates to the peer, path, method and host together (`expr_evaluate`)
+costs as much as both calls, and tells of no other header.
 
 What was removed: contexts of requests, since the newest policy judges each; counts, which go to Envoy once a second;
 two of four values for the access log; replacing headers, which looks for them once more than adding; and of our own

@@ -18,7 +18,7 @@ mod sample;
 mod settings;
 mod table;
 
-use std::{fs, time::Instant};
+use std::{fs, iter::repeat_n, time::Instant};
 
 use anyhow::{Context, Result, bail};
 use e2e::{PATIENCE, Process, Stage, until, usage};
@@ -43,6 +43,8 @@ use settings::Setting;
 #[derive(Clone, Copy, Debug)]
 struct Pace {
     rounds: u32,
+    /// Of a round, for what an aim compares: one turn differs from the next by more than the aims allow.
+    compared_turns: usize,
     length: Length,
     /// `pgbench`'s: hundreds of thousands of accounts, and branches to update.
     scale: u32,
@@ -104,9 +106,12 @@ pub(crate) async fn run(options: &PostgresOptions) -> Result<()> {
         common.database.tidy(&common.stage)?;
         let mut order = fastrand::Rng::with_seed(round.into());
         for one_load in samples.chunk_by_mut(|(one, _), (next, _)| one.load == next.load) {
-            let mut turns: Vec<&mut (Case, Vec<Sample>)> = one_load.iter_mut().collect();
+            let of_each =
+                |(turn, (case, _)): (usize, &(Case, _))| repeat_n(turn, pace.turns(*case));
+            let mut turns: Vec<usize> = one_load.iter().enumerate().flat_map(of_each).collect();
             order.shuffle(&mut turns);
-            for (case, samples) in turns {
+            for turn in turns {
+                let (case, samples) = one_load.get_mut(turn).context("no such case")?;
                 let way = ways.iter().find(|way| way.route == case.route).context("no such way")?;
                 let sample = way.measure(&common.stage, case.load, pace.length).await;
                 samples.push(sample.with_context(|| format!("case {}", case.key()))?);
@@ -139,13 +144,19 @@ fn chosen(options: &Options) -> Result<Vec<Case>> {
 }
 
 impl Pace {
+    /// How often a round measures a case.
+    fn turns(self, case: Case) -> usize {
+        if aims::compares(case) { self.compared_turns } else { 1 }
+    }
+
     fn of(options: &PostgresOptions) -> Self {
         if options.common.smoke {
-            return Self { rounds: 1, length: Length::Transactions(3), scale: 1 };
+            let length = Length::Transactions(3);
+            return Self { rounds: 1, compared_turns: 1, length, scale: 1 };
         }
         // More branches than clients, or these would wait for each other.
         let length = Length::Seconds(options.seconds);
-        Self { rounds: options.common.rounds, length, scale: 10 }
+        Self { rounds: options.common.rounds, compared_turns: 3, length, scale: 10 }
     }
 }
 

@@ -37,7 +37,7 @@ impl Report<'_> {
     }
 
     fn json(&self, rows: &[Row]) -> Value {
-        let Pace { rounds, length, scale } = self.pace;
+        let Pace { rounds, compared_turns, length, scale } = self.pace;
         let (unit, length) = match length {
             Length::Seconds(seconds) => ("measured_seconds", seconds),
             Length::Transactions(count) => ("measured_transactions_per_client", count),
@@ -46,7 +46,12 @@ impl Report<'_> {
             "machine": self.machine.json(),
             "versions": self.versions.json(),
             "commit": self.versions.commit(),
-            "method": { "rounds": rounds, unit: length, "pgbench_scale": scale },
+            "method": {
+                "rounds": rounds,
+                "turns_of_compared_cases": compared_turns,
+                unit: length,
+                "pgbench_scale": scale,
+            },
             "others": self.quiet().json(),
             "rows": rows.iter().map(Row::json).collect::<Vec<_>>(),
             "cases": self.figures.iter().map(Figures::json).collect::<Vec<_>>(),
@@ -62,7 +67,7 @@ impl Figures {
             "route": self.case.route.key(),
             "title": format!("{}: {}", self.case.load.title(), self.case.route.title()),
             "median": self.median.json(),
-            "rounds": self.samples.iter().map(Sample::json).collect::<Vec<_>>(),
+            "turns": self.samples.iter().map(Sample::json).collect::<Vec<_>>(),
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{
-    Figures,
+    Figures, Pace,
     cases::{Case, Filter, Load, Route},
     pgbench::Length,
     report::Report,
@@ -20,7 +20,7 @@ pub(super) fn page(report: &Report<'_>, rows: &[Row]) -> String {
     let (machine, versions) = (report.machine.line(), report.versions.line());
     let (quiet, doubt) = (report.quiet().line(), report.quiet().doubt());
     let doubt = doubt.map_or(String::new(), |doubt| format!("\n**Doubtful:** {doubt}.\n"));
-    let (rounds, scale) = (report.pace.rounds, report.pace.scale);
+    let Pace { rounds, compared_turns: compared, scale, .. } = report.pace;
     let length = match report.pace.length {
         Length::Seconds(seconds) => format!("{seconds} s"),
         Length::Transactions(count) => format!("{count} transactions of each client"),
@@ -37,7 +37,8 @@ Written by `cargo xtask bench postgres`; the same figures, with every round, are
   would hide what is measured here. `pgbench` at scale {scale}, with a thread for each client. All of it on one machine, which
   clients, proxies and Postgres share: what a proxy spends, Postgres lacks.
 - All ways are up at once, with new proxies in each round, since one process differs from the next for its whole life. {length}
-  for each case and round, in turn under each load, in another order each time; rounds: {rounds}. Medians over rounds; ratios
+  for each case and round, in turn under each load, in another order each time; rounds: {rounds}. What the aims compare has
+  {compared} turns in each round, since one differs from the next by more than the aims allow. Medians over all turns; ratios
   are those of the medians.
 - Latencies are from the end of a client's transaction to the end of its next one, so they hold the connecting where each
   transaction has a connection of its own.
@@ -58,7 +59,7 @@ The ways to Postgres:
 | PgBouncer, certificate | `pgbench` → TLS with a client certificate → PgBouncer (session pooling, one process) → Unix socket, `peer` → Postgres. It keeps its connections to Postgres, so that a new client costs no new backend; the others have one each |
 
 To repeat it: `cargo xtask bench postgres`, on a machine that does nothing else, which sets up what is missing and takes about
-fifteen minutes. One load or one way alone is quick: `--case select-8-connect`, `--case pg-role --case envoys-empty`.
+twenty minutes. One load or one way alone is quick: `--case select-8-connect`, `--case pg-role --case envoys-empty`.
 {doubt}
 ![Transactions per second, as a part of direct TCP](postgres.svg)
 
@@ -91,8 +92,9 @@ of both Envoys per transaction. Steady and connecting are `-S` with 8 clients. W
 
 {}
 `TCP_NODELAY` is Envoy's default on every connection. Resuming TLS sessions would spare most of a handshake; it stays off, as a
-resumed session skips the client's certificate. `preconnect_policy` towards the database gave a client a
-connection that had been closed meanwhile, so it is not measured.
+resumed session skips the client's certificate. `preconnect_policy` towards the database spares a single client the wait for its
+backend, and eight clients nothing; it stays off, since Postgres would fork backends that nobody has asked for, and a client may
+get one that has been closed meanwhile.
 
 ## Cases
 
