@@ -4,11 +4,25 @@ mod support;
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use support::{Agent, Authority, HOUR, Identity, Server, eventually, hostile};
+use serde_json::{Value, json};
+use support::{Agent, Authority, HOUR, Identity, PATIENCE, Server, eventually, hostile};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, UnixStream};
+use tokio::process::{Child, ChildStdout};
+
+const HEADLESS: [&str; 7] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--hide-scrollbars",
+];
 
 /// Lets the browser, which speaks TCP only, reach the admin socket.
 async fn bridge(socket: &Path) -> SocketAddr {
@@ -32,8 +46,7 @@ async fn chromium(virtual_time: Duration, arguments: Vec<String>) -> String {
     let profile = tempfile::tempdir().expect("a directory");
     let run = move || {
         let output = Command::new("chromium")
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
-            .args(["--no-first-run", "--disable-background-networking", "--hide-scrollbars"])
+            .args(HEADLESS)
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg(format!("--virtual-time-budget={}", virtual_time.as_millis()))
             .args(arguments)
@@ -112,4 +125,94 @@ async fn the_page_can_be_pictured() {
     chromium(Duration::from_secs(2), arguments).await;
     let bytes = std::fs::read(&picture).expect("a picture");
     assert!(bytes.starts_with(b"\x89PNG") && bytes.len() > 20_000, "{} bytes", bytes.len());
+}
+
+/// A browser that is steered over two pipes (its debugging protocol): its messages are JSON, each ended by a zero byte.
+struct Steered {
+    browser: Child,
+    says: BufReader<ChildStdout>,
+    session: Value,
+    calls: u64,
+    _profile: TempDir,
+}
+
+impl Steered {
+    /// Opens `page`, whose timers run ten times as fast.
+    async fn open(page: &str) -> Self {
+        let profile = tempfile::tempdir().expect("a directory");
+        let mut browser = tokio::process::Command::new("sh")
+            .args(["-c", "exec chromium \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1", "sh"])
+            .args(HEADLESS)
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .arg("--remote-debugging-pipe")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("a shell");
+        let says = BufReader::new(browser.stdout.take().expect("a pipe"));
+        let mut steered = Self { browser, says, session: Value::Null, calls: 0, _profile: profile };
+        let target = steered.call("Target.createTarget", json!({ "url": "about:blank" })).await;
+        let attach = json!({ "targetId": target["targetId"], "flatten": true });
+        steered.session = steered.call("Target.attachToTarget", attach).await["sessionId"].take();
+        let hurry = "const [every, timeout] = [setInterval, AbortSignal.timeout];
+            setInterval = (work, pause) => every(work, pause / 10);
+            AbortSignal.timeout = (pause) => timeout.call(AbortSignal, pause / 10);";
+        steered.call("Page.enable", json!({})).await;
+        steered.call("Page.addScriptToEvaluateOnNewDocument", json!({ "source": hurry })).await;
+        steered.call("Page.navigate", json!({ "url": page })).await;
+        steered
+    }
+
+    /// Waits until an expression has this value.
+    async fn shows(&mut self, expression: &str, expected: &str) {
+        let waiting = async {
+            let asked = json!({ "expression": expression, "returnByValue": true });
+            while self.call("Runtime.evaluate", asked.clone()).await["result"]["value"] != expected
+            {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let shown = tokio::time::timeout(PATIENCE, waiting).await;
+        shown.unwrap_or_else(|_| panic!("{expression} never is {expected}"));
+    }
+
+    /// What a method returns.
+    async fn call(&mut self, method: &str, parameters: Value) -> Value {
+        self.calls += 1;
+        let mut call = json!({ "id": self.calls, "method": method, "params": parameters });
+        if !self.session.is_null() {
+            call["sessionId"] = self.session.clone();
+        }
+        let to = self.browser.stdin.as_mut().expect("a pipe");
+        to.write_all(format!("{call}\0").as_bytes()).await.expect("it listens");
+        loop {
+            let mut said = Vec::new();
+            let saying = self.says.read_until(0, &mut said);
+            tokio::time::timeout(PATIENCE, saying).await.expect("an answer in time").expect("said");
+            let said: Value =
+                serde_json::from_slice(said.strip_suffix(&[0]).expect("whole")).expect("JSON");
+            // The others are events.
+            if said["id"] == self.calls {
+                assert!(said["error"].is_null(), "{method}: {said}");
+                return said["result"].clone();
+            }
+        }
+    }
+}
+
+/// A frozen process takes connections and says nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_of_a_server_that_hangs_says_so_until_it_answers_again() {
+    let (server, _agent, _open, page) = started().await;
+    let mut browser = Steered::open(&page).await;
+    let (title, state) = ("document.title", "document.querySelector('#state').className");
+    browser.shows(title, "ready · sds-server").await;
+    server.freeze();
+    browser.shows(title, "no answer · sds-server").await;
+    browser.shows(state, "pill bad").await;
+    browser.shows("String(document.body.innerText.includes('/ns/shop/sa/api'))", "true").await;
+    server.thaw();
+    browser.shows(title, "ready · sds-server").await;
+    browser.shows(state, "pill good").await;
 }

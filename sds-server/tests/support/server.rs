@@ -192,6 +192,15 @@ impl Server {
         self.signal(rustix::process::Signal::HUP);
     }
 
+    /// Stops it in the midst of whatever it does.
+    pub(crate) fn freeze(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
     /// Makes it end as a fault in it would.
     pub(crate) fn crash(&self) {
         self.signal(rustix::process::Signal::ABORT);
