@@ -3,7 +3,8 @@
 //! A codec of tonic's keeps two buffers for each stream, and the one for requests stays as large as
 //! the largest request was: Envoy's have 61 KB. Here a request is [sieved](super::sieve) while it
 //! arrives, and a response is sent in pieces, of which a resource is one that all streams share; so
-//! private keys are not copied either.
+//! private keys are not copied here either. h2 copies up to 256 bytes of each frame and only frees
+//! them: none of a key, whose resource is longer, unless a peer's narrow window makes it cut the resource.
 
 use std::convert::Infallible;
 use std::fmt;
