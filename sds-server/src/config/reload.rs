@@ -144,11 +144,11 @@ impl Reloader {
     fn accept(&mut self, new: ConfigFile) {
         let mut changed = Vec::new();
         differences(&self.file.written, &new.written, "", &mut changed);
-        self.metrics.count_config_load("accepted");
-        info!(changed = changed.join(", "), "configuration in force");
         self.live.send_replace(Arc::clone(&new.config));
         self.fault.send_replace(None);
         self.file = new;
+        self.metrics.count_config_load("accepted");
+        info!(changed = changed.join(", "), "configuration in force");
     }
 }
 
