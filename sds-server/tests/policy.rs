@@ -101,7 +101,9 @@ async fn a_faulty_policy_leaves_the_last_good_one_in_force() {
     let before = rejected().expect("the file was missing at first");
     let faulty =
         policy("/one").replace("from: [client]", "from: [cliemt]").replace("methods:", "mehtods:");
-    std::fs::write(server.at("policy.yaml"), faulty).expect("written");
+    // In one step, so that it is read once.
+    std::fs::write(server.at("policy.new"), faulty).expect("written");
+    std::fs::rename(server.at("policy.new"), server.at("policy.yaml")).expect("renamed");
     server.wait_for_readiness(200, "2 faults").await;
     assert!(stream.is_silent().await);
     let log = server.log();

@@ -126,6 +126,8 @@ async fn a_connection_that_became_somebody_else_is_refused(postgres: &Postgres) 
 }
 
 async fn connections_that_ended_are_replaced_unseen(postgres: &Postgres) {
+    // Those of the tests before end when their pools are dropped, in a moment.
+    postgres.wait_for("usename in ('api', 'customers_reader')", 0).await;
     let administrator = postgres.connect("customers").await;
     for (way, connections) in both(postgres) {
         for round in 0..5 {
