@@ -1,11 +1,15 @@
 //! Parts fail while a load runs: what is already there goes on, and what comes back is used.
 
-use std::time::Duration;
+#[allow(dead_code, reason = "each test program uses a part")]
+#[path = "../../sds-server/tests/support/aim.rs"]
+mod aim;
+
+use std::time::{Duration, Instant};
 
 use e2e::{
     Mesh, MeshPlan, PATIENCE, PostgresVersion, SourceKind, Workload,
     http::Ask,
-    story::{Load, SHADOW, policy_is_edited, reads_customers},
+    story::{Load, SHADOW, reads_customers},
     tls::presented_by,
     until,
 };
@@ -145,20 +149,33 @@ async fn a_bad_policy_leaves_the_last_good_one_in_force() {
     .unwrap();
 }
 
-/// Each edit is seen in time, and what it does not concern is never disturbed.
+/// Each edit is seen, and what it does not concern is never disturbed.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_policy_flip_is_in_force_within_two_seconds() {
+async fn every_policy_flip_is_in_force_and_disturbs_nobody() {
     const ENFORCED: &str = "    # enforced\n";
     let mesh = MeshPlan::new(SourceKind::DevAgent, PostgresVersion::V15).start().await.unwrap();
     let load = Load::start(&mesh);
     // Denied it is 403; allowed it is 400, for an empty body is no customer.
-    let ask = || Ask::new("POST", "/customers").header("content-type", "application/json");
+    let answered = async |status: u16| {
+        let ask = Ask::new("POST", "/customers").header("content-type", "application/json");
+        until(&format!("the answer is {status}"), PATIENCE, async || {
+            let found = ask.clone().unix(&mesh.http_socket(Workload::Client)).await?.status;
+            anyhow::ensure!(found == status, "{found}");
+            Ok(())
+        })
+        .await
+        .unwrap();
+    };
+    answered(403).await;
+    let mut times = Vec::new();
     for flip in 0..50 {
-        let edit = if flip % 2 == 0 { (SHADOW, ENFORCED) } else { (ENFORCED, SHADOW) };
-        let seen = policy_is_edited(&mesh, edit, ask()).await.unwrap();
-        let expected = if flip % 2 == 0 { (403, 400) } else { (400, 403) };
-        assert_eq!((seen.before, seen.after), expected, "flip {flip}");
-        assert!(seen.took <= Duration::from_secs(2), "flip {flip}: {seen:?}");
+        let ((from, to), status) =
+            if flip % 2 == 0 { ((SHADOW, ENFORCED), 400) } else { ((ENFORCED, SHADOW), 403) };
+        let edited = Instant::now();
+        mesh.policy.edit(from, to).unwrap();
+        answered(status).await;
+        times.push(edited.elapsed());
     }
+    aim::told_p99("an edit of the policy is in force", times, Duration::from_secs(2));
     assert_eq!(load.stop().await.unwrap().failures, Vec::<String>::new());
 }

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use e2e::{
     Mesh, MeshPlan, PATIENCE, PostgresVersion, SourceKind, Stage, Workload, http::Ask, until,
 };
@@ -180,16 +180,24 @@ async fn status_tells_what_each_envoy_accepted_and_which_policy_it_runs() {
             );
             String::from_utf8(output.stdout).unwrap()
         };
-        let status: Value = serde_json::from_str(&ask(&["-o", "json"])).unwrap();
-        assert_eq!(status["svids"][0]["spiffe_id"], workload.spiffe_id());
-        let envoy = &status["envoys"][0];
-        assert_eq!(envoy["policies"][filter], status["policy"]["digest"], "{envoy:#}");
-        for name in ["default", "ROOTCA", filter] {
-            let resources = envoy["resources"].as_array().unwrap();
-            let resource = resources.iter().find(|resource| resource["name"] == name).unwrap();
-            assert!(resource["sent"]["version"].is_string(), "{resource}");
-            assert_eq!(resource["sent"]["version"], resource["acknowledged"]["version"]);
-        }
+        // An Envoy is ready with what it was sent; its answers may still be on their way.
+        until("all is accepted", PATIENCE, async || {
+            let status: Value = serde_json::from_str(&ask(&["-o", "json"]))?;
+            assert_eq!(status["svids"][0]["spiffe_id"], workload.spiffe_id());
+            let envoy = &status["envoys"][0];
+            ensure!(envoy["policies"][filter] == status["policy"]["digest"], "{envoy:#}");
+            for name in ["default", "ROOTCA", filter] {
+                let mut resources = envoy["resources"].as_array().into_iter().flatten();
+                let resource = resources.find(|resource| resource["name"] == name);
+                let resource = resource.with_context(|| format!("no {name} in {envoy:#}"))?;
+                assert!(resource["sent"]["version"].is_string(), "{resource}");
+                let accepted = &resource["acknowledged"]["version"];
+                ensure!(*accepted == resource["sent"]["version"], "{resource}");
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
         let table = ask(&[]);
         assert!(table.contains(": ready\n") && table.contains("in force\n"), "{table}");
     }

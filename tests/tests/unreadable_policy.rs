@@ -79,21 +79,20 @@ async fn an_update_that_is_unreadable_is_refused_and_the_last_good_policy_stays(
 
     spoiling.switch(true);
     ingress.write_policy(&policy("second")).unwrap();
+    // Both Envoy and the server tell it, and why.
     until("the server hears of the refusal", PATIENCE, async || {
-        let refused = ingress.server.metric("signet_xds_nacks_total").await?;
-        ensure!(refused >= 1.0, "{refused} refused");
+        let status = ingress.server.admin("/status").await?.body;
+        let status: Value = serde_json::from_str(&status)?;
+        let mut resources = status["envoys"][0]["resources"].as_array().into_iter().flatten();
+        let filter = resources.find(|resource| resource["name"] == "signet.http");
+        ensure!(filter.is_some_and(|it| it["refused"]["reason"].is_string()), "{filter:?}");
         Ok(())
     })
     .await
     .unwrap();
-    // Both Envoy and the server tell it, and why.
+    assert_eq!(ingress.server.metric("signet_xds_nacks_total").await.unwrap().to_string(), "1");
     let refused = "extension_config_discovery.http_filter.signet.http.update_rejected";
     assert_eq!(ingress.envoy.stat_sum(refused).await.unwrap(), 1);
-    let status = ingress.server.admin("/status").await.unwrap().body;
-    let status: Value = serde_json::from_str(&status).unwrap();
-    let resources = status["envoys"][0]["resources"].as_array().unwrap();
-    let filter = resources.iter().find(|resource| resource["name"] == "signet.http").unwrap();
-    assert!(filter["refused"]["reason"].is_string(), "{filter}");
     let log = ingress.envoy.log();
     let told = "refusing a policy, the last good one stays: the policy slice is invalid: unknown variant `none`";
     assert!(log.contains(told), "{log}");

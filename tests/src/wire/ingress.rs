@@ -52,6 +52,8 @@ pub struct Caller {
     address: SocketAddr,
     protocol: Protocol,
     connection: Option<Connection>,
+    /// What only the policy allows that was last seen.
+    seen: Option<Lines>,
 }
 
 #[derive(Debug)]
@@ -107,7 +109,7 @@ impl Ingress {
             Protocol::H2 => "h2",
         };
         let tls = TlsCaller::new(svid.as_ref(), alpn)?;
-        Ok(Caller { tls, address: self.address, protocol, connection: None })
+        Ok(Caller { tls, address: self.address, protocol, connection: None, seen: None })
     }
 
     fn mint(&self, sans: &str) -> Result<FetchedSvid> {
@@ -200,22 +202,20 @@ impl Caller {
     }
 
     async fn once(&mut self, lines: &Lines, trailers: &Lines) -> Result<Answer> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => match self.open().await {
-                Ok(connection) => connection,
-                Err(_) => return Ok(Answer::Closed),
-            },
-        };
-        let asked = async {
-            match &mut connection {
-                Connection::H1(http) => http.ask(lines, trailers).await,
-                Connection::H2(http) => http.ask(lines, trailers).await,
+        let mut connection = if let Some(connection) = self.connection.take() {
+            connection
+        } else {
+            let Ok(mut connection) = self.open().await else { return Ok(Answer::Closed) };
+            // It may be another worker's, which takes up a policy a moment later.
+            if let Some(seen) = &self.seen {
+                until("the policy on a new connection", PATIENCE, async || {
+                    decides(connection.ask(seen, &Lines::new()).await?.0)
+                })
+                .await?;
             }
+            connection
         };
-        let (answer, open) = tokio::time::timeout(PATIENCE, asked)
-            .await
-            .with_context(|| format!("no answer to {lines:?}"))??;
+        let (answer, open) = connection.ask(lines, trailers).await?;
         if open {
             self.connection = Some(connection);
         }
@@ -230,7 +230,8 @@ impl Caller {
         })
     }
 
-    /// Waits until the policy whose rule `which-policy` allows `method` for `/which-policy/NAME` decides on this connection.
+    /// Waits until the policy whose rule `which-policy` allows `method` for `/which-policy/NAME` decides on this connection, and
+    /// on those that are opened after it.
     pub async fn sees_policy(&mut self, method: &str, name: &str) -> Result<()> {
         let lines: Lines = [
             (":method", method),
@@ -240,10 +241,31 @@ impl Caller {
         ]
         .map(|(name, value)| (name.into(), value.into()))
         .into();
-        until("the new policy", PATIENCE, async || match self.ask(&lines).await? {
-            Answer::Forwarded(seen) if seen.values("x-signet-rule") == ["which-policy"] => Ok(()),
-            other => bail!("{other:?}"),
-        })
-        .await
+        self.seen = None;
+        until("the new policy", PATIENCE, async || decides(self.ask(&lines).await?)).await?;
+        self.seen = Some(lines);
+        Ok(())
+    }
+}
+
+impl Connection {
+    /// Sends a request as it stands; the second value is false where the connection is of no more use.
+    async fn ask(&mut self, lines: &Lines, trailers: &Lines) -> Result<(Answer, bool)> {
+        let asked = async {
+            match self {
+                Self::H1(http) => http.ask(lines, trailers).await,
+                Self::H2(http) => http.ask(lines, trailers).await,
+            }
+        };
+        let answered = tokio::time::timeout(PATIENCE, asked).await;
+        answered.with_context(|| format!("no answer to {lines:?}"))?
+    }
+}
+
+/// Whether the policy that was waited for gave this answer.
+fn decides(answer: Answer) -> Result<()> {
+    match answer {
+        Answer::Forwarded(seen) if seen.values("x-signet-rule") == ["which-policy"] => Ok(()),
+        other => bail!("{other:?}"),
     }
 }

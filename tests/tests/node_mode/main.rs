@@ -101,7 +101,16 @@ async fn two_users(node: &mut Node, alice: Account, bob: Account) -> Result<()> 
     })
     .await?;
 
-    let streams = node.gauge("signet_xds_streams").await?;
+    // The streams of a process end a moment after it is dropped.
+    let streams = until("only their streams are left", PATIENCE, async || {
+        let status = node.status().await?;
+        let processes = status["processes"].as_array().into_iter().flatten();
+        let theirs: u64 = processes.filter_map(|process| process["streams"].as_u64()).sum();
+        let all = node.gauge("signet_xds_streams").await?;
+        ensure!(theirs == all as u64, "{theirs} of {all}");
+        Ok(all)
+    })
+    .await?;
     survives_the_agents_restart(node, &alice, alice_port).await?;
     is_withdrawn_and_comes_back(node, &bob, bob_port).await?;
     assert_eq!(node.gauge("signet_xds_streams").await?, streams, "all streams were held");

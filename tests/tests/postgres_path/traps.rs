@@ -132,15 +132,18 @@ async fn what_a_trapped_filter_held_back_goes_nowhere() {
     let mut session = Wire::session_as(&mesh, &api, "customers_writer").await;
     session.send(&[&bound, begun, rest].concat()).await;
     session.ready().await;
+    drop(session);
     assert_eq!(traces(COUNT), "1");
     traces("delete from customers where name = 'trace'");
-    drop(session);
+    no_backends(&mesh).await;
+    // On a busy machine it may have lasted too long.
+    let ended = counted(&mesh, "sessions_ended").await;
 
     let session = Wire::session_as(&mesh, &api, "customers_writer");
     let (its_worker, mut session) = taken_by(&mesh, session).await;
     session.send(&[&bound, begun].concat()).await;
     until("its end waits", PATIENCE, async || {
-        anyhow::ensure!(counted(&mesh, "sessions_ended").await == 1);
+        anyhow::ensure!(counted(&mesh, "sessions_ended").await > ended);
         Ok(())
     })
     .await
