@@ -67,7 +67,8 @@ async fn taken(mesh: &Mesh) -> [u64; 2] {
     [by("worker_0").await, by("worker_1").await]
 }
 
-/// What came of the one connection that was opened meanwhile, and the worker that took it; none if it never came so far.
+/// What came of the one connection that was opened meanwhile, and the worker that took it; none if it never came so far, or
+/// if it was not the only one to be counted: Envoy counts one that it closes at once, for want of a filter, a moment later.
 pub(crate) async fn taken_by<T>(
     mesh: &Mesh,
     connection: impl Future<Output = T>,
@@ -75,8 +76,9 @@ pub(crate) async fn taken_by<T>(
     let before = taken(mesh).await;
     let outcome = connection.await;
     let after = taken(mesh).await;
-    assert!(after.iter().sum::<u64>() <= before.iter().sum::<u64>() + 1, "{before:?} {after:?}");
-    (after.iter().zip(before).position(|(after, before)| *after > before), outcome)
+    let only_one = after.iter().sum::<u64>() == before.iter().sum::<u64>() + 1;
+    let by = after.iter().zip(before).position(|(after, before)| *after > before);
+    (by.filter(|_| only_one), outcome)
 }
 
 /// Waits until Postgres serves nobody but whoever asks.
