@@ -14,6 +14,8 @@ use crate::decision::{Decision, Role};
 use crate::error::Error;
 
 const HTTP_FILTER: &str = "spiffe_authz.wasm";
+/// Filters that run at once, of each kind: each has a memory of its own.
+const MOST_RUNNING: usize = 256;
 const POSTGRES_FILTER: &str = "pg_role.wasm";
 /// The reason of an allow: the HTTP filter writes none.
 const ALLOWED: &str = "allowed";
@@ -109,6 +111,7 @@ impl<'d> Filters<'d> {
             Some(module) => module,
             none => none.insert(self.arguments.load(HTTP_FILTER)?),
         };
+        make_room(&mut self.running_http, &case.to);
         let filter = match self.running_http.entry(case.to.clone()) {
             Entry::Occupied(running) => running.into_mut(),
             Entry::Vacant(stopped) => {
@@ -143,6 +146,7 @@ impl<'d> Filters<'d> {
 
     /// The role that the policy gives to a connection which names no user.
     fn login_role(&mut self, case: &Case, ask: &PostgresAsk) -> Result<Option<String>, Error> {
+        make_room(&mut self.policies, &case.to);
         let policy = match self.policies.entry(case.to.clone()) {
             Entry::Occupied(compiled) => compiled.into_mut(),
             Entry::Vacant(new) => new.insert(Policy::compile(slice(self.document, case)?)),
@@ -160,6 +164,7 @@ impl<'d> Filters<'d> {
             Some(module) => module,
             none => none.insert(self.arguments.load(POSTGRES_FILTER)?),
         };
+        make_room(&mut self.running_postgres, &case.to);
         let filter = match self.running_postgres.entry(case.to.clone()) {
             Entry::Occupied(running) => running.into_mut(),
             Entry::Vacant(stopped) => {
@@ -180,6 +185,13 @@ impl<'d> Filters<'d> {
             policy_digest: self.digest.clone(),
             wasm_digest: module.sha256().to_owned(),
         })
+    }
+}
+
+/// Stops all, rather than that one more than may be would run.
+fn make_room<T>(running: &mut HashMap<String, T>, next: &str) {
+    if running.len() >= MOST_RUNNING && !running.contains_key(next) {
+        running.clear();
     }
 }
 

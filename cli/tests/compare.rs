@@ -61,6 +61,26 @@ fn differences() {
     assert_eq!(found["changes"][0]["old"]["role"], "reader");
 }
 
+/// Of thousands of changes the first are told and replayed, and all are counted.
+#[test]
+fn of_thousands_of_changes_the_first_are_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    let head = "version: 1\ntrust_domain: example.org\nhttp:\n";
+    let rule = |i: usize| format!("  - {{ name: r{i}, from: [/c], to: [/api], paths: [/p{i}] }}\n");
+    let rules = |count: usize| head.to_owned() + &(0..count).map(rule).collect::<String>();
+    write("old.yaml", &rules(1501));
+    write("new.yaml", &rules(1));
+    let arguments = ["policy", "diff", "old.yaml", "new.yaml", "--wasm-dir", &filters()];
+    let run = signet_in(directory.path(), &arguments, "");
+    assert_eq!((run.code, run.err.as_str()), (1, ""));
+    assert_eq!(run.out.matches("\n    new  deny\n").count(), 1000);
+    assert!(run.out.ends_with("    new  deny\n… and 500 more changes\n"), "{}", run.out);
+    let found = signet_in(directory.path(), &[&arguments[..], &["-o", "json"]].concat(), "").json();
+    assert_eq!(found["change_count"], 1500);
+    assert_eq!(found["changes"].as_array().unwrap().len(), 1000);
+}
+
 fn filters() -> String {
     concat!(env!("CARGO_MANIFEST_DIR"), "/../target/wasm32-unknown-unknown/filters").to_owned()
 }

@@ -15,7 +15,7 @@ use crate::output::{Format, print, print_json, success_if};
 ///
 /// Exact: not texts are compared but what they decide, over all requests and connections there can
 /// be. Each way in which a rule changes decisions is shown by one case, which the filter itself has
-/// decided with both policies. Names of rules, order, spelling and shadow rules change no decision.
+/// decided with both policies; of thousands the first thousand are told. Names of rules, order, spelling and shadow rules change no decision.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -39,10 +39,10 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let format = arguments.output.output;
     match compare(arguments) {
-        Ok(difference) => {
+        Ok((difference, count)) => {
             match format {
-                Format::Text => print(&in_words(&difference)),
-                Format::Json => print_json(&as_json(&difference)),
+                Format::Text => print(&in_words(&difference, count)),
+                Format::Json => print_json(&as_json(&difference, count)),
             }
             success_if(difference.is_empty())
         }
@@ -50,9 +50,15 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn compare(arguments: &Arguments) -> Result<Difference, Error> {
+/// Most changes that are told.
+const MOST_TOLD: usize = 1000;
+
+/// What differs, of the changes those that are told, and how many these are in all.
+fn compare(arguments: &Arguments) -> Result<(Difference, usize), Error> {
     let (old, new) = (read_policy(&arguments.old)?, read_policy(&arguments.new)?);
-    let difference = old.difference(new);
+    let mut difference = old.difference(new);
+    let count = difference.changes.len();
+    difference.changes.truncate(MOST_TOLD);
     let mut before = Filters::new(&arguments.filters, old);
     let mut after = Filters::new(&arguments.filters, new);
     for change in &difference.changes {
@@ -71,7 +77,7 @@ fn compare(arguments: &Arguments) -> Result<Difference, Error> {
             }
         }
     }
-    Ok(difference)
+    Ok((difference, count))
 }
 
 fn words(outcome: &Outcome) -> String {
@@ -88,7 +94,7 @@ fn words(outcome: &Outcome) -> String {
     words
 }
 
-fn in_words(difference: &Difference) -> String {
+fn in_words(difference: &Difference, count: usize) -> String {
     if difference.is_empty() {
         return "the same decisions\n".to_owned();
     }
@@ -104,10 +110,12 @@ fn in_words(difference: &Difference) -> String {
     let settings = difference.settings.iter().map(|setting| format!("~ {setting}\n"));
     let unknown =
         difference.unknown.iter().map(|rule| format!("? too many cases within rule {rule}\n"));
-    difference.changes.iter().map(change).chain(settings).chain(unknown).collect()
+    let untold = count - difference.changes.len();
+    let untold = (untold > 0).then(|| format!("… and {untold} more changes\n"));
+    difference.changes.iter().map(change).chain(untold).chain(settings).chain(unknown).collect()
 }
 
-fn as_json(difference: &Difference) -> Value {
+fn as_json(difference: &Difference, count: usize) -> Value {
     let outcome = |outcome: &Outcome| {
         json!({
             "decision": outcome.verdict.as_str(),
@@ -126,6 +134,7 @@ fn as_json(difference: &Difference) -> Value {
     };
     json!({
         "same": difference.is_empty(),
+        "change_count": count,
         "changes": difference.changes.iter().map(change).collect::<Vec<_>>(),
         "settings": difference.settings,
         "unknown": difference.unknown,

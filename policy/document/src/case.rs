@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// One request or connection, and perhaps what is expected of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Case {
     /// The caller's SPIFFE ID.
     pub from: String,
@@ -29,7 +29,7 @@ impl Case {
 }
 
 /// What is asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Ask {
     /// A request.
     Http(HttpAsk),
@@ -63,7 +63,7 @@ impl fmt::Display for Ask {
 }
 
 /// An HTTP request.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct HttpAsk {
     /// The method, as it is.
     pub method: String,
@@ -129,7 +129,7 @@ fn is((name, _): &(&str, &str), wanted: &str) -> bool {
 }
 
 /// A connection to Postgres.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PostgresAsk {
     /// The database.
     pub database: String,
@@ -147,7 +147,7 @@ impl PostgresAsk {
 }
 
 /// What should be decided. What isn't said isn't compared.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Expectation {
     /// The decision itself.
     pub verdict: Verdict,
@@ -158,7 +158,7 @@ pub struct Expectation {
 }
 
 /// A decision without its reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// Forwarded.
     Allow,

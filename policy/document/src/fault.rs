@@ -225,7 +225,7 @@ impl Diagnostic for Faults {
 }
 
 /// A message that quotes a text of any length.
-fn shortened(mut message: String) -> String {
+pub(crate) fn shortened(mut message: String) -> String {
     if message.len() > LONGEST_MESSAGE {
         message.truncate(message.floor_char_boundary(LONGEST_MESSAGE));
         message.push('…');

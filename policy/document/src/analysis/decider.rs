@@ -4,7 +4,7 @@ use signet_policy::{Effect, Mode};
 
 use super::nearby::Nearby;
 use crate::document::PolicyDocument;
-use crate::space::{Point, Region, Rule};
+use crate::space::{Effort, GaveUp, Point, Region, Rule};
 
 /// All rules of a policy, by what they are for.
 pub(crate) struct Rules<'d> {
@@ -54,26 +54,47 @@ impl<'d> Neighbours<'d> {
 
     /// The rules, `rule` among them if it is of this policy, that may match what `rule` matches.
     /// Shadow rules only with `shadow`.
-    pub(crate) fn near(&self, rule: &Rule<'_>, shadow: bool) -> Vec<&'d Rule<'d>> {
+    ///
+    /// # Errors
+    /// Where all effort was spent before they were found.
+    pub(crate) fn near(
+        &self,
+        effort: &Effort,
+        rule: &Rule<'_>,
+        shadow: bool,
+    ) -> Result<Vec<&'d Rule<'d>>, GaveUp> {
         if rule.databases.is_some() {
-            return self.near_connections(rule);
+            return self.near_connections(effort, rule);
         }
-        let mut near = meeting(&self.rules.http, &self.http, rule);
+        let mut near = meeting(effort, &self.rules.http, &self.http, rule)?;
         near.retain(|other| shadow || other.mode == Mode::Enforce);
-        near
+        Ok(near)
     }
 
     /// The rules over Postgres that may match what `rule` matches.
-    pub(crate) fn near_connections(&self, rule: &Rule<'_>) -> Vec<&'d Rule<'d>> {
-        meeting(&self.rules.postgres, &self.postgres, rule)
+    ///
+    /// # Errors
+    /// Where all effort was spent before they were found.
+    pub(crate) fn near_connections(
+        &self,
+        effort: &Effort,
+        rule: &Rule<'_>,
+    ) -> Result<Vec<&'d Rule<'d>>, GaveUp> {
+        meeting(effort, &self.rules.postgres, &self.postgres, rule)
     }
 }
 
 /// Those of `all` that may match what `rule` matches.
-fn meeting<'d>(all: &'d [Rule<'d>], nearby: &Nearby<'d>, rule: &Rule<'_>) -> Vec<&'d Rule<'d>> {
+fn meeting<'d>(
+    effort: &Effort,
+    all: &'d [Rule<'d>],
+    nearby: &Nearby<'d>,
+    rule: &Rule<'_>,
+) -> Result<Vec<&'d Rule<'d>>, GaveUp> {
     let region = Region::whole(rule);
-    let near = nearby.near(rule).into_iter().map(|index| &all[index]);
-    near.filter(|other| Region::whole(other).may_meet(&region)).collect()
+    let near = nearby.near(effort, rule)?.into_iter().map(|index| &all[index]);
+    let near = near.filter(|other| Region::whole(other).may_meet(effort, &region)).collect();
+    effort.check().map(|()| near)
 }
 
 /// Whether no other of these rules may decide about anything that the rule matches.
@@ -81,11 +102,11 @@ pub(crate) fn is_alone(rule: &Rule<'_>, near: &[&Rule<'_>]) -> bool {
     near.iter().all(|other| other.index == rule.index)
 }
 
-/// Who of these rules decides about a point.
-pub(crate) fn decider<'d>(rules: &[&'d Rule<'d>], point: &Point) -> Decider<'d> {
+/// Who of these rules decides about a point. Nothing is said where all effort is spent.
+pub(crate) fn decider<'d>(effort: &Effort, rules: &[&'d Rule<'d>], point: &Point) -> Decider<'d> {
     let mut heaviest: Option<Region<'d>> = None;
     for rule in rules {
-        let Some(region) = rule.at(point) else { continue };
+        let Some(region) = rule.at(effort, point) else { continue };
         if rule.effect == Effect::Deny {
             return Decider::Denied(Region::whole(rule));
         }
@@ -99,10 +120,15 @@ pub(crate) fn decider<'d>(rules: &[&'d Rule<'d>], point: &Point) -> Decider<'d> 
     heaviest.map_or(Decider::Nobody, Decider::Allowed)
 }
 
-/// The deny that is reported where several match: the heaviest, as in the filters.
-pub(crate) fn reported_deny<'d>(rules: &[&'d Rule<'d>], point: &Point) -> Option<&'d str> {
+/// The deny that is reported where several match: the heaviest, as in the filters. Nothing is said where all effort is
+/// spent.
+pub(crate) fn reported_deny<'d>(
+    effort: &Effort,
+    rules: &[&'d Rule<'d>],
+    point: &Point,
+) -> Option<&'d str> {
     let denies = rules.iter().filter(|rule| rule.effect == Effect::Deny);
-    let matching = denies.filter_map(|rule| rule.at(point));
+    let matching = denies.filter_map(|rule| rule.at(effort, point));
     let heaviest =
         matching.max_by(|a, b| a.compare_weight(b).then_with(|| b.rule.name.cmp(a.rule.name)));
     heaviest.map(|region| region.rule.name)

@@ -1,5 +1,6 @@
 //! Rules that never decide, and rules that let in more than they look like.
 
+use std::cell::LazyCell;
 use std::collections::BTreeSet;
 
 use signet_policy::{Effect, Mode};
@@ -15,6 +16,7 @@ use crate::space::{Effort, GaveUp, Point, Region, Rule, Search, Segments, Step};
 /// Rules that decide nothing, since others always do before them.
 pub(super) fn unreachable<'d>(
     document: &'d PolicyDocument,
+    effort: &Effort,
     rules: &'d Rules<'d>,
     neighbours: &Neighbours<'d>,
 ) -> Vec<Warning> {
@@ -22,56 +24,55 @@ pub(super) fn unreachable<'d>(
     let mut idle_denies = BTreeSet::new();
     // From the last to the first, so that of two denies that say the same the later is told.
     for rule in rules.http.iter().rev() {
-        let shadow = rule.mode == Mode::Shadow;
-        let near = neighbours.near(rule, shadow);
-        if is_alone(rule, &near) && rule.matches_something() {
-            continue;
-        }
+        effort.turn_to(1);
         let place = &document.http_rules()[rule.index].place;
-        if rule.effect == Effect::Deny {
-            let others: Vec<_> = near
-                .iter()
-                .copied()
-                .filter(|r| {
-                    r.effect == Effect::Deny
-                        && r.index != rule.index
-                        && !idle_denies.contains(&r.index)
-                })
-                .collect();
-            let found = blocked([Region::whole(rule)].into_iter(), rule, &others);
-            if let Ok(Some(_)) = found {
-                idle_denies.insert(rule.index);
-            }
-            warnings.extend(told(found, rule, place, &near, shadow));
-        } else {
-            let found = blocked(Region::alternatives(rule, 0..rule.from.len()), rule, &near);
-            warnings.extend(told(found, rule, place, &near, shadow));
+        let found = idle(effort, rule, place, neighbours, &idle_denies);
+        if rule.effect == Effect::Deny && matches!(found, Ok(Some(_))) {
+            idle_denies.insert(rule.index);
         }
+        warnings.extend(told(found, rule, place));
     }
     for rule in &rules.postgres {
-        let near = neighbours.near(rule, false);
-        if is_alone(rule, &near) {
-            continue;
-        }
+        effort.turn_to(1);
         let place = &document.postgres_rules()[rule.index].place;
-        let found = blocked(Region::alternatives(rule, 0..rule.from.len()), rule, &near);
-        warnings.extend(told(found, rule, place, &near, false));
+        let found = idle(effort, rule, place, neighbours, &idle_denies);
+        warnings.extend(told(found, rule, place));
     }
     warnings
 }
 
-/// What is said of a rule whose blockers were searched.
-fn told(
-    found: Result<Option<BTreeSet<usize>>, GaveUp>,
-    rule: &Rule<'_>,
+/// What is said of a rule where others always decide before it.
+fn idle<'d>(
+    effort: &Effort,
+    rule: &'d Rule<'d>,
     place: &Place,
-    near: &[&Rule<'_>],
-    shadow: bool,
-) -> Option<Warning> {
-    match found {
-        Ok(blockers) => Some(idle(rule, place, near, &blockers?, shadow)),
-        Err(GaveUp) => Some(unknown(rule, place, "ever decides")),
+    neighbours: &Neighbours<'d>,
+    idle_denies: &BTreeSet<usize>,
+) -> Result<Option<Warning>, GaveUp> {
+    let shadow = rule.mode == Mode::Shadow;
+    let near = neighbours.near(effort, rule, shadow)?;
+    if is_alone(rule, &near) && rule.matches_something() {
+        return Ok(None);
     }
+    let blockers = if rule.effect == Effect::Deny {
+        let others: Vec<_> = near
+            .iter()
+            .copied()
+            .filter(|r| {
+                r.effect == Effect::Deny && r.index != rule.index && !idle_denies.contains(&r.index)
+            })
+            .collect();
+        blocked(effort, [Region::whole(rule)].into_iter(), rule, &others)?
+    } else {
+        blocked(effort, Region::alternatives(rule, 0..rule.from_patterns.len()), rule, &near)?
+    };
+    let Some(blockers) = blockers else { return Ok(None) };
+    warning(effort, rule, place, &near, &blockers, shadow).map(Some)
+}
+
+/// What is found of a rule, or that nothing is known.
+fn told(found: Result<Option<Warning>, GaveUp>, rule: &Rule<'_>, place: &Place) -> Option<Warning> {
+    found.unwrap_or_else(|GaveUp| Some(unknown(rule, place, "ever decides")))
 }
 
 /// Says that a search ended without an answer, so that nobody takes silence for proof.
@@ -91,14 +92,14 @@ fn unknown(rule: &Rule<'_>, place: &Place, what: &str) -> Warning {
 /// The rules that decide about all that `rule` matches; nothing where it decides about something
 /// itself.
 fn blocked<'d>(
+    effort: &Effort,
     alternatives: impl Iterator<Item = Region<'d>>,
     rule: &Rule<'_>,
     near: &[&'d Rule<'d>],
 ) -> Result<Option<BTreeSet<usize>>, GaveUp> {
     let mut blockers = BTreeSet::new();
-    let effort = Effort::for_questions(1);
-    let found = Search::find_in_any(&effort, alternatives, None, |point| {
-        match decider(near, point).region() {
+    let found = Search::find_in_any(effort, alternatives, None, |point| {
+        match decider(effort, near, point).region() {
             Some(region) if region.rule.index != rule.index => {
                 blockers.insert(region.rule.index);
                 Step::Split { outside: vec![region], inside: Vec::new() }
@@ -109,17 +110,19 @@ fn blocked<'d>(
     Ok(found.is_none().then_some(blockers))
 }
 
-fn idle(
+/// What is said of a rule of which these decide about all that it matches.
+fn warning(
+    effort: &Effort,
     rule: &Rule<'_>,
     place: &Place,
     near: &[&Rule<'_>],
     blockers: &BTreeSet<usize>,
     shadow: bool,
-) -> Warning {
+) -> Result<Warning, GaveUp> {
     let name = rule.name;
-    let example = Search::find(&[Region::whole(rule)], |_| Step::Found);
-    let Ok(Some(point)) = example else {
-        return Warning {
+    let example = Search::find(effort, &[Region::whole(rule)], |_| Step::Found)?;
+    let Some(point) = example else {
+        return Ok(Warning {
             fault: Fault::at_place(
                 place,
                 format!("rule `{name}` matches nothing: its clauses contradict each other"),
@@ -127,7 +130,7 @@ fn idle(
                 "`*` goes with OPTIONS; a plain CONNECT is always denied, and an extended one is a GET with `upgrades`",
             ),
             witnesses: Vec::new(),
-        };
+        });
     };
     let others: Vec<&&Rule<'_>> = near.iter().filter(|r| blockers.contains(&r.index)).collect();
     let names: Vec<String> = others.iter().map(|other| format!("`{}`", other.name)).collect();
@@ -160,29 +163,33 @@ fn idle(
             "remove it, or make it narrower than those, so that it outweighs them",
         )
     };
-    let (verdict, by) = match decider(near, &point) {
-        Decider::Denied(_) => (Verdict::Deny, reported_deny(near, &point)),
+    let (verdict, by) = match decider(effort, near, &point) {
+        Decider::Denied(_) => (Verdict::Deny, reported_deny(effort, near, &point)),
         Decider::Allowed(region) => (Verdict::Allow, Some(region.rule.name)),
         Decider::Nobody => (Verdict::Deny, None),
     };
+    effort.check()?;
     let fault = Fault::at_place(place, message, "never decides", help);
-    Warning { fault, witnesses: vec![Witness::new(&point, verdict, by, shadow)] }
+    Ok(Warning { fault, witnesses: vec![Witness::new(&point, verdict, by, shadow)] })
 }
 
 /// Allows for `**`, which lets in workloads of every trust domain that the Envoy trusts.
 pub(super) fn wide<'d>(
     document: &'d PolicyDocument,
+    effort: &Effort,
     rules: &'d Rules<'d>,
     neighbours: &Neighbours<'d>,
 ) -> Vec<Warning> {
     let http = document.http_rules().iter().map(|rule| rule.anyone.as_ref()).zip(&rules.http);
     let postgres =
         document.postgres_rules().iter().map(|rule| rule.anyone.as_ref()).zip(&rules.postgres);
+    let ours = LazyCell::new(|| Rule::from_trust_domains(document.trust_domains()));
     http.chain(postgres)
         .filter(|(_, rule)| rule.effect == Effect::Allow)
         .filter_map(|(place, rule)| {
             let place = place?;
-            let point = match stranger(document, neighbours, rule) {
+            effort.turn_to(1);
+            let point = match stranger(effort, &ours, neighbours, rule) {
                 Ok(point) => point?,
                 Err(GaveUp) => {
                     return Some(unknown(rule, place, "lets in workloads of every trust domain"));
@@ -202,24 +209,25 @@ pub(super) fn wide<'d>(
 }
 
 /// A request of another trust domain that the rule allows.
-fn stranger<'d>(
-    document: &PolicyDocument,
+fn stranger<'d: 'r, 'r>(
+    effort: &Effort,
+    ours: &'r Rule<'r>,
     neighbours: &Neighbours<'d>,
-    rule: &'d Rule<'d>,
+    rule: &'r Rule<'r>,
 ) -> Result<Option<Point>, GaveUp> {
-    let near = neighbours.near(rule, rule.mode == Mode::Shadow);
-    let Some(anyone) = rule.from.iter().position(|from| *from == Segments::anyone()) else {
+    let near: Vec<&'r Rule<'r>> = neighbours.near(effort, rule, rule.mode == Mode::Shadow)?;
+    let callers = rule.from.as_slice();
+    let Some(anyone) = callers.iter().position(|from| *from == Segments::anyone()) else {
         return Ok(None);
     };
-    let ours = Rule::from_trust_domains(document.trust_domains());
     let alternatives = Region::alternatives(rule, anyone..anyone + 1);
-    Search::find_in_any(&Effort::for_questions(1), alternatives, None, |point| {
-        match decider(&near, point).region() {
+    Search::find_in_any(effort, alternatives, None, |point| {
+        match decider(effort, &near, point).region() {
             Some(region) if region.rule.index != rule.index => {
                 Step::Split { outside: vec![region], inside: Vec::new() }
             }
-            _ if ours.at(point).is_some() => {
-                Step::Split { outside: vec![Region::whole(&ours)], inside: Vec::new() }
+            _ if ours.at(effort, point).is_some() => {
+                Step::Split { outside: vec![Region::whole(ours)], inside: Vec::new() }
             }
             _ => Step::Found,
         }

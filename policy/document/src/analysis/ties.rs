@@ -1,19 +1,22 @@
 //! Rules of equal weight that may both match, and differ in what they say.
 
-use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::cell::{LazyCell, OnceCell};
 
-use signet_policy::{Effect, HttpRule, IdPattern, PathPattern, PostgresRule};
+use signet_policy::{
+    DatabaseName, Effect, HostPattern, HttpRule, IdPattern, PathPattern, PostgresRule,
+};
 
+use super::nearby::Nearby;
+use super::pairs::Groups;
 use crate::fault::Fault;
 use crate::read::Addressed;
-use crate::space::{GaveUp, Point, Region, Rule, Search, Step};
+use crate::source::Place;
+use crate::space::{Effort, GaveUp, Point, Region, Rule, Search, Step, share};
 
 /// Alternatives of a pair of rules that are looked at. The first is nearly always a tie, where the whole rules may have one.
 const MOST_TRIED: usize = 1_000;
 
-/// How many times as many pairs as patterns the paths and callers of a rule may have: of others each is compared with
-/// all rules.
+/// How many times as many keys as patterns a rule may have: others are compared with all rules.
 const MAX_GROWTH: usize = 16;
 
 /// Finds pairs of HTTP allows of equal weight that may both match and tell different roles, of many pairs the
@@ -32,60 +35,109 @@ pub(crate) fn http_ties(rules: &[Addressed<HttpRule>], most: usize) -> Vec<Fault
     }
     let prepared: Vec<OnceCell<Rule<'_>>> = rules.iter().map(|_| OnceCell::new()).collect();
     let prepare = |index: usize| prepared[index].get_or_init(|| Rule::http(index, &rules[index]));
-    let mut by_both: HashMap<(Option<&PathPattern>, &IdPattern), Vec<usize>> = HashMap::new();
-    let (mut wide, mut all) = (Vec::new(), Vec::new());
+    let all = LazyCell::new(|| every(rules, Rule::http));
+    let nearby = LazyCell::new(|| Nearby::of(&all));
+    let effort = Effort::of_faults();
+    let mut groups = Groups::new();
     for (later, Addressed { rule, .. }) in allows() {
-        let keys = pairs(rule);
-        let mut partners: Vec<usize> = match &keys {
-            None => all.clone(),
-            Some(keys) => {
-                let groups = keys.iter().filter_map(|key| by_both.get(key));
-                groups.chain([&wide]).flatten().copied().collect()
-            }
+        effort.turn_to(1);
+        let keys = http_keys(rule);
+        let partners = groups.partners(&effort, keys.as_deref(), |than| {
+            nearby.near_if_fewer(&effort, &all[later], than)
+        });
+        let may_tie = |earlier: &usize| {
+            let first = &rules[*earlier].rule;
+            *earlier < later && first.effect == Effect::Allow && first.db_role != rule.db_role
         };
-        partners.sort_unstable();
-        partners.dedup();
-        for earlier in partners.into_iter().filter(|earlier| role(*earlier) != role(later)) {
+        let partners = partners.map(|partners| partners.into_iter().filter(may_tie));
+        let told = each(&effort, &rules[later].place, partners, |earlier| {
             let first = &rules[earlier];
-            if !share_rare(&first.rule, rule) {
-                continue;
+            if !share_rare(&effort, &first.rule, rule)? {
+                return Ok(None);
             }
-            if let Some(meeting) = tie(prepare(earlier), prepare(later)) {
-                faults.push(http_fault(first, &rules[later], &meeting));
-                if faults.len() == most {
-                    return faults;
-                }
-            }
+            let meeting = tie(&effort, prepare(earlier), prepare(later))?;
+            Ok(meeting.map(|point| http_fault(first, &rules[later], &point)))
+        });
+        faults.extend(told.into_iter().take(most - faults.len()));
+        if faults.len() == most {
+            break;
         }
-        all.push(later);
-        match keys {
-            None => wide.push(later),
-            Some(keys) => {
-                for key in keys {
-                    by_both.entry(key).or_default().push(later);
-                }
-            }
-        }
+        groups.add(later, keys);
     }
     faults
 }
 
-/// Each path of a rule with each caller, unless these are too many.
-fn pairs(rule: &HttpRule) -> Option<Vec<(Option<&PathPattern>, &IdPattern)>> {
-    let paths: Vec<Option<&PathPattern>> =
-        rule.paths.as_ref().map_or(vec![None], |list| list.iter().map(Some).collect());
-    let most = (paths.len() + rule.from.len()).saturating_mul(MAX_GROWTH);
-    let few = paths.len().saturating_mul(rule.from.len()) <= most;
-    few.then(|| paths.iter().flat_map(|p| rule.from.iter().map(|from| (*p, from))).collect())
+/// All rules, made ready.
+fn every<'d, R>(
+    rules: &'d [Addressed<R>],
+    prepare: impl Fn(usize, &'d Addressed<R>) -> Rule<'d>,
+) -> Vec<Rule<'d>> {
+    rules.iter().enumerate().map(|(index, rule)| prepare(index, rule)).collect()
 }
 
-/// Whether two rules with a common path and caller weigh the same in the rest, and list a common host and method: a
-/// quick look.
-fn share_rare(a: &HttpRule, b: &HttpRule) -> bool {
-    a.methods.is_some() == b.methods.is_some()
-        && a.other_conditions() == b.other_conditions()
-        && !common(a.hosts.as_deref(), b.hosts.as_deref()).is_empty()
-        && !common(a.methods.as_deref(), b.methods.as_deref()).is_empty()
+/// The faults of a rule with each of its partners; and one where that isn't known.
+fn each(
+    effort: &Effort,
+    place: &Place,
+    partners: Result<impl Iterator<Item = usize>, GaveUp>,
+    compare: impl Fn(usize) -> Result<Option<Fault>, GaveUp>,
+) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut is_known = partners.is_ok();
+    for partner in partners.into_iter().flatten().take_while(|_| effort.check().is_ok()) {
+        match compare(partner) {
+            Ok(fault) => faults.extend(fault),
+            Err(GaveUp) => is_known = false,
+        }
+    }
+    if !(is_known && effort.check().is_ok()) {
+        faults.push(Fault::at_place(
+            place,
+            "whether this rule ties with others isn't known: they overlap in too many ways",
+            "searched in vain",
+            "shorten their lists, or write a rule for each path or caller",
+        ));
+    }
+    faults
+}
+
+/// What two HTTP rules that tie have in common: a path or none, a caller, a host or none, and whether methods are listed.
+type HttpKey<'d> = (Option<&'d PathPattern>, &'d IdPattern, Option<&'d HostPattern>, bool);
+
+/// Each path of a rule with each caller and host, unless these are too many.
+fn http_keys(rule: &HttpRule) -> Option<Vec<HttpKey<'_>>> {
+    fn each<T>(list: Option<&[T]>) -> Vec<Option<&T>> {
+        list.map_or(vec![None], |list| list.iter().map(Some).collect())
+    }
+    let (paths, hosts) = (each(rule.paths.as_deref()), each(rule.hosts.as_deref()));
+    let lists = [paths.len(), rule.from.len(), hosts.len()];
+    are_few(&lists).then(|| {
+        let paths_of = |from| paths.iter().map(move |path| (*path, from));
+        let pairs = rule.from.iter().flat_map(paths_of);
+        let keys = pairs.flat_map(|(path, from)| {
+            hosts.iter().map(move |host| (path, from, *host, rule.methods.is_some()))
+        });
+        keys.collect()
+    })
+}
+
+/// Whether the combinations of lists aren't many times as many as what the lists have.
+fn are_few(lists: &[usize]) -> bool {
+    let combinations = lists.iter().copied().fold(1, usize::saturating_mul);
+    combinations <= lists.iter().sum::<usize>().saturating_mul(MAX_GROWTH)
+}
+
+/// Whether two rules with a common path, caller and host weigh the same in the rest, and list a common method: a quick
+/// look.
+fn share_rare(effort: &Effort, a: &HttpRule, b: &HttpRule) -> Result<bool, GaveUp> {
+    fn share_if_listed<T: Ord>(a: Option<&Vec<T>>, b: Option<&Vec<T>>) -> bool {
+        a.is_some() == b.is_some() && a.zip(b).is_none_or(|(a, b)| share(a, b))
+    }
+    let lists = [&a.hosts, &b.hosts].map(|list| list.as_ref().map_or(0, Vec::len));
+    effort.spend(1 + lists[0].min(lists[1]))?;
+    Ok(a.other_conditions() == b.other_conditions()
+        && share_if_listed(a.methods.as_ref(), b.methods.as_ref())
+        && share_if_listed(a.hosts.as_ref(), b.hosts.as_ref()))
 }
 
 /// Where two sorted lists have the same items; where neither is there, nowhere is the one place.
@@ -109,13 +161,22 @@ fn common<T: Ord>(a: Option<&[T]>, b: Option<&[T]>) -> Vec<(Option<usize>, Optio
 }
 
 /// What two rules both decide with equal weight, if anything.
-fn tie<'d>(a: &'d Rule<'d>, b: &'d Rule<'d>) -> Option<Result<Point, GaveUp>> {
-    if !Region::whole(a).may_meet(&Region::whole(b)) {
-        return None;
+fn tie<'d>(effort: &Effort, a: &'d Rule<'d>, b: &'d Rule<'d>) -> Result<Option<Point>, GaveUp> {
+    let may_meet = Region::whole(a).may_meet(effort, &Region::whole(b));
+    effort.check()?;
+    if !may_meet {
+        return Ok(None);
     }
+    let lists = |rule: &Rule<'_>| {
+        let counts = [rule.path_list().map(<[_]>::len), rule.databases.map(<[_]>::len)];
+        let counts = counts.into_iter().flatten().sum::<usize>();
+        counts + rule.from_patterns.len() + rule.host_patterns.len()
+    };
+    effort.spend(lists(a) + lists(b))?;
     let callers = common(Some(a.from_patterns), Some(b.from_patterns));
     let paths = common(a.path_list(), b.path_list());
-    let (hosts, databases) = (common(a.hosts, b.hosts), common(a.databases, b.databases));
+    let hosts = common(a.host_list(), b.host_list());
+    let databases = common(a.databases, b.databases);
     let mut left = MOST_TRIED;
     for path in &paths {
         for from in &callers {
@@ -135,28 +196,28 @@ fn tie<'d>(a: &'d Rule<'d>, b: &'d Rule<'d>) -> Option<Result<Point, GaveUp>> {
                         host: host.1,
                         database: database.1,
                     };
-                    let found = meeting(x, y);
+                    let found = meeting(effort, x, y)?;
                     if found.is_some() {
-                        return found;
+                        return Ok(found);
                     }
                     left -= 1;
                     if left == 0 {
-                        return Some(Err(GaveUp));
+                        return Err(GaveUp);
                     }
                 }
             }
         }
     }
-    None
+    Ok(None)
 }
 
 /// A request that two alternatives of equal weight both decide, if there is one.
-fn meeting<'d>(a: Region<'d>, b: Region<'d>) -> Option<Result<Point, GaveUp>> {
-    if a.compare_weight(&b).is_ne() || !a.may_meet(&b) {
-        return None;
+fn meeting<'d>(effort: &Effort, a: Region<'d>, b: Region<'d>) -> Result<Option<Point>, GaveUp> {
+    if a.compare_weight(&b).is_ne() || !a.may_meet(effort, &b) {
+        return effort.check().map(|()| None);
     }
-    let found = Search::find(&[a, b], |point| {
-        let (Some(x), Some(y)) = (a.rule.at(point), b.rule.at(point)) else {
+    Search::find(effort, &[a, b], |point| {
+        let (Some(x), Some(y)) = (a.rule.at(effort, point), b.rule.at(effort, point)) else {
             return Step::Split { outside: Vec::new(), inside: Vec::new() };
         };
         if x.compare_weight(&y).is_eq() {
@@ -165,28 +226,15 @@ fn meeting<'d>(a: Region<'d>, b: Region<'d>) -> Option<Result<Point, GaveUp>> {
         // One of them matches by a heavier alternative than the one that ties.
         let outside = if x.compare_weight(&a).is_ne() { x } else { y };
         Step::Split { outside: vec![outside], inside: Vec::new() }
-    });
-    found.transpose()
+    })
 }
 
-/// What both rules decide, where the search found it.
-fn shared(meeting: &Result<Point, GaveUp>) -> (String, String) {
-    match meeting {
-        Ok(point) => (point.what(), point.caller()),
-        Err(GaveUp) => ("some request".to_owned(), "some caller".to_owned()),
-    }
-}
-
-fn http_fault(
-    earlier: &Addressed<HttpRule>,
-    later: &Addressed<HttpRule>,
-    meeting: &Result<Point, GaveUp>,
-) -> Fault {
+fn http_fault(earlier: &Addressed<HttpRule>, later: &Addressed<HttpRule>, point: &Point) -> Fault {
     let role = |rule: &Addressed<HttpRule>| match &rule.rule.db_role {
         Some(role) => format!("`{role}`"),
         None => "no role".to_owned(),
     };
-    let (what, caller) = shared(meeting);
+    let (what, caller) = (point.what(), point.caller());
     Fault::at_place(
         &later.place,
         format!(
@@ -205,38 +253,55 @@ fn http_fault(
 
 /// Finds pairs of Postgres rules of equal weight that may both match, of many pairs the first `most`.
 pub(crate) fn postgres_ties(rules: &[Addressed<PostgresRule>], most: usize) -> Vec<Fault> {
-    let prepared: Vec<Rule<'_>> =
-        rules.iter().enumerate().map(|(index, rule)| Rule::postgres(index, rule)).collect();
+    let all = every(rules, Rule::postgres);
+    let nearby = LazyCell::new(|| Nearby::of(&all));
+    let effort = Effort::of_faults();
+    let mut groups = Groups::new();
     let mut faults = Vec::new();
-    let mut by_caller: HashMap<&IdPattern, Vec<usize>> = HashMap::new();
     for (later, rule) in rules.iter().enumerate() {
-        let groups = rule.rule.from.iter().filter_map(|from| by_caller.get(from));
-        let mut partners: Vec<usize> = groups.flatten().copied().collect();
-        partners.sort_unstable();
-        partners.dedup();
-        for earlier in partners {
-            let Some(meeting) = tie(&prepared[earlier], &prepared[later]) else { continue };
-            let first = &rules[earlier];
-            let (what, caller) = shared(&meeting);
-            let fault = Fault::at_place(
-                &rule.place,
-                format!(
-                    "rules `{}` and `{}` tie: both decide about `{caller}` in {}",
-                    first.rule.name,
-                    rule.rule.name,
-                    what.replacen("database ", "database `", 1) + "`",
-                ),
-                "this rule",
-                "make one of them narrower (caller, then database), or unite them in one rule",
-            );
-            faults.push(fault.also(&first.place, "and this one"));
-            if faults.len() == most {
-                return faults;
-            }
+        effort.turn_to(1);
+        let keys = postgres_keys(&rule.rule);
+        let partners = groups.partners(&effort, keys.as_deref(), |than| {
+            nearby.near_if_fewer(&effort, &all[later], than)
+        });
+        let partners =
+            partners.map(|partners| partners.into_iter().filter(|earlier| *earlier < later));
+        let told = each(&effort, &rule.place, partners, |earlier| {
+            let meeting = tie(&effort, &all[earlier], &all[later])?;
+            Ok(meeting.map(|point| postgres_fault(&rules[earlier], rule, &point)))
+        });
+        faults.extend(told.into_iter().take(most - faults.len()));
+        if faults.len() == most {
+            break;
         }
-        for from in &rule.rule.from {
-            by_caller.entry(from).or_default().push(later);
-        }
+        groups.add(later, keys);
     }
     faults
+}
+
+/// Each caller of a rule with each database, unless these are too many: what two rules that tie have in common.
+fn postgres_keys(rule: &PostgresRule) -> Option<Vec<(&IdPattern, &DatabaseName)>> {
+    let databases = |from| rule.databases.iter().map(move |database| (from, database));
+    are_few(&[rule.from.len(), rule.databases.len()])
+        .then(|| rule.from.iter().flat_map(databases).collect())
+}
+
+fn postgres_fault(
+    earlier: &Addressed<PostgresRule>,
+    later: &Addressed<PostgresRule>,
+    point: &Point,
+) -> Fault {
+    Fault::at_place(
+        &later.place,
+        format!(
+            "rules `{}` and `{}` tie: both decide about `{}` in {}",
+            earlier.rule.name,
+            later.rule.name,
+            point.caller(),
+            point.what().replacen("database ", "database `", 1) + "`",
+        ),
+        "this rule",
+        "make one of them narrower (caller, then database), or unite them in one rule",
+    )
+    .also(&earlier.place, "and this one")
 }

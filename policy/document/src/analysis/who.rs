@@ -6,6 +6,7 @@ use signet_policy::{Effect, IdPattern, Mode};
 
 use super::decider::{Neighbours, Rules, decider, is_alone};
 use crate::document::PolicyDocument;
+use crate::fault::shortened;
 use crate::space::{Effort, GaveUp, Region, Rule, Search, Segments, Step};
 
 /// Callers that a rule lets reach something.
@@ -42,6 +43,7 @@ impl PolicyDocument {
     pub fn who(&self, to: Option<&str>, role: Option<&str>) -> Result<Vec<Access>, TooMany> {
         let rules = Rules::of(self);
         let neighbours = Neighbours::of(&rules);
+        let effort = Effort::of_policy();
         let http = self.http_rules().iter().zip(&rules.http).map(|(addressed, rule)| Candidate {
             rule,
             callers: &addressed.rule.from,
@@ -70,7 +72,7 @@ impl PolicyDocument {
             return Err(TooMany(pairs));
         }
         let mut found: Vec<_> =
-            candidates.iter().flat_map(|candidate| candidate.told(&neighbours)).collect();
+            candidates.iter().flat_map(|candidate| candidate.told(&effort, &neighbours)).collect();
         found.sort_by(|a, b| (&a.from, &a.to, &a.rule).cmp(&(&b.from, &b.to, &b.rule)));
         Ok(found)
     }
@@ -94,8 +96,10 @@ fn destinations<'d>(
     to: Option<&'d str>,
 ) -> Vec<Destination<'d>> {
     match to.map(|to| (to, Segments::of_id(to))) {
-        None => patterns.iter().map(IdPattern::as_str).zip(rule.to.iter().cloned()).collect(),
-        Some(one) if rule.to.iter().any(|to| to.meets(&one.1)) => vec![one],
+        None => {
+            patterns.iter().map(IdPattern::as_str).zip(rule.to.as_slice().iter().cloned()).collect()
+        }
+        Some(one) if rule.to.as_slice().iter().any(|to| to.meets(&one.1)) => vec![one],
         Some(_) => Vec::new(),
     }
 }
@@ -107,18 +111,21 @@ impl Candidate<'_> {
     }
 
     /// Each caller with each destination, but for those about which others always decide.
-    fn told(&self, neighbours: &Neighbours<'_>) -> Vec<Access> {
+    fn told(&self, effort: &Effort, neighbours: &Neighbours<'_>) -> Vec<Access> {
         let Self { rule, callers, destinations, roles } = self;
-        let near = neighbours.near(rule, false);
-        let alone = is_alone(rule, &near) && rule.matches_something();
-        let effort = Effort::for_questions(self.pairs());
-        let what = rule.what();
+        effort.turn_to(self.pairs());
+        let near = neighbours.near(effort, rule, false);
+        let alone = |near: &[&Rule<'_>]| is_alone(rule, near) && rule.matches_something();
+        let what = shortened(rule.what());
         let mut told = Vec::new();
         for (to, bounds) in destinations {
             let bounds = rule.only_to(bounds.clone());
             for (at, from) in callers.iter().enumerate() {
-                let proof =
-                    if alone { Ok(true) } else { decides(&effort, &near, rule, at, &bounds) };
+                let proof = match &near {
+                    Ok(near) if alone(near) => Ok(true),
+                    Ok(near) => decides(effort, near, rule, at, &bounds),
+                    Err(GaveUp) => Err(GaveUp),
+                };
                 if proof == Ok(false) {
                     continue;
                 }
@@ -147,7 +154,7 @@ fn decides(
     let alternatives = Region::alternatives(rule, from..from + 1);
     let bounds = Some(Region::whole(bounds));
     let found = Search::find_in_any(effort, alternatives, bounds, |point| {
-        match decider(near, point).region() {
+        match decider(effort, near, point).region() {
             Some(region) if region.rule.index != rule.index => {
                 Step::Split { outside: vec![region], inside: Vec::new() }
             }

@@ -8,8 +8,10 @@
 //! one, and its failure is a proof that there is none. What lists multiply to is searched so far and no further;
 //! then nothing is known.
 
+mod beginnings;
 mod dimension;
 mod effort;
+mod patterns;
 mod pick;
 mod point;
 mod region;
@@ -17,9 +19,11 @@ mod rule;
 mod search;
 mod segments;
 
+pub(crate) use beginnings::Beginnings;
 pub(crate) use effort::{Effort, GaveUp};
+pub(crate) use patterns::{Pattern, Patterns};
 pub(crate) use point::Point;
-pub(crate) use region::Region;
-pub(crate) use rule::{Named, Paths, Rule};
+pub(crate) use region::{Region, share};
+pub(crate) use rule::{Named, Rule};
 pub(crate) use search::{Search, Step};
 pub(crate) use segments::Segments;

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use signet_policy::{DatabaseName, Effect, HeaderCondition};
+use signet_policy::{DatabaseName, Effect, HeaderCondition, Method, UpgradeProtocol};
 
-use super::dimension::{Dimension, satisfied};
-use super::effort::Effort;
+use super::dimension::{Dimension, lists, satisfied};
+use super::effort::{Effort, GaveUp};
+use super::patterns::{Choice, Pattern};
 use super::point::{Point, Target};
 use super::region::Region;
-use super::rule::{Named, Paths};
+use super::rule::Named;
 use super::segments::{Segments, fresh, pick};
 
 /// The sorts of points: which methods go with which targets. In each, dimensions don't depend on
@@ -37,29 +38,27 @@ pub(super) struct Bounds<'a, 'd> {
 impl<'d> Bounds<'_, 'd> {
     /// A point in the box, if it isn't empty. Nothing is said where all effort is spent.
     pub(super) fn pick(&self) -> Option<Point> {
-        let to = self.identity(&Dimension::To, |region| &region.rule.to)?;
+        self.effort.spend(self.regions().map(Region::steps).sum()).ok()?;
+        let to = self.identity(&Dimension::To, |region| region.rule.to.all())?;
         let mut point = Point::between(self.identity(&Dimension::From, Region::callers)?, to);
         if self.sort == Sort::Postgres {
             let names = self.texts(|region| {
                 region.databases().unwrap_or_default().iter().map(DatabaseName::as_str)
             });
-            let free = fresh("x", |text| names.contains(text));
+            let free = fresh("x", names.iter().copied());
             let candidates = names.into_iter().filter(|name| *name != "*").chain([free.as_str()]);
             point.database = Some(self.first(
                 &mut point,
                 &Dimension::Database,
                 candidates.map(str::to_owned),
-                |p, name| {
-                    p.database = Some(name.clone());
-                },
+                |p, name| p.database = Some(name.clone()),
             )?);
             return Some(point);
         }
         point.target = self.target()?;
-        let methods = self.texts(|region| {
-            region.rule.methods.unwrap_or_default().iter().map(signet_policy::Method::as_str)
-        });
-        let other = fresh("X", |text| methods.contains(text));
+        let methods =
+            self.texts(|region| region.rule.methods.unwrap_or_default().iter().map(Method::as_str));
+        let other = fresh("X", methods.iter().copied());
         let methods: Vec<String> = match self.sort {
             Sort::Asterisk => vec!["OPTIONS".to_owned()],
             _ => METHODS
@@ -84,6 +83,7 @@ impl<'d> Bounds<'_, 'd> {
             p.upgrades.clone_from(u);
         })?;
         for key in self.value_names() {
+            self.spend_on_each().ok()?;
             let dimension = Dimension::Values(key.0, key.1.clone());
             let candidates = self.values(&key);
             self.first(
@@ -105,14 +105,19 @@ impl<'d> Bounds<'_, 'd> {
         put: impl Fn(&mut Point, &T),
     ) -> Option<T> {
         for candidate in candidates {
+            self.spend_on_each().ok()?;
             put(point, &candidate);
-            if self.all.iter().all(|region| region.holds(dimension, point))
-                && self.excluded(dimension).all(|region| !region.holds(dimension, point))
-            {
+            let holds = |region: &Region<'d>| region.holds(self.effort, dimension, point);
+            if self.all.iter().all(holds) && !self.excluded(dimension).any(holds) {
                 return Some(candidate);
             }
         }
         None
+    }
+
+    /// Looks at each region.
+    fn spend_on_each(&self) -> Result<(), GaveUp> {
+        self.effort.spend(self.all.len() + self.none.len())
     }
 
     fn excluded<'s>(&'s self, dimension: &'s Dimension) -> impl Iterator<Item = &'s Region<'d>> {
@@ -134,51 +139,32 @@ impl<'d> Bounds<'_, 'd> {
     fn identity(
         &self,
         dimension: &Dimension,
-        of: impl Fn(&Region<'d>) -> &'d [Segments<'d>],
+        of: impl Fn(&Region<'d>) -> Choice<'d, 'd, Segments<'d>>,
     ) -> Option<Vec<String>> {
-        let none: Vec<&Segments<'_>> = self.excluded(dimension).flat_map(&of).collect();
-        let unions: Vec<&[Segments<'_>]> = self.all.iter().map(of).collect();
+        let none: Vec<_> = self.excluded(dimension).map(&of).collect();
+        let unions: Vec<_> = self.all.iter().map(of).collect();
         pick_union(self.effort, &unions, &mut Vec::new(), &none, 2)
     }
 
     fn target(&self) -> Option<Target> {
-        let constrained = |region: &Region<'d>| region.paths();
+        let lists_paths = |region: &&Region<'d>| region.paths().is_some();
+        let excluded = || self.excluded(&Dimension::Target).filter(lists_paths);
         if self.sort == Sort::Asterisk {
-            let has = |list: &[Paths<'_>]| list.iter().any(|path| matches!(path, Paths::Asterisk));
-            let fits = self.all.iter().filter_map(constrained).all(has)
-                && self.excluded(&Dimension::Target).filter_map(constrained).all(|list| !has(list));
+            let fits = self.all.iter().filter(lists_paths).all(Region::has_asterisk)
+                && !excluded().any(Region::has_asterisk);
             return fits.then_some(Target::Asterisk);
         }
-        let only_paths = |list: &'d [Paths<'d>]| -> Vec<Segments<'d>> {
-            list.iter()
-                .filter_map(|path| match path {
-                    Paths::Path(segments) => Some(segments.clone()),
-                    Paths::Asterisk => None,
-                })
-                .collect()
-        };
-        let none: Vec<Segments<'_>> = self
-            .excluded(&Dimension::Target)
-            .filter_map(constrained)
-            .flat_map(only_paths)
-            .collect();
-        let unions: Vec<Vec<Segments<'_>>> =
-            self.all.iter().filter_map(constrained).map(only_paths).collect();
-        let unions: Vec<&[Segments<'_>]> = unions.iter().map(Vec::as_slice).collect();
-        let none: Vec<&Segments<'_>> = none.iter().collect();
+        let none: Vec<_> = excluded().filter_map(Region::paths).collect();
+        let unions: Vec<_> = self.all.iter().filter_map(Region::paths).collect();
         pick_union(self.effort, &unions, &mut Vec::new(), &none, 0).map(Target::Path)
     }
 
     /// Hosts to try: of each exact pattern that one, of each wildcard one that nothing else names, one
     /// that none holds, and none at all. Where nobody asks, none at all comes first.
     fn hosts(&self) -> Vec<Option<String>> {
-        let patterns: BTreeSet<String> = self
-            .regions()
-            .flat_map(|r| r.hosts().unwrap_or_default())
-            .map(ToString::to_string)
-            .collect();
-        let free =
-            fresh("x", |label| patterns.iter().any(|p| p.split('.').any(|found| found == label)));
+        let patterns: BTreeSet<String> =
+            self.regions().flat_map(Region::host_patterns).map(ToString::to_string).collect();
+        let free = fresh("x", patterns.iter().flat_map(|pattern| pattern.split('.')));
         let mut hosts: Vec<_> = patterns.iter().map(|p| Some(p.replacen('*', &free, 1))).collect();
         hosts.push(Some(free));
         if patterns.is_empty() {
@@ -202,24 +188,24 @@ impl<'d> Bounds<'_, 'd> {
     /// Sets of protocols to try. A larger set satisfies more of "one of these is asked for" and less
     /// of "only these are": so for each bound on what may be asked for, the largest set within it.
     fn upgrades(&self) -> Vec<Vec<String>> {
-        let named = self.texts(|r| {
-            r.rule.upgrades.unwrap_or_default().iter().map(signet_policy::UpgradeProtocol::as_str)
-        });
-        let other = fresh("x", |text| named.contains(text));
+        let named =
+            self.texts(|r| r.rule.upgrades.unwrap_or_default().iter().map(UpgradeProtocol::as_str));
+        let other = fresh("x", named.iter().copied());
         let everything: Vec<String> =
             named.into_iter().chain([other.as_str()]).map(str::to_owned).collect();
         let one_each = everything.iter().map(|protocol| vec![protocol.clone()]);
         let may = |protocol: &String| {
             let with = |region: &Region<'d>| {
-                region.rule.upgrades.unwrap_or_default().iter().any(|u| u.as_str() == protocol)
+                let listed = region.rule.upgrades.unwrap_or_default();
+                lists(listed, UpgradeProtocol::as_str, protocol)
             };
             self.all.iter().all(|r| r.rule.effect == Effect::Deny || with(r))
                 && self
                     .excluded(&Dimension::Upgrades)
                     .all(|r| r.rule.effect == Effect::Allow || !with(r))
         };
-        let largest: Vec<String> =
-            everything.iter().filter(|protocol| may(protocol)).cloned().collect();
+        let may = |protocol: &&String| self.spend_on_each().is_ok() && may(protocol);
+        let largest: Vec<String> = everything.iter().filter(may).cloned().collect();
         std::iter::once(Vec::new()).chain(one_each).chain([largest]).collect()
     }
 
@@ -239,7 +225,7 @@ impl<'d> Bounds<'_, 'd> {
             _ => Vec::new(),
         };
         let named: BTreeSet<String> = self.regions().flat_map(lists).collect();
-        let other = fresh("x", |text| named.contains(text));
+        let other = fresh("x", named.iter().map(String::as_str));
         let everything: Vec<String> = named.into_iter().chain([other]).collect();
         let dimension = Dimension::Values(key.0, key.1.clone());
         let condition = |region: &Region<'d>| {
@@ -259,7 +245,8 @@ impl<'d> Bounds<'_, 'd> {
             self.all.iter().filter_map(condition).all(fits)
                 && self.excluded(&dimension).filter_map(condition).all(spares)
         };
-        let largest: Vec<String> = everything.iter().filter(|value| may(value)).cloned().collect();
+        let may = |value: &&String| self.spend_on_each().is_ok() && may(value);
+        let largest: Vec<String> = everything.iter().filter(may).cloned().collect();
         let one_each = everything.iter().map(|value| vec![value.clone()]);
         std::iter::once(Vec::new()).chain(one_each).chain([largest]).collect()
     }
@@ -268,19 +255,26 @@ impl<'d> Bounds<'_, 'd> {
 /// A list that is in one pattern of each union and in none of `none`.
 ///
 /// Patterns of which any two meet have a list in common, so those that don't meet what is chosen already are left out.
-fn pick_union<'s>(
+fn pick_union<'s, 'd, P: Pattern<'d>>(
     effort: &Effort,
-    unions: &[&'s [Segments<'s>]],
-    chosen: &mut Vec<&'s Segments<'s>>,
-    none: &[&Segments<'_>],
+    unions: &[Choice<'s, 'd, P>],
+    chosen: &mut Vec<&'s Segments<'d>>,
+    none: &[Choice<'s, 'd, P>],
     min: usize,
 ) -> Option<Vec<String>> {
-    let Some((union, rest)) = unions.split_first() else { return pick(chosen, none, min) };
-    union.iter().find_map(|pattern| {
+    let narrowest = chosen.iter().map(|pattern| pattern.beginning()).max_by_key(Vec::len);
+    let beginning = narrowest.unwrap_or_default();
+    let near = |choice: &Choice<'s, 'd, P>| choice.near(effort, &beginning);
+    let Some((union, rest)) = unions.split_first() else {
+        // Of those that are to be avoided, others hold nothing that all of the chosen do.
+        let none: Vec<&Segments<'_>> = none.iter().flat_map(near).collect();
+        return pick(effort, chosen, &none, min);
+    };
+    near(union).find_map(|pattern| {
         if !chosen.iter().all(|other| other.meets(pattern)) {
             return None;
         }
-        effort.spend().ok()?;
+        effort.spend(chosen.len() + 1).ok()?;
         chosen.push(pattern);
         let found = pick_union(effort, rest, chosen, none, min);
         chosen.pop();

@@ -42,18 +42,29 @@ impl Point {
         }
     }
 
-    /// The lines of a header, or the values of a claim.
-    pub(super) fn values(&self, (kind, name): (Named, &str)) -> &[String] {
-        let is = |key: &(Named, String)| key.0 == kind && key.1 == name;
-        self.values.iter().find(|(key, _)| is(key)).map_or(&[], |(_, values)| values)
+    /// The labels of the host, from right to left.
+    pub(super) fn host_labels(&self) -> Option<Vec<&str>> {
+        self.host.as_ref().map(|host| host.rsplit('.').collect())
     }
 
-    /// Gives a header, or a claim, these values in the place of others. Keys come in their order.
+    /// The lines of a header, or the values of a claim.
+    pub(super) fn values(&self, (kind, name): (Named, &str)) -> &[String] {
+        self.place_of(kind, name).map_or(&[], |at| &self.values[at].1)
+    }
+
+    /// Gives a header, or a claim, these values in the place of others.
     pub(super) fn put_values(&mut self, key: &(Named, String), values: &[String]) {
-        self.values.retain(|(found, _)| found != key);
-        if !values.is_empty() {
-            self.values.push((key.clone(), values.to_vec()));
+        match (self.place_of(key.0, &key.1), values.is_empty()) {
+            (Ok(at), true) => drop(self.values.remove(at)),
+            (Ok(at), false) => self.values[at].1 = values.to_vec(),
+            (Err(_), true) => {}
+            (Err(at), false) => self.values.insert(at, (key.clone(), values.to_vec())),
         }
+    }
+
+    /// Where the values of a name stand, or would.
+    fn place_of(&self, kind: Named, name: &str) -> Result<usize, usize> {
+        self.values.binary_search_by(|(key, _)| (key.0, key.1.as_str()).cmp(&(kind, name)))
     }
 
     /// The point as a case that a filter can be asked about.

@@ -1,11 +1,13 @@
 //! Parts of rules that have one weight each.
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
 use std::ops::Range;
 
 use signet_policy::{DatabaseName, Effect, HostPattern, IdPattern, PathPattern};
 
+use super::dimension::lists;
+use super::effort::Effort;
+use super::patterns::Choice;
 use super::rule::{Paths, Rule};
 use super::segments::Segments;
 
@@ -34,9 +36,9 @@ impl<'d> Region<'d> {
             None => vec![None],
             Some(count) => (0..count).map(Some).collect::<Vec<_>>(),
         };
-        let hosts = each(rule.hosts.map(<[_]>::len));
+        let hosts = each(rule.hosts.as_ref().map(|_| rule.host_patterns.len()));
         let databases = each(rule.databases.map(<[_]>::len));
-        let paths = each(rule.paths.as_ref().map(Vec::len));
+        let paths = each(rule.path_list().map(<[_]>::len));
         paths.into_iter().flat_map(move |path| {
             let (hosts, databases) = (hosts.clone(), databases.clone());
             callers.clone().flat_map(move |from| {
@@ -73,7 +75,7 @@ impl<'d> Region<'d> {
         };
         let path = |region: &Self| part(region.rule.path_patterns, region.path);
         let from = |region: &Self| part(region.rule.from_patterns, region.from);
-        let host = |region: &Self| part(region.rule.hosts.unwrap_or_default(), region.host);
+        let host = |region: &Self| part(region.rule.host_patterns, region.host);
         compare(path(self), path(other), PathPattern::compare_weight)
             .then_with(|| compare(from(self), from(other), IdPattern::compare_weight))
             .then_with(|| compare(host(self), host(other), HostPattern::compare_weight))
@@ -82,16 +84,26 @@ impl<'d> Region<'d> {
             .then_with(|| exact(self).cmp(&exact(other)))
     }
 
-    pub(crate) fn callers(&self) -> &'d [Segments<'d>] {
-        one_or_all(&self.rule.from, self.from)
+    pub(crate) fn callers(&self) -> Choice<'d, 'd, Segments<'d>> {
+        self.rule.from.one_or_all(self.from)
     }
 
-    pub(crate) fn paths(&self) -> Option<&'d [Paths<'d>]> {
-        self.rule.paths.as_deref().map(|list| one_or_all(list, self.path))
+    pub(crate) fn paths(&self) -> Option<Choice<'d, 'd, Paths<'d>>> {
+        self.rule.paths.as_ref().map(|list| list.one_or_all(self.path))
     }
 
-    pub(crate) fn hosts(&self) -> Option<&'d [HostPattern]> {
-        self.rule.hosts.map(|list| one_or_all(list, self.host))
+    pub(crate) fn hosts(&self) -> Option<Choice<'d, 'd, Segments<'d>>> {
+        self.rule.hosts.as_ref().map(|list| list.one_or_all(self.host))
+    }
+
+    pub(crate) fn host_patterns(&self) -> &'d [HostPattern] {
+        one_or_all(self.rule.host_patterns, self.host)
+    }
+
+    /// About how many steps it takes to go through all names that the region lists besides patterns.
+    pub(super) fn steps(&self) -> usize {
+        let hosts = self.hosts().map_or(0, Choice::steps);
+        OF_A_NAME * (self.rule.steps + hosts + self.databases().map_or(0, <[_]>::len))
     }
 
     pub(crate) fn databases(&self) -> Option<&'d [DatabaseName]> {
@@ -99,92 +111,43 @@ impl<'d> Region<'d> {
     }
 }
 
-/// So few pairs of patterns are compared each with each at once.
-const FEW_PAIRS: usize = 10_000;
-
 fn one_or_all<T>(list: &[T], one: Option<usize>) -> &[T] {
     one.and_then(|at| list.get(at..=at)).unwrap_or(list)
 }
 
 impl Region<'_> {
-    /// Whether two regions may have a point in common: a quick look, that never denies it wrongly.
-    pub(crate) fn may_meet(&self, other: &Self) -> bool {
-        fn meet_if_listed<T>(
-            a: Option<&[T]>,
-            b: Option<&[T]>,
-            alike: impl Fn(&T, &T) -> bool,
-        ) -> bool {
-            a.zip(b).is_none_or(|(a, b)| meet(a, b, alike))
+    /// Whether two regions may have a point in common: a quick look, that never denies it wrongly, unless all effort is
+    /// spent.
+    pub(crate) fn may_meet(&self, effort: &Effort, other: &Self) -> bool {
+        fn listed<T: Ord>(a: Option<&[T]>, b: Option<&[T]>) -> bool {
+            a.zip(b).is_none_or(|(a, b)| share(a, b))
         }
         let (a, b) = (self.rule, other.rule);
         // Two denies meet where the host or the port isn't known.
         let denies = a.effect == Effect::Deny && b.effect == Effect::Deny;
-        let names = |a: &DatabaseName, b: &DatabaseName| a == b || a.is_any() || b.is_any();
-        meet_if_listed(a.methods, b.methods, PartialEq::eq)
-            && (denies || meet_if_listed(a.ports, b.ports, PartialEq::eq))
-            && a.conditions_may_meet(b)
-            && meet_if_listed(self.databases(), other.databases(), names)
-            && (denies || meet_if_listed(self.hosts(), other.hosts(), HostPattern::overlaps))
-            && patterns_meet(self.callers(), other.callers(), Segments::beginning, Segments::meets)
-            && patterns_meet(&a.to, &b.to, Segments::beginning, Segments::meets)
-            && self
-                .paths()
-                .zip(other.paths())
-                .is_none_or(|(a, b)| patterns_meet(a, b, Paths::beginning, Paths::meets))
+        effort.spend(AT_LEAST).is_ok()
+            && listed(a.methods, b.methods)
+            && (denies || listed(a.ports, b.ports))
+            && a.conditions_may_meet(effort, b)
+            && self.databases().zip(other.databases()).is_none_or(|(a, b)| {
+                let any = |list| lists(list, DatabaseName::as_str, "*");
+                any(a) || any(b) || share(a, b)
+            })
+            && (denies || self.hosts().zip(other.hosts()).is_none_or(|(a, b)| a.meets(effort, b)))
+            && self.callers().meets(effort, other.callers())
+            && a.to.all().meets(effort, b.to.all())
+            && self.paths().zip(other.paths()).is_none_or(|(a, b)| a.meets(effort, b))
     }
 }
 
-fn meet<T>(a: &[T], b: &[T], alike: impl Fn(&T, &T) -> bool) -> bool {
-    a.iter().any(|a| b.iter().any(|b| alike(a, b)))
-}
+/// Steps that it takes to try a name besides comparing it.
+const OF_A_NAME: usize = 8;
 
-/// The same of patterns. Long lists that have nothing in common are told apart in the time that it takes to read them.
-fn patterns_meet<'p, T>(
-    a: &'p [T],
-    b: &'p [T],
-    beginning: impl Fn(&'p T) -> Vec<&'p str>,
-    alike: impl Fn(&T, &T) -> bool,
-) -> bool {
-    let few = a.len().saturating_mul(b.len()) <= FEW_PAIRS;
-    (few || begin_alike(a, b, beginning)) && meet(a, b, alike)
-}
+/// What each comparison of two regions costs.
+const AT_LEAST: usize = 5;
 
-/// Whether what a pattern of one list begins with begins with what one of the other does, or the other way round: else no two
-/// of them meet.
-fn begin_alike<'p, T>(a: &'p [T], b: &'p [T], beginning: impl Fn(&'p T) -> Vec<&'p str>) -> bool {
-    let theirs: HashSet<Vec<&str>> = b.iter().map(&beginning).collect();
-    let parts: HashSet<&[&str]> =
-        theirs.iter().flat_map(|whole| (0..=whole.len()).map(|end| &whole[..end])).collect();
-    a.iter().map(beginning).any(|ours| {
-        parts.contains(&ours[..]) || (0..ours.len()).any(|end| theirs.contains(&ours[..end]))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use signet_policy::IdPattern;
-
-    use super::{Segments, begin_alike};
-
-    #[test]
-    fn what_meets_begins_alike() {
-        let texts = [
-            "**",
-            "spiffe://a/**",
-            "spiffe://a/*/x",
-            "spiffe://a/b",
-            "spiffe://a/b/*",
-            "spiffe://b/b",
-        ];
-        let patterns = texts.map(|text| IdPattern::parse(text).unwrap());
-        let all: Vec<_> = patterns.iter().map(|one| Segments::of(one.parts(), 1)).collect();
-        for (i, a) in all.iter().enumerate() {
-            for (j, b) in all.iter().enumerate() {
-                let alike = begin_alike(&all[i..=i], &all[j..=j], Segments::beginning);
-                assert!(alike || !a.meets(b), "{} {}", texts[i], texts[j]);
-                let apart = (j == 5) != (i == 5) && i > 0 && j > 0;
-                assert_eq!(alike, !apart, "{} {}", texts[i], texts[j]);
-            }
-        }
-    }
+/// Whether two sorted lists have something in common.
+pub(crate) fn share<T: Ord>(a: &[T], b: &[T]) -> bool {
+    let (few, many) = if a.len() <= b.len() { (a, b) } else { (b, a) };
+    few.iter().any(|one| many.binary_search(one).is_ok())
 }

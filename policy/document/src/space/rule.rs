@@ -7,6 +7,9 @@ use signet_policy::{
     PathPattern, PostgresRule, UpgradeProtocol,
 };
 
+use super::dimension::{OTHERS, place};
+use super::effort::Effort;
+use super::patterns::{Pattern, Patterns};
 use super::point::{Point, Target};
 use super::region::Region;
 use super::segments::Segments;
@@ -26,12 +29,16 @@ pub(crate) struct Rule<'d> {
     pub(crate) name: &'d str,
     pub(crate) effect: Effect,
     pub(crate) mode: Mode,
-    pub(crate) to: Vec<Segments<'d>>,
-    pub(crate) from: Vec<Segments<'d>>,
+    pub(crate) to: Patterns<'d, Segments<'d>>,
+    pub(crate) from: Patterns<'d, Segments<'d>>,
     pub(crate) from_patterns: &'d [IdPattern],
-    pub(crate) paths: Option<Vec<Paths<'d>>>,
+    pub(crate) paths: Option<Patterns<'d, Paths<'d>>>,
     pub(super) path_patterns: &'d [PathPattern],
-    pub(crate) hosts: Option<&'d [HostPattern]>,
+    /// Which of the paths is the target of `OPTIONS *`.
+    pub(super) asterisk: Option<usize>,
+    /// Labels from right to left.
+    pub(crate) hosts: Option<Patterns<'d, Segments<'d>>>,
+    pub(crate) host_patterns: &'d [HostPattern],
     pub(crate) methods: Option<&'d [Method]>,
     pub(crate) ports: Option<&'d [u16]>,
     pub(crate) upgrades: Option<&'d [UpgradeProtocol]>,
@@ -40,10 +47,12 @@ pub(crate) struct Rule<'d> {
     pub(super) other_conditions: usize,
     /// Of a rule over Postgres.
     pub(crate) databases: Option<&'d [DatabaseName]>,
+    /// About how many steps it takes to go through its methods, ports, upgrades and conditions.
+    pub(super) steps: usize,
 }
 
 /// What has names and values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Named {
     Header,
     Claim,
@@ -53,8 +62,28 @@ pub(crate) enum Named {
 const MOST_LISTED: usize = 20;
 
 /// The identities that patterns hold.
-fn identities(patterns: &[IdPattern]) -> Vec<Segments<'_>> {
-    patterns.iter().map(|pattern| Segments::of(pattern.parts(), 1)).collect()
+fn identities(patterns: &[IdPattern]) -> Patterns<'_, Segments<'_>> {
+    Patterns::new(patterns.iter().map(|pattern| Segments::of(pattern.parts(), 1)).collect())
+}
+
+/// The hosts that patterns hold.
+fn hosts(patterns: &[HostPattern]) -> Patterns<'_, Segments<'_>> {
+    Patterns::new(patterns.iter().map(|pattern| Segments::of(pattern.parts(), 1)).collect())
+}
+
+/// About how many steps it takes to go through what a rule lists besides patterns.
+fn steps(rule: &HttpRule) -> usize {
+    let condition = |(name, condition): (&str, &HeaderCondition)| match condition {
+        HeaderCondition::Equals(list) => {
+            list.iter().map(|value| 1 + value.len() / 64).sum::<usize>() + name.len() / 64
+        }
+        _ => 1 + name.len() / 64,
+    };
+    let headers = rule.headers.iter().map(|(name, c)| condition((name.as_str(), c)));
+    let claims = rule.jwt.iter().map(|(name, c)| condition((name.as_str(), c)));
+    let upgrades = rule.upgrades.iter().flatten().map(|name| 1 + name.as_str().len() / 64);
+    let plain = rule.methods.as_ref().map_or(0, Vec::len) + rule.ports.as_ref().map_or(0, Vec::len);
+    1 + plain + headers.chain(claims).chain(upgrades).sum::<usize>()
 }
 
 impl<'d> Rule<'d> {
@@ -74,15 +103,18 @@ impl<'d> Rule<'d> {
             to: identities(&addressed.to),
             from: identities(&rule.from),
             from_patterns: &rule.from,
-            paths: rule.paths.as_ref().map(|list| list.iter().map(paths).collect()),
+            paths: rule.paths.as_ref().map(|list| Patterns::new(list.iter().map(paths).collect())),
             path_patterns: rule.paths.as_deref().unwrap_or_default(),
-            hosts: rule.hosts.as_deref(),
+            asterisk: rule.paths.iter().flatten().position(|path| path.parts().is_none()),
+            hosts: rule.hosts.as_deref().map(hosts),
+            host_patterns: rule.hosts.as_deref().unwrap_or_default(),
             methods: rule.methods.as_deref(),
             ports: rule.ports.as_deref(),
             upgrades: rule.upgrades.as_deref(),
             conditions: headers.chain(claims).collect(),
             other_conditions: rule.other_conditions(),
             databases: None,
+            steps: steps(rule),
         }
     }
 
@@ -101,8 +133,8 @@ impl<'d> Rule<'d> {
     fn between(
         name: &'d str,
         effect: Effect,
-        to: Vec<Segments<'d>>,
-        from: Vec<Segments<'d>>,
+        to: Patterns<'d, Segments<'d>>,
+        from: Patterns<'d, Segments<'d>>,
     ) -> Self {
         Self {
             index: usize::MAX,
@@ -114,13 +146,16 @@ impl<'d> Rule<'d> {
             from_patterns: &[],
             paths: None,
             path_patterns: &[],
+            asterisk: None,
             hosts: None,
+            host_patterns: &[],
             methods: None,
             ports: None,
             upgrades: None,
             conditions: BTreeMap::new(),
             other_conditions: 0,
             databases: None,
+            steps: 1,
         }
     }
 
@@ -128,7 +163,7 @@ impl<'d> Rule<'d> {
     /// depend on each other.
     pub(crate) fn matches_something(&self) -> bool {
         let is_path = |path: &Paths<'_>| matches!(path, Paths::Path(_));
-        self.paths.as_ref().is_none_or(|list| list.iter().any(is_path))
+        self.paths.as_ref().is_none_or(|list| list.as_slice().iter().any(is_path))
             && self
                 .methods
                 .is_none_or(|list| list.iter().any(|method| method.as_str() != "CONNECT"))
@@ -139,69 +174,63 @@ impl<'d> Rule<'d> {
         self.paths.as_ref().map(|_| self.path_patterns)
     }
 
+    /// The patterns of its hosts, if it lists any.
+    pub(crate) fn host_list(&self) -> Option<&'d [HostPattern]> {
+        self.hosts.as_ref().map(|_| self.host_patterns)
+    }
+
     /// Whether what the rule asks for is known only when a request is there.
     pub(crate) fn looks_at_values(&self) -> bool {
         !self.conditions.is_empty()
     }
 
     /// The heaviest region of the rule that holds a point, if any does.
-    pub(crate) fn at(&self, point: &Point) -> Option<Region<'_>> {
+    pub(crate) fn at(&self, effort: &Effort, point: &Point) -> Option<Region<'_>> {
         let whole = Region::whole(self);
-        if !(super::dimension::OTHERS.iter().all(|dimension| whole.holds(dimension, point))
-            && self.conditions.keys().all(|key| whole.holds_condition(*key, point)))
+        effort.spend(OTHERS.len() + self.conditions.len()).ok()?;
+        if !(OTHERS.iter().all(|dimension| whole.holds(effort, dimension, point))
+            && self.conditions.keys().all(|key| whole.holds_condition(effort, *key, point)))
         {
             return None;
         }
-        let heaviest_from = (0..self.from.len())
-            .filter(|i| self.from[*i].holds(&point.from))
+        let heaviest_from = whole
+            .callers()
+            .holding(effort, &point.from)
             .max_by(|a, b| self.from_patterns[*a].compare_weight(&self.from_patterns[*b]))?;
-        let path = match &self.paths {
-            None => None,
-            Some(paths) => {
-                Some((0..paths.len()).filter(|i| paths[*i].holds(&point.target)).max_by(
-                    |a, b| self.path_patterns[*a].compare_weight(&self.path_patterns[*b]),
-                )?)
+        let path = match (whole.paths(), &point.target) {
+            (None, _) => None,
+            (Some(_), Target::Asterisk) => Some(self.asterisk?),
+            (Some(paths), Target::Path(path)) => {
+                Some(paths.holding(effort, path).max_by(|a, b| {
+                    self.path_patterns[*a].compare_weight(&self.path_patterns[*b])
+                })?)
             }
         };
-        let host = match (self.hosts, &point.host) {
-            (Some(hosts), Some(asked)) => Some(
-                (0..hosts.len())
-                    .filter(|i| hosts[*i].matches(asked))
-                    .max_by(|a, b| hosts[*a].compare_weight(&hosts[*b]))?,
-            ),
+        let host = match (whole.hosts(), point.host_labels()) {
+            (Some(hosts), Some(asked)) => {
+                Some(hosts.holding(effort, &asked).max_by(|a, b| {
+                    self.host_patterns[*a].compare_weight(&self.host_patterns[*b])
+                })?)
+            }
             (Some(_), None) if self.effect == Effect::Allow => return None,
             _ => None,
         };
         let database = match (self.databases, &point.database) {
             (None, _) => None,
             (Some(names), asked) => {
-                let is = |name: &DatabaseName| Some(name.as_str()) == asked.as_deref();
-                Some(
-                    names
-                        .iter()
-                        .position(is)
-                        .or_else(|| names.iter().position(DatabaseName::is_any))?,
-                )
+                let place_of = |name: &str| place(names, DatabaseName::as_str, name);
+                Some(asked.as_deref().and_then(place_of).or_else(|| place_of("*"))?)
             }
         };
         Some(Region { rule: self, from: Some(heaviest_from), path, host, database })
     }
 }
 
-impl<'p> Paths<'p> {
-    pub(crate) fn holds(&self, target: &Target) -> bool {
-        match (self, target) {
-            (Self::Asterisk, Target::Asterisk) => true,
-            (Self::Path(pattern), Target::Path(path)) => pattern.holds(path),
-            _ => false,
-        }
-    }
-
-    /// The literals with which the paths begin.
-    pub(crate) fn beginning(&self) -> Vec<&'p str> {
+impl<'d> Pattern<'d> for Paths<'d> {
+    fn segments(&self) -> Option<&Segments<'d>> {
         match self {
-            Self::Asterisk => Vec::new(),
-            Self::Path(pattern) => pattern.beginning(),
+            Self::Asterisk => None,
+            Self::Path(segments) => Some(segments),
         }
     }
 }
@@ -209,7 +238,7 @@ impl<'p> Paths<'p> {
 impl<'d> Rule<'d> {
     /// Everything whose caller is one of this rule's destinations.
     pub(crate) fn destination_as_caller(&self, to: usize) -> Self {
-        let from = self.to.get(to).cloned().into_iter().collect();
+        let from = self.to.as_slice().get(to).cloned().into_iter().collect();
         self.bounds(vec![Segments::anyone()], from)
     }
 
@@ -223,13 +252,13 @@ impl<'d> Rule<'d> {
         let all_of = |domain: &'d String| {
             Segments::of([Part::Literal(domain.as_str()), Part::Rest].into_iter(), 1)
         };
-        let from = domains.iter().map(all_of).collect();
-        Self::between("", Effect::Deny, vec![Segments::anyone()], from)
+        let from = Patterns::new(domains.iter().map(all_of).collect());
+        Self::between("", Effect::Deny, Patterns::new(vec![Segments::anyone()]), from)
     }
 
     /// Everything between these: a deny, since an allow doesn't hold upgrades.
     fn bounds(&self, to: Vec<Segments<'d>>, from: Vec<Segments<'d>>) -> Self {
-        Self::between(self.name, Effect::Deny, to, from)
+        Self::between(self.name, Effect::Deny, Patterns::new(to), Patterns::new(from))
     }
 
     /// What the rule is about, in words; of long lists the first.
@@ -250,7 +279,7 @@ impl<'d> Rule<'d> {
         let conditions =
             self.conditions.keys().map(|(_, name)| *name).collect::<Vec<_>>().join(", ");
         for (key, value) in [
-            ("hosts", self.hosts.map(list)),
+            ("hosts", self.hosts.as_ref().map(|_| list(self.host_patterns))),
             ("ports", self.ports.map(list)),
             ("upgrades", self.upgrades.map(list)),
             ("if", (!conditions.is_empty()).then_some(conditions)),
@@ -260,15 +289,5 @@ impl<'d> Rule<'d> {
             }
         }
         words
-    }
-}
-
-impl Paths<'_> {
-    pub(super) fn meets(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Asterisk, Self::Asterisk) => true,
-            (Self::Path(a), Self::Path(b)) => a.meets(b),
-            _ => false,
-        }
     }
 }

@@ -27,18 +27,10 @@ pub(crate) struct Search<'s, 'd> {
 /// Points that one search may pick. Policies that people write need a few.
 const MOST_POINTS: usize = 4_000;
 
-impl<'d> Search<'_, 'd> {
-    /// Finds a point in all of `regions` that `judge` takes.
-    ///
-    /// # Errors
-    /// Where the search was given up.
-    pub(crate) fn find(
-        regions: &[Region<'d>],
-        judge: impl FnMut(&Point) -> Step<'d>,
-    ) -> Result<Option<Point>, GaveUp> {
-        Self::find_within(&Effort::for_questions(1), regions, judge)
-    }
+/// Steps that an alternative costs besides what is compared: several thousand are searched for a rule.
+const OF_AN_ALTERNATIVE: usize = 20;
 
+impl<'d> Search<'_, 'd> {
     /// Finds a point in one of `alternatives`, and within `bounds` where there are any, that `judge` takes.
     ///
     /// # Errors
@@ -51,10 +43,10 @@ impl<'d> Search<'_, 'd> {
     ) -> Result<Option<Point>, GaveUp> {
         let mut answer = Ok(None);
         for alternative in alternatives {
-            effort.spend_on_an_alternative()?;
+            effort.spend(OF_AN_ALTERNATIVE)?;
             // The narrow one first: fewer patterns are tried beside each other.
             let regions: Vec<Region<'d>> = bounds.into_iter().chain([alternative]).collect();
-            match Self::find_within(effort, &regions, &mut judge) {
+            match Self::find(effort, &regions, &mut judge) {
                 Ok(None) => {}
                 // Another alternative may still have one.
                 Err(GaveUp) => answer = Err(GaveUp),
@@ -68,7 +60,7 @@ impl<'d> Search<'_, 'd> {
     ///
     /// # Errors
     /// Where the search was given up.
-    pub(crate) fn find_within(
+    pub(crate) fn find(
         effort: &Effort,
         regions: &[Region<'d>],
         mut judge: impl FnMut(&Point) -> Step<'d>,
@@ -92,12 +84,14 @@ impl<'d> Search<'_, 'd> {
         judge: &mut impl FnMut(&Point) -> Step<'d>,
     ) -> Result<Option<Point>, GaveUp> {
         let (effort, all, none) = (self.effort, &self.all, &self.none);
-        let Some(point) = (Bounds { effort, sort: self.sort, all, none }).pick() else {
-            // Nothing is there, or it was not looked for to the end.
-            return effort.check().map(|()| None);
-        };
+        let picked = (Bounds { effort, sort: self.sort, all, none }).pick();
+        // What wasn't looked for to the end says nothing.
+        effort.check()?;
+        let Some(point) = picked else { return Ok(None) };
         self.left = self.left.checked_sub(1).ok_or(GaveUp)?;
-        let (outside, inside) = match judge(&point) {
+        let judged = judge(&point);
+        effort.check()?;
+        let (outside, inside) = match judged {
             Step::Found => return Ok(Some(point)),
             Step::Split { outside, inside } => (outside, inside),
         };

@@ -124,6 +124,54 @@ fn long_lists_of_destinations() {
     assert!(warnings.iter().all(|warning| warning.witnesses.len() == 1), "{warnings:?}");
 }
 
+/// Of many destinations each is looked up among the callers of the postgres rules: what is said of each is known.
+#[test]
+fn many_destinations_that_are_callers_of_postgres() {
+    let spread = many("/d", 5000);
+    let text = format!(
+        "version: 1\ntrust_domain: a\nhttp:
+  - {{ name: given, from: [/c], to: [{spread}], db_role: r }}
+  - {{ name: taken, from: [/e], to: [{spread}], db_role: q }}
+postgres:
+  - {{ name: p, from: [{spread}], to: [/db], databases: [d], login_role: r }}
+  - {{ name: s, from: [{spread}], to: [/db], databases: [e], login_role: s, may_act_as: [t] }}\n"
+    );
+    let document = PolicyDocument::parse("p.yaml", &text).unwrap();
+    let warnings = document.warnings();
+    let told: Vec<_> = warnings.iter().map(|warning| &warning.fault.message[..47]).collect();
+    assert_eq!(told, ["no postgres rule lets spiffe://a/d0, spiffe://a"]);
+    assert_eq!(warnings[0].witnesses.len(), 2, "{warnings:?}");
+}
+
+/// Lists of hosts, exact ones and wildcards, that have nothing in common, but for one.
+#[test]
+fn long_lists_of_hosts() {
+    let rule = |name: &str, hosts: &str, more: &str| {
+        format!("  - {{ name: {name}, from: [/c], to: [/api], hosts: [{hosts}]{more} }}\n")
+    };
+    let (g, h) = (many("g", 5000), many("h", 5000));
+    let below = (0..5000).map(|i| format!("'*.i{i}.b'")).collect::<Vec<_>>().join(", ");
+    let rules = [
+        rule("g", &g, ", db_role: g"),
+        rule("h", &h, ", db_role: h"),
+        rule("i", &below, ", db_role: i"),
+        rule("one", "g7", ", methods: [GET], db_role: g"),
+        rule("none", "i7.b, g7", ", effect: deny"),
+    ];
+    let policy = |rules: &[String]| {
+        let postgres = "postgres: [{ name: p, from: [/api], to: [/db], databases: [d], login_role: g, may_act_as: [h, i] }]";
+        let text = format!("version: 1\ntrust_domain: a\n{postgres}\nhttp:\n{}", rules.concat());
+        PolicyDocument::parse("p.yaml", &text)
+    };
+    let warnings = policy(&rules).unwrap().warnings();
+    let told: Vec<_> = warnings.iter().map(|warning| warning.fault.message.as_str()).collect();
+    assert_eq!(told, ["rule `one` never allows: all that it matches is denied by `none`"]);
+    let tied = rules[1].replace("h4321,", "h4321, g4321,").replace("name: h", "name: tied");
+    let faults = policy(&[rules[0].clone(), tied]).unwrap_err();
+    let told = faults.lines().next().unwrap();
+    assert!(told.contains("rules `g` and `tied` tie: `GET / with host g4321`"), "{told}");
+}
+
 /// Rules of which each has many callers in common with each other: not all combinations of these are tried.
 #[test]
 fn long_lists_of_many_rules() {

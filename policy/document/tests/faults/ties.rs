@@ -120,3 +120,25 @@ fn long_lists() {
         );
     }
 }
+
+/// Two rules of which one never decides by what both list, each of more callers than are tried.
+#[test]
+fn a_tie_that_is_searched_in_vain_is_told() {
+    let callers = (0..1001).map(|i| format!("/c/{i}")).collect::<Vec<_>>().join(", ");
+    let text = |callers: &str| {
+        format!(
+            "{HEAD}http:
+  - {{ name: a, from: [{callers}], to: [api], paths: ['/**', /, '/*/**'], db_role: r }}
+  - {{ name: b, from: [{callers}], to: [api], paths: ['/**'], db_role: s }}\n"
+        )
+    };
+    PolicyDocument::parse("p.yaml", &text("/c/7, /c/8")).unwrap();
+    let faults = PolicyDocument::parse("p.yaml", &text(&callers)).unwrap_err();
+    assert_eq!(
+        faults.lines().collect::<Vec<_>>(),
+        [
+            "p.yaml:6:13: whether this rule ties with others isn't known: they overlap in too many ways; shorten \
+          their lists, or write a rule for each path or caller"
+        ]
+    );
+}
