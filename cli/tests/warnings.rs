@@ -95,6 +95,10 @@ fn each_with_its_example() {
         ),
         ("  - { name: a, from: ['**'], to: [api] }\n  - { name: d, effect: deny, from: ['**'], to: [api], methods: [GET] }\n",
             vec!["6:23: rule `a` lets in workloads of every trust domain; spiffe://x/x → spiffe://example.org/api: POST /: allow by \"a\"".to_owned()]),
+        (
+            "  - { name: a, from: [client], to: ['**'], paths: [/a] }\n",
+            vec!["6:37: rule `a` holds at workloads of every trust domain; spiffe://example.org/client → spiffe://x/x: GET /a: allow by \"a\"".to_owned()],
+        ),
         // Roles
         (
             "  - { name: a, from: [client], to: [api], db_role: x }\n",
@@ -132,6 +136,10 @@ fn those_about_postgres() {
             vec![format!(
                 "5:23: rule `a` lets in workloads of every trust domain; spiffe://x/x → {db}: database p: allow by \"a\""
             )],
+        ),
+        (
+            "  - { name: a, from: [client], to: ['**'], databases: [p], login_role: guest }\n  - { name: b, from: [client, api], to: [db], databases: [d], login_role: r }\n",
+            vec!["5:37: rule `a` holds at workloads of every trust domain; spiffe://example.org/client → spiffe://x/x: database p: allow by \"a\"".to_owned()],
         ),
     ] {
         assert_eq!(warnings_of(&format!("{HEAD}postgres:\n{rules}")), expected, "{rules}");

@@ -173,33 +173,64 @@ fn warning(
     Ok(Warning { fault, witnesses: vec![Witness::new(&point, verdict, by, shadow)] })
 }
 
-/// Allows for `**`, which lets in workloads of every trust domain that the Envoy trusts.
+/// Where a rule says `**`.
+#[derive(Clone, Copy)]
+enum Side {
+    From,
+    To,
+}
+
+impl Side {
+    /// What that makes of the rule.
+    const fn told(self) -> &'static str {
+        match self {
+            Self::From => "lets in workloads of every trust domain",
+            Self::To => "holds at workloads of every trust domain",
+        }
+    }
+
+    fn help(self, trust_domain: &str) -> String {
+        match self {
+            Self::From => format!("`/**` is everyone in {trust_domain}"),
+            Self::To => format!("`/**` is everywhere in {trust_domain}"),
+        }
+    }
+}
+
+/// Allows for `**`, which lets in workloads of every trust domain that the Envoy trusts, or holds in all of them.
 pub(super) fn wide<'d>(
     document: &'d PolicyDocument,
     effort: &Effort,
     rules: &'d Rules<'d>,
     neighbours: &Neighbours<'d>,
 ) -> Vec<Warning> {
-    let http = document.http_rules().iter().map(|rule| rule.anyone.as_ref()).zip(&rules.http);
-    let postgres =
-        document.postgres_rules().iter().map(|rule| rule.anyone.as_ref()).zip(&rules.postgres);
-    let ours = LazyCell::new(|| Rule::from_trust_domains(document.trust_domains()));
-    http.chain(postgres)
+    let http = document.http_rules().iter().map(|rule| (&rule.anyone, &rule.anywhere));
+    let postgres = document.postgres_rules().iter().map(|rule| (&rule.anyone, &rule.anywhere));
+    let domains = document.trust_domains();
+    let callers = LazyCell::new(|| Rule::from_trust_domains(domains));
+    let destinations = LazyCell::new(|| Rule::to_trust_domains(domains));
+    http.zip(&rules.http)
+        .chain(postgres.zip(&rules.postgres))
         .filter(|(_, rule)| rule.effect == Effect::Allow)
-        .filter_map(|(place, rule)| {
-            let place = place?;
+        .flat_map(|((anyone, anywhere), rule)| {
+            [(Side::From, anyone, rule), (Side::To, anywhere, rule)]
+        })
+        .filter_map(|(side, place, rule)| {
+            let place = place.as_ref()?;
             effort.turn_to(1);
-            let point = match stranger(effort, &ours, neighbours, rule) {
+            let ours = match side {
+                Side::From => &*callers,
+                Side::To => &*destinations,
+            };
+            let point = match stranger(effort, side, ours, neighbours, rule) {
                 Ok(point) => point?,
-                Err(GaveUp) => {
-                    return Some(unknown(rule, place, "lets in workloads of every trust domain"));
-                }
+                Err(GaveUp) => return Some(unknown(rule, place, side.told())),
             };
             let fault = Fault::at_place(
                 place,
-                format!("rule `{}` lets in workloads of every trust domain", rule.name),
+                format!("rule `{}` {}", rule.name, side.told()),
                 "wider than the trust domain",
-                format!("`/**` is everyone in {}", document.trust_domain()),
+                side.help(document.trust_domain()),
             );
             let shadow = rule.mode == Mode::Shadow;
             let witness = Witness::new(&point, Verdict::Allow, Some(rule.name), shadow);
@@ -208,19 +239,25 @@ pub(super) fn wide<'d>(
         .collect()
 }
 
-/// A request of another trust domain that the rule allows.
+/// What the rule allows, and has nothing to do with `ours` on this side.
 fn stranger<'d: 'r, 'r>(
     effort: &Effort,
+    side: Side,
     ours: &'r Rule<'r>,
     neighbours: &Neighbours<'d>,
     rule: &'r Rule<'r>,
 ) -> Result<Option<Point>, GaveUp> {
     let near: Vec<&'r Rule<'r>> = neighbours.near(effort, rule, rule.mode == Mode::Shadow)?;
     let callers = rule.from.as_slice();
-    let Some(anyone) = callers.iter().position(|from| *from == Segments::anyone()) else {
-        return Ok(None);
+    let callers = match side {
+        Side::From => {
+            let anyone = callers.iter().position(|from| *from == Segments::anyone());
+            let Some(anyone) = anyone else { return Ok(None) };
+            anyone..anyone + 1
+        }
+        Side::To => 0..callers.len(),
     };
-    let alternatives = Region::alternatives(rule, anyone..anyone + 1);
+    let alternatives = Region::alternatives(rule, callers);
     Search::find_in_any(effort, alternatives, None, |point| {
         match decider(effort, &near, point).region() {
             Some(region) if region.rule.index != rule.index => {

@@ -161,7 +161,7 @@ impl Reader<'_> {
     }
 
     /// Where a list of entries says `**`.
-    pub(crate) fn anyone(&self, node: &Node<'_>) -> Option<Place> {
+    pub(crate) fn every_id(&self, node: &Node<'_>) -> Option<Place> {
         let Value::List(items) = &node.value else { return None };
         let item =
             items.iter().find(|item| matches!(&item.value, Value::Text(text) if text == "**"));

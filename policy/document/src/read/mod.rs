@@ -45,6 +45,8 @@ pub struct Addressed<R> {
     pub allow_privileged: bool,
     /// Where `from` says `**`, if it does.
     pub(crate) anyone: Option<Place>,
+    /// Where `to` says `**`, if it does.
+    pub(crate) anywhere: Option<Place>,
     /// Where the rule's `db_role` stands.
     pub(crate) db_role: Option<Place>,
 }

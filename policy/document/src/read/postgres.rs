@@ -81,7 +81,8 @@ pub(crate) fn postgres_rule(
         to: to?,
         place: place?,
         allow_privileged: privileged,
-        anyone: keys.get("from").and_then(|node| reader.anyone(node)),
+        anyone: keys.get("from").and_then(|node| reader.every_id(node)),
+        anywhere: keys.get("to").and_then(|node| reader.every_id(node)),
         db_role: None,
     })
 }

@@ -249,11 +249,14 @@ impl<'d> Rule<'d> {
 
     /// Everything whose caller is in one of these trust domains.
     pub(crate) fn from_trust_domains(domains: &'d [String]) -> Self {
-        let all_of = |domain: &'d String| {
-            Segments::of([Part::Literal(domain.as_str()), Part::Rest].into_iter(), 1)
-        };
-        let from = Patterns::new(domains.iter().map(all_of).collect());
-        Self::between("", Effect::Deny, Patterns::new(vec![Segments::anyone()]), from)
+        let to = Patterns::new(vec![Segments::anyone()]);
+        Self::between("", Effect::Deny, to, all_of(domains))
+    }
+
+    /// Everything whose destination is in one of these trust domains.
+    pub(crate) fn to_trust_domains(domains: &'d [String]) -> Self {
+        let from = Patterns::new(vec![Segments::anyone()]);
+        Self::between("", Effect::Deny, all_of(domains), from)
     }
 
     /// Everything between these: a deny, since an allow doesn't hold upgrades.
@@ -290,4 +293,10 @@ impl<'d> Rule<'d> {
         }
         words
     }
+}
+
+/// Every identity of these trust domains.
+fn all_of(domains: &[String]) -> Patterns<'_, Segments<'_>> {
+    let of = |domain| Segments::of([Part::Literal(domain), Part::Rest].into_iter(), 1);
+    Patterns::new(domains.iter().map(String::as_str).map(of).collect())
 }

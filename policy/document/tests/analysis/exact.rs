@@ -117,20 +117,44 @@ fn who_can_reach_a_workload_are_those_whom_a_rule_lets_in() {
     );
 }
 
-/// Who is let in by `**` is looked for in other trust domains, whatever one's own and its aliases are called.
+/// Who is let in by `**`, and where, is looked for in other trust domains, whatever one's own and its aliases are called.
 #[test]
 fn strangers_are_found_beside_every_trust_domain() {
     for (domain, stranger) in [("a", "x"), ("x", "xx"), ("xx", "x")] {
-        let text = format!(
-            "version: 1\ntrust_domain: {domain}\ntrust_domain_aliases: [b, xxx]\nhttp: [{{ name: r, from: ['**'], to: [/api] }}]\n"
-        );
-        let document = PolicyDocument::parse("p.yaml", &text).unwrap();
-        let warnings = document.warnings();
-        let [warning] = warnings.as_slice() else { panic!("{domain}: {warnings:?}") };
-        assert_eq!(warning.fault.message, "rule `r` lets in workloads of every trust domain");
-        let from = &warning.witnesses[0].case.from;
-        assert!(from.starts_with(&format!("spiffe://{stranger}/")), "{from}");
+        for (sides, told) in [
+            ("from: [/c, '**'], to: [/api]", "lets in workloads of every trust domain"),
+            ("from: [/c], to: [/api, '**']", "holds at workloads of every trust domain"),
+        ] {
+            let text = format!(
+                "version: 1\ntrust_domain: {domain}\ntrust_domain_aliases: [b, xxx]\nhttp: [{{ name: r, {sides} }}]\n"
+            );
+            let document = PolicyDocument::parse("p.yaml", &text).unwrap();
+            let warnings = document.warnings();
+            let [warning] = warnings.as_slice() else { panic!("{domain}: {warnings:?}") };
+            assert_eq!(warning.fault.message, format!("rule `r` {told}"));
+            let case = &warning.witnesses[0].case;
+            let found = if sides.contains("to: [/api]") { &case.from } else { &case.to };
+            assert!(found.starts_with(&format!("spiffe://{stranger}/")), "{found}");
+        }
     }
+}
+
+/// `**` stands for nobody else where another rule takes what is beside one's own trust domain.
+#[test]
+fn what_others_decide_is_not_held_at_strangers() {
+    let text = |other: &str| {
+        format!(
+            "version: 1\ntrust_domain: a\nhttp:\n- {{ name: r, from: [/c], to: ['**'] }}\n- {{ name: o, effect: deny, from: [/c], to: [{other}] }}\n"
+        )
+    };
+    let told = |other: &str| {
+        let document = PolicyDocument::parse("p.yaml", &text(other)).unwrap();
+        let warnings = document.warnings().into_iter();
+        warnings.map(|warning| warning.fault.message).collect::<Vec<_>>()
+    };
+    let wide = "rule `r` holds at workloads of every trust domain".to_owned();
+    assert_eq!(told("spiffe://b/**"), [wide]);
+    assert_eq!(told("'**'"), ["rule `r` never allows: all that it matches is denied by `o`"]);
 }
 
 /// The ways in which the decisions of two policies differ: allowed no longer, newly, or otherwise.
