@@ -35,9 +35,9 @@ impl Effort {
         Self::shared(SHARED)
     }
 
-    /// For those without whose answers a policy is refused.
+    /// For those without whose answers a policy is refused: what is refused is told within a second.
     pub(crate) const fn of_faults() -> Self {
-        Self::shared(3 * SHARED)
+        Self::shared(SHARED / 2)
     }
 
     /// With so much that all questions share.
