@@ -175,12 +175,12 @@ fn warning(
 
 /// Where a rule says `**`.
 #[derive(Clone, Copy)]
-enum Side {
+enum Clause {
     From,
     To,
 }
 
-impl Side {
+impl Clause {
     /// What that makes of the rule.
     const fn told(self) -> &'static str {
         match self {
@@ -213,24 +213,24 @@ pub(super) fn wide<'d>(
         .chain(postgres.zip(&rules.postgres))
         .filter(|(_, rule)| rule.effect == Effect::Allow)
         .flat_map(|((anyone, anywhere), rule)| {
-            [(Side::From, anyone, rule), (Side::To, anywhere, rule)]
+            [(Clause::From, anyone, rule), (Clause::To, anywhere, rule)]
         })
-        .filter_map(|(side, place, rule)| {
+        .filter_map(|(clause, place, rule)| {
             let place = place.as_ref()?;
             effort.turn_to(1);
-            let ours = match side {
-                Side::From => &*callers,
-                Side::To => &*destinations,
+            let ours = match clause {
+                Clause::From => &*callers,
+                Clause::To => &*destinations,
             };
-            let point = match stranger(effort, side, ours, neighbours, rule) {
+            let point = match stranger(effort, clause, ours, neighbours, rule) {
                 Ok(point) => point?,
-                Err(GaveUp) => return Some(unknown(rule, place, side.told())),
+                Err(GaveUp) => return Some(unknown(rule, place, clause.told())),
             };
             let fault = Fault::at_place(
                 place,
-                format!("rule `{}` {}", rule.name, side.told()),
+                format!("rule `{}` {}", rule.name, clause.told()),
                 "wider than the trust domain",
-                side.help(document.trust_domain()),
+                clause.help(document.trust_domain()),
             );
             let shadow = rule.mode == Mode::Shadow;
             let witness = Witness::new(&point, Verdict::Allow, Some(rule.name), shadow);
@@ -239,23 +239,23 @@ pub(super) fn wide<'d>(
         .collect()
 }
 
-/// What the rule allows, and has nothing to do with `ours` on this side.
+/// What the rule allows, and has nothing to do with `ours` by this clause.
 fn stranger<'d: 'r, 'r>(
     effort: &Effort,
-    side: Side,
+    clause: Clause,
     ours: &'r Rule<'r>,
     neighbours: &Neighbours<'d>,
     rule: &'r Rule<'r>,
 ) -> Result<Option<Point>, GaveUp> {
     let near: Vec<&'r Rule<'r>> = neighbours.near(effort, rule, rule.mode == Mode::Shadow)?;
     let callers = rule.from.as_slice();
-    let callers = match side {
-        Side::From => {
+    let callers = match clause {
+        Clause::From => {
             let anyone = callers.iter().position(|from| *from == Segments::anyone());
             let Some(anyone) = anyone else { return Ok(None) };
             anyone..anyone + 1
         }
-        Side::To => 0..callers.len(),
+        Clause::To => 0..callers.len(),
     };
     let alternatives = Region::alternatives(rule, callers);
     Search::find_in_any(effort, alternatives, None, |point| {
