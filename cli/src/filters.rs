@@ -14,9 +14,9 @@ use crate::decision::{Decision, Role};
 use crate::error::Error;
 
 const HTTP_FILTER: &str = "spiffe_authz.wasm";
-/// Filters that run at once, of each kind: each has a memory of its own.
-const MOST_RUNNING: usize = 256;
 const POSTGRES_FILTER: &str = "pg_role.wasm";
+/// Destinations whose filters are held ready at once: each filter has a memory of its own.
+const MOST_READY: usize = 256;
 /// The reason of an allow: the HTTP filter writes none.
 const ALLOWED: &str = "allowed";
 /// What every driver speaks.
@@ -188,10 +188,10 @@ impl<'d> Filters<'d> {
     }
 }
 
-/// Stops all, rather than that one more than may be would run.
-fn make_room<T>(running: &mut HashMap<String, T>, next: &str) {
-    if running.len() >= MOST_RUNNING && !running.contains_key(next) {
-        running.clear();
+/// Drops what is held ready for all destinations where another one would be too many.
+fn make_room<T>(ready: &mut HashMap<String, T>, next: &str) {
+    if ready.len() >= MOST_READY && !ready.contains_key(next) {
+        ready.clear();
     }
 }
 

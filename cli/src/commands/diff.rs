@@ -15,7 +15,8 @@ use crate::output::{Format, print, print_json, success_if};
 ///
 /// Exact: not texts are compared but what they decide, over all requests and connections there can
 /// be. Each way in which a rule changes decisions is shown by one case, which the filter itself has
-/// decided with both policies; of thousands the first thousand are told. Names of rules, order, spelling and shadow rules change no decision.
+/// decided with both policies; of thousands the first thousand are told. Names of rules, order,
+/// spelling and shadow rules change no decision.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:
